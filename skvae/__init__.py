@@ -1,0 +1,31 @@
+"""Variational autoencoders that do not collapse, as scikit-learn estimators."""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+# Loaded when first asked for, so that importing skvae does not load PyTorch.
+_HOMES = {
+    "BNVAEEstimator": "skvae.estimator",
+    "MomentPosterior": "skvae.posteriors",
+    "bounds": None,
+    "likelihoods": None,
+    "networks": None,
+    "objectives": None,
+    "posteriors": None,
+    "priors": None,
+    "model": None,
+}
+
+__all__ = ["BNVAEEstimator", "MomentPosterior"]
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'skvae' has no attribute {name!r}")
+    home = _HOMES[name]
+    return getattr(import_module(home), name) if home else import_module(f"skvae.{name}")
+
+
+def __dir__():
+    return sorted([*globals(), *_HOMES])

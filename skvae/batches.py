@@ -1,0 +1,136 @@
+"""From rows to batches of tensors, in the units of the networks.
+
+Where rows come from, an array or a CSR matrix, is known here only. Batches are made of whole
+arrays; nothing is done row by row.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.sparse import issparse
+from sklearn.preprocessing import StandardScaler
+
+
+class Batch(NamedTuple):
+    """Rows, their weights and what the networks are told beside them."""
+
+    x: torch.Tensor  # (n_samples, n_features)
+    weight: torch.Tensor | None = None  # (n_samples,)
+    context: torch.Tensor | None = None  # (n_samples, n_context)
+
+
+class Marginals(NamedTuple):
+    """What each column looks like by itself."""
+
+    mean: np.ndarray  # (n_features,)
+    scale: np.ndarray  # (n_features,), standard deviation, and 1 for a constant column
+    constant: np.ndarray  # (n_features,), whether the column has a single value
+
+    @classmethod
+    def of(cls, X, weight=None):
+        """Measure them on the rows of `X`, an array or CSR."""
+        # with_mean is about transform: a sparse matrix's means are computed either way.
+        scaler = StandardScaler(with_mean=not issparse(X)).fit(X, sample_weight=weight)
+        constant = scaler.scale_ != np.sqrt(scaler.var_)  # replaced by 1
+        return cls(scaler.mean_, scaler.scale_, constant)
+
+
+class Units(NamedTuple):
+    """Offset and scale of each column: the networks see ``(X - offset) / scale``."""
+
+    offset: np.ndarray  # (n_features,)
+    scale: np.ndarray  # (n_features,)
+
+    def log_jacobian(self):
+        """What a log-density in the networks' units is short of one in the data's, in nats."""
+        return -float(np.log(self.scale).sum())
+
+    def tensor(self, X, dtype, device="cpu"):
+        """Rows as a dense tensor in the networks' units."""
+        # In double precision: far from 0, float32 would lose what the offset is to remove.
+        rows = X.toarray() if issparse(X) else X
+        rows = np.subtract(rows, self.offset, dtype=np.float64)
+        rows /= self.scale
+        return torch.from_numpy(rows).to(dtype).to(device)
+
+    def array(self, x):
+        """Rows of a tensor as an array in the data's units."""
+        x = x.cpu().numpy()
+        return (x * self.scale + self.offset).astype(x.dtype)
+
+
+def chunk_slices(n_rows, n_columns):
+    """Slices that cut rows into pieces of some 32 MB, for what needs no gradient."""
+    size = max(1, min(4096, 2**22 // max(1, n_columns)))
+    return [slice(start, start + size) for start in range(0, n_rows, size)]
+
+
+class Rows:
+    """All rows of one fit, to be drawn in shuffled batches or read in order.
+
+    Parameters
+    ----------
+    X : ndarray or CSR of shape (n_samples, n_features)
+        The data.
+    units : Units
+        The units of the networks.
+    weight : ndarray of shape (n_samples,) or None
+        Weights of the rows, taken relative to their mean.
+    device : torch.device
+        Where batches go. Dense rows are copied there once, if they fit, to be shuffled.
+    """
+
+    def __init__(self, X, units, weight, device):
+        self.X, self.units, self.device = X, units, device
+        self.weight = None
+        if weight is not None:
+            self.weight = torch.from_numpy(weight / weight.mean()).float().to(device)
+        self._dense = None  # made when first shuffled
+
+    def __len__(self):
+        return self.X.shape[0]
+
+    def log_jacobian(self):
+        """As `Units.log_jacobian`."""
+        return self.units.log_jacobian()
+
+    def part(self, index):
+        """The rows of an index."""
+        weight = None if self.weight is None else self.weight[index].cpu().numpy()
+        return Rows(self.X[index], self.units, weight, self.device)
+
+    def shuffled(self, batch_size, generator):
+        """Yield every row once, in batches that differ by at most one row in size.
+
+        So no batch is left with a single row, whose moments would say nothing.
+        """
+        if self._dense is None and not issparse(self.X):
+            self._dense = self._copied()
+        order = torch.randperm(len(self), generator=generator, device=generator.device)
+        for index in order.tensor_split(-(-len(self) // batch_size)):
+            weight = None if self.weight is None else self.weight[index]
+            yield Batch(self._take(index), weight)
+
+    def _copied(self):
+        dense = torch.empty(self.X.shape)
+        for rows in chunk_slices(*self.X.shape):
+            dense[rows] = self.units.tensor(self.X[rows], torch.float32)
+        return dense.to(self.device) if _fits(self.X.size * 4, self.device) else dense
+
+    def _take(self, index):
+        if self._dense is None:
+            X = self.X[index.cpu().numpy()]
+            return self.units.tensor(X, torch.float32, self.device)
+        return self._dense[index.to(self._dense.device)].to(self.device)
+
+    def in_order(self, dtype):
+        """Yield every row once, in order and in `dtype`."""
+        for rows in chunk_slices(*self.X.shape):
+            weight = None if self.weight is None else self.weight[rows].to(dtype)
+            yield Batch(self.units.tensor(self.X[rows], dtype, self.device), weight)
+
+
+def _fits(n_bytes, device):
+    """Whether data of that size leave half of the device's free memory to the rest."""
+    return device.type != "cuda" or 2 * n_bytes < torch.cuda.mem_get_info(device)[0]

@@ -1,0 +1,330 @@
+"""The closed forms of the theory: KL floors, tau and rate, channel capacity, probabilistic PCA.
+
+Every function takes floats or NumPy arrays and returns the same; every information is in nats.
+Nothing here needs a fitted model, so each statement of the theory can be tried on the spot.
+"""
+
+import numpy as np
+
+
+def gaussian_kl(loc, scale):
+    """KL divergence from ``N(loc, scale**2)`` to the standard normal, per component.
+
+    ``1/2 (loc^2 + scale^2 - log scale^2 - 1)``
+
+    Parameters
+    ----------
+    loc, scale : float or ndarray
+        Mean and standard deviation; the shapes broadcast.
+
+    Returns
+    -------
+    float or ndarray
+        The divergence in nats, zero only at ``loc=0, scale=1``.
+
+    Examples
+    --------
+    >>> from skvae.bounds import gaussian_kl
+    >>> float(gaussian_kl(1.0, 1.0))
+    0.5
+    """
+    variance = np.square(scale)
+    return 0.5 * (np.square(loc) + variance - np.log(variance) - 1.0)
+
+
+def mean_kl_floor(gamma, beta=0.0, *, variance=np.inf, eps=0.0):
+    """Floor of batch normalization on the posterior mean alone (Zhu et al. 2020).
+
+    ``KL_j >= 1/2 (gamma^2 v / (v + eps) + beta^2)``, averaged over the rows whose moments
+    the normalization used. It holds whatever the standard deviation head does, because
+    ``scale^2 - log scale^2 - 1 >= 0``.
+
+    Parameters
+    ----------
+    gamma, beta : float or ndarray
+        Scale and shift of the normalization, per component.
+    variance : float or ndarray, default=inf
+        Variance ``v`` of the raw mean head over those rows; infinity leaves eps without effect.
+    eps : float, default=0
+        The normalization's epsilon.
+
+    Returns
+    -------
+    float or ndarray
+        Nats per component.
+
+    Examples
+    --------
+    >>> from skvae.bounds import mean_kl_floor
+    >>> float(32 * mean_kl_floor(0.5))
+    4.0
+    """
+    return 0.5 * (np.square(gamma) * shrinkage(variance, eps) + np.square(beta))
+
+
+def shrinkage(variance, eps):
+    """Part ``v / (v + eps)`` of the unit variance that a normalization with eps leaves.
+
+    Parameters
+    ----------
+    variance : float or ndarray
+        Variance before the normalization; infinity gives 1.
+    eps : float
+        The normalization's epsilon.
+
+    Returns
+    -------
+    float or ndarray
+        Between 0 (identical rows) and 1.
+
+    Examples
+    --------
+    >>> from skvae.bounds import shrinkage
+    >>> float(shrinkage(1e-5, 1e-5))
+    0.5
+    """
+    variance = np.asarray(variance, dtype=float)
+    finite = np.where(np.isinf(variance), 1.0, variance)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        part = np.where(finite > 0, finite / (finite + eps), 0.0)
+    return np.where(np.isinf(variance), 1.0, part)[()]
+
+
+def article_kl_floor(tau, n_components=1):
+    """The article's floor ``d tau / 2``, from the mean's second moment alone (Su 2020).
+
+    Parameters
+    ----------
+    tau : float or ndarray
+        Lower bound of ``gamma_mu^2``, in (0, 1).
+    n_components : int, default=1
+        Number of components ``d``.
+
+    Returns
+    -------
+    float or ndarray
+        Nats, for all components together.
+
+    Examples
+    --------
+    >>> from skvae.bounds import article_kl_floor
+    >>> float(article_kl_floor(0.5, 32))
+    8.0
+    """
+    return 0.5 * n_components * np.asarray(tau, dtype=float)[()]
+
+
+def kl_floor(tau, n_components=1):
+    """The floor of moment matching, ``-d/2 log(1 - tau)``.
+
+    With ``E mu^2 + E sigma^2 = 1`` the mean KL is exactly ``-1/2 E log sigma^2`` a component,
+    and Jensen's inequality gives ``-1/2 log E sigma^2 >= -1/2 log(1 - tau)``. Sharper than
+    :func:`article_kl_floor` for every tau, and reached when sigma is the same for all rows.
+
+    Parameters
+    ----------
+    tau : float or ndarray
+        Lower bound of ``E mu^2`` over the rows whose moments are matched, in [0, 1).
+    n_components : int, default=1
+        Number of components ``d``.
+
+    Returns
+    -------
+    float or ndarray
+        Nats, for all components together.
+
+    Examples
+    --------
+    >>> from skvae.bounds import kl_floor
+    >>> round(float(kl_floor(0.5)), 4)
+    0.3466
+    """
+    return -0.5 * n_components * np.log1p(-np.asarray(tau, dtype=float))[()]
+
+
+def tau_for_rate(rate, n_components=1):
+    """The tau whose floor is `rate`: the inverse of :func:`kl_floor`, ``1 - exp(-2 R / d)``.
+
+    Parameters
+    ----------
+    rate : float or ndarray
+        The floor wanted for all components together, in nats.
+    n_components : int, default=1
+        Number of components ``d``.
+
+    Returns
+    -------
+    float or ndarray
+        In [0, 1).
+
+    Examples
+    --------
+    >>> from skvae.bounds import kl_floor, tau_for_rate
+    >>> round(float(kl_floor(tau_for_rate(5.0, 16), 16)), 12)
+    5.0
+    """
+    return -np.expm1(-2.0 * np.asarray(rate, dtype=float) / n_components)[()]
+
+
+def layer_norm_kl_floor(tau, n_components):
+    """The floor of layer normalization: one total per row, and none for any component.
+
+    Normalizing the ``d`` means *within* a row fixes ``sum_j mu_j^2 = d tau``, so the row's KL
+    is at least ``d tau / 2``. A mean vector that is the same for every row meets this and
+    says nothing about the row.
+
+    Parameters
+    ----------
+    tau : float or ndarray
+        The fixed ``gamma^2``.
+    n_components : int
+        Number of components; with a single one the normalized mean is 0, and so is the floor.
+
+    Returns
+    -------
+    float or ndarray
+        Nats per row, for all components together.
+
+    Examples
+    --------
+    >>> from skvae.bounds import layer_norm_kl_floor
+    >>> float(layer_norm_kl_floor(0.5, 16)), float(layer_norm_kl_floor(0.5, 1))
+    (4.0, 0.0)
+    """
+    return article_kl_floor(tau, n_components) * (n_components > 1)
+
+
+def snr(tau):
+    """Signal-to-noise ratio ``tau / (1 - tau)`` of a component at its floor.
+
+    Parameters
+    ----------
+    tau : float or ndarray
+        Second moment of the mean, the rest of 1 being noise; in [0, 1).
+
+    Returns
+    -------
+    float or ndarray
+        The ratio of powers, not in decibels.
+
+    Examples
+    --------
+    >>> from skvae.bounds import snr
+    >>> float(snr(0.5))
+    1.0
+    """
+    tau = np.asarray(tau, dtype=float)
+    return (tau / (1.0 - tau))[()]
+
+
+def channel_capacity(ratio):
+    """Capacity ``1/2 log(1 + SNR)`` of a Gaussian channel (Shannon 1948).
+
+    At ``SNR = tau / (1 - tau)`` it equals :func:`kl_floor`: the floor is the capacity of the
+    channel that tau leaves open at least.
+
+    Parameters
+    ----------
+    ratio : float or ndarray
+        Signal-to-noise ratio of powers.
+
+    Returns
+    -------
+    float or ndarray
+        Nats per use of the channel.
+
+    Examples
+    --------
+    >>> from skvae.bounds import channel_capacity, kl_floor, snr
+    >>> abs(channel_capacity(snr(0.3)) - kl_floor(0.3)) < 1e-15
+    True
+    """
+    return 0.5 * np.log1p(np.asarray(ratio, dtype=float))[()]
+
+
+def std_shape_cost(shape):
+    """What a zero-mean standard deviation head pays over a constant one, per component.
+
+    The KL of a component with matched moments is ``-1/2 E log sigma^2``. If sigma is read off
+    a head that batch normalization centres at 0, its shape costs
+    ``-1/2 E log(s^2 / E s^2)``, which is 0 only for a constant ``|s|``.
+
+    Parameters
+    ----------
+    shape : {"constant", "normal", "uniform"}
+        Distribution of the head over the rows.
+
+    Returns
+    -------
+    float
+        Nats per component: 0, ``(gamma_E + log 2) / 2 = 0.635`` or ``1 - log(3)/2 = 0.451``.
+
+    Examples
+    --------
+    >>> from skvae.bounds import std_shape_cost
+    >>> round(std_shape_cost("normal"), 3), round(std_shape_cost("uniform"), 3)
+    (0.635, 0.451)
+    """
+    costs = {
+        "constant": 0.0,
+        "normal": 0.5 * float(np.euler_gamma + np.log(2.0)),
+        "uniform": 1.0 - 0.5 * float(np.log(3.0)),
+    }
+    if shape not in costs:
+        raise ValueError(f"shape must be one of {sorted(costs)}, got {shape!r}")
+    return costs[shape]
+
+
+def pca_gamma(eigenvalues, noise_variance):
+    """The optimal ``gamma_mu^2`` of a linear-Gaussian VAE: ``1 - s^2 / lambda``, at least 0.
+
+    Probabilistic PCA (Tipping & Bishop 1999) in the language of the posterior layers: the
+    share of a component's unit second moment that is signal.
+
+    Parameters
+    ----------
+    eigenvalues : float or ndarray
+        Eigenvalues ``lambda`` of the data covariance.
+    noise_variance : float
+        The decoder's noise variance ``s^2``.
+
+    Returns
+    -------
+    float or ndarray
+        In [0, 1). Tau binds where this is smaller than tau.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvae.bounds import pca_gamma
+    >>> pca_gamma(np.array([4.0, 2.0, 0.5]), 1.0).tolist()
+    [0.75, 0.5, 0.0]
+    """
+    return np.maximum(0.0, 1.0 - noise_variance / np.asarray(eigenvalues, dtype=float))[()]
+
+
+def pca_rate(eigenvalues, noise_variance):
+    """The optimal rate of each component, ``1/2 log(lambda / s^2)``: reverse water-filling.
+
+    Components whose eigenvalue lies under the water line ``s^2`` get nothing.
+
+    Parameters
+    ----------
+    eigenvalues : float or ndarray
+        Eigenvalues ``lambda`` of the data covariance.
+    noise_variance : float
+        The decoder's noise variance ``s^2``, the water line.
+
+    Returns
+    -------
+    float or ndarray
+        Nats per component.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvae.bounds import pca_rate
+    >>> pca_rate(np.array([4.0, 1.0, 0.5]), 1.0).round(3).tolist()
+    [0.693, 0.0, 0.0]
+    """
+    return kl_floor(pca_gamma(eigenvalues, noise_variance))

@@ -1,0 +1,66 @@
+"""Encoders and decoders: plain networks. No probability here."""
+
+import torch
+from torch import nn
+
+ACTIVATIONS = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "logistic": nn.Sigmoid,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
+
+
+class MLP(nn.Module):
+    """A stack of linear layers and activations; by itself the identity.
+
+    Parameters
+    ----------
+    in_features : int
+        Columns of the input.
+    hidden_layer_sizes : tuple of int, default=()
+        Units of each hidden layer, each followed by the activation.
+    out_features : int or None, default=None
+        Columns of a final linear layer without activation; None leaves it out, and the
+        output is that of the last hidden layer.
+    activation : {"relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="relu"
+        Nonlinearity of the hidden layers.
+    context_features : int, default=0
+        Columns of a second input that is placed beside the first one.
+
+    Attributes
+    ----------
+    out_features : int
+        Columns of the output.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvae.networks import MLP
+    >>> MLP(64, (32, 16))(torch.zeros(5, 64)).shape
+    torch.Size([5, 16])
+    """
+
+    def __init__(
+        self,
+        in_features,
+        hidden_layer_sizes=(),
+        out_features=None,
+        activation="relu",
+        context_features=0,
+    ):
+        super().__init__()
+        sizes = [in_features + context_features, *hidden_layer_sizes]
+        layers = []
+        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+            layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[activation]()]
+        if out_features is not None:
+            layers.append(nn.Linear(sizes[-1], out_features))
+        self.layers = nn.Sequential(*layers)
+        self.out_features = sizes[-1] if out_features is None else out_features
+
+    def forward(self, x, context=None):
+        """Map rows `x` (n_samples, in_features), beside `context`, to the output."""
+        return self.layers(x if context is None else torch.cat([x, context], dim=-1))

@@ -1,0 +1,112 @@
+"""What is maximised and reported: reconstruction, KL, ELBO and the importance bound, in nats.
+
+Reconstruction and KL arrive separately, one value a row (and component), so that weights and
+diagnostics read the same numbers. Noise is an argument: the caller decides what is random.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch.distributions import kl_divergence
+
+LOG_2_PI = math.log(2 * math.pi)
+
+
+class Terms(NamedTuple):
+    """The two terms of the ELBO."""
+
+    reconstruction: torch.Tensor  # log p(x|z), (n_samples,)
+    kl: torch.Tensor  # KL(q(z_j|x) || p(z_j)), (n_samples, n_components)
+
+    def elbo(self, beta=1.0):
+        """``log p(x|z) - beta KL`` for every row, (n_samples,)."""
+        return self.reconstruction - beta * self.kl.sum(-1)
+
+
+def elbo_terms(model, x, noise, context=None, weight=None):
+    """Reconstruction at ``z = mu + sigma * noise``, and the KL in closed form.
+
+    Parameters
+    ----------
+    model : skvae.model.VAE
+        The model.
+    x : Tensor of shape (n_samples, n_features)
+        Rows, in the units of the networks.
+    noise : Tensor of shape (n_samples, n_components) or (1, n_components)
+        Standard normal noise: one draw.
+    context, weight : Tensor, optional
+        As in `VAE.posterior`.
+
+    Returns
+    -------
+    Terms
+        In nats.
+    """
+    q = model.posterior(x, context, weight)
+    z = q.loc + q.scale * noise
+    return Terms(model.likelihood(z, context).log_prob(x), kl_divergence(q, model.prior()))
+
+
+def importance_bound(model, x, noise, context=None):
+    """The importance-weighted bound on log p(x) (Burda et al. 2016).
+
+    ``log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)``: in expectation over the draws at most log p(x),
+    never decreasing in K, and with K = 1 the ELBO.
+
+    Parameters
+    ----------
+    model : skvae.model.VAE
+        The model, in evaluation mode.
+    x : Tensor of shape (n_samples, n_features)
+        Rows, in the units of the networks.
+    noise : Tensor of shape (n_draws, n_samples, n_components) or (n_draws, 1, n_components)
+        Standard normal noise. Shared by all rows in the second form, so that the bound of a
+        row depends on no other row.
+    context : Tensor, optional
+        As in `VAE.posterior`.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,)
+        In nats.
+    """
+    q, p = model.posterior(x, context), model.prior()
+
+    def log_weight(draw):
+        z = q.loc + q.scale * draw
+        # log q(z|x) from the draw itself: (z - mu) / sigma is lost to rounding for a tiny sigma
+        log_q = -(q.scale.log() + 0.5 * (draw.square() + LOG_2_PI)).sum(-1)
+        return model.likelihood(z, context).log_prob(x) + p.log_prob(z).sum(-1) - log_q
+
+    log_weights = torch.stack([log_weight(draw) for draw in noise])  # (n_draws, n_samples)
+    return log_weights.logsumexp(0) - math.log(len(noise))
+
+
+@torch.no_grad()
+def mean_terms(model, batches, generator):
+    """Weighted means of reconstruction and KL over all rows, with one draw a row.
+
+    Parameters
+    ----------
+    model : skvae.model.VAE
+        The model, in evaluation mode.
+    batches : iterable of skvae.batches.Batch
+        All rows.
+    generator : torch.Generator
+        Source of the noise.
+
+    Returns
+    -------
+    Terms
+        Of a single value, and of one a component; in nats.
+    """
+    total = Terms(0.0, 0.0)
+    n_rows = 0.0
+    for x, weight, context in batches:
+        terms = elbo_terms(model, x, model.noise(x, generator), context)
+        weight = torch.ones_like(terms.reconstruction) if weight is None else weight
+        sums = weight @ terms.reconstruction, weight @ terms.kl
+        total = Terms(*(old + new for old, new in zip(total, sums, strict=True)))
+        n_rows += float(weight.sum())
+    return Terms(*(sum_ / n_rows for sum_ in total))

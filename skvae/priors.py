@@ -1,0 +1,30 @@
+"""p(z): what the code looks like before a row has been seen."""
+
+import torch
+from torch import nn
+from torch.distributions import Normal
+
+
+class StandardNormal(nn.Module):
+    """The prior ``N(0, I)`` over the components.
+
+    Parameters
+    ----------
+    n_components : int
+        Number of components.
+
+    Examples
+    --------
+    >>> from skvae.priors import StandardNormal
+    >>> StandardNormal(2)().batch_shape
+    torch.Size([2])
+    """
+
+    def __init__(self, n_components):
+        super().__init__()
+        self.register_buffer("loc", torch.zeros(n_components))
+        self.register_buffer("scale", torch.ones(n_components))
+
+    def forward(self):
+        """Return a `torch.distributions.Normal` of batch shape (n_components,)."""
+        return Normal(self.loc, self.scale, validate_args=False)
