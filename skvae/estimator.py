@@ -19,7 +19,7 @@ from skvae.fitting import Fit
 from skvae.likelihoods import LIKELIHOODS
 from skvae.model import VAE
 from skvae.networks import ACTIVATIONS, MLP
-from skvae.objectives import importance_bound
+from skvae.objectives import BOUNDS
 from skvae.posteriors import POSTERIORS
 from skvae.priors import StandardNormal
 from skvae.training import EarlyStopping, borrowed_process, seeded
@@ -496,16 +496,18 @@ class BNVAEEstimator(
         with borrowed_process(0, device), torch.no_grad():
             return self._units.array(seeded(draw, seed, device))
 
-    def score_samples(self, X, n_draws=32):
-        """Lower bound on the log-density of each row: the importance-weighted bound.
+    def score_samples(self, X, n_draws=32, bound="importance"):
+        """Lower bound on the log-density of each row.
 
         Parameters
         ----------
         X : {array-like, CSR} of shape (n_samples, n_features)
             The rows.
         n_draws : int, default=32
-            Codes drawn for each row. More tighten the bound; one gives the ELBO. The noise is
-            the same for every row and every call.
+            Codes drawn for each row. The noise is the same for every row and every call.
+        bound : {"importance", "elbo"}, default="importance"
+            The importance-weighted bound, which more draws tighten, or the ELBO, which more
+            draws only estimate better.
 
         Returns
         -------
@@ -515,14 +517,13 @@ class BNVAEEstimator(
         check_is_fitted(self)
         if not isinstance(n_draws, Integral) or n_draws < 1:
             raise ValueError(f"n_draws must be an int of at least 1; got {n_draws!r}")
+        if bound not in BOUNDS:
+            raise ValueError(f"bound must be one of {sorted(BOUNDS)}; got {bound!r}")
         generator = torch.Generator().manual_seed(self._seed)
         shape = n_draws, 1, self._n_features_out
         noise = torch.randn(shape, generator=generator, dtype=torch.float64)
-
-        def bound(module, x):
-            return importance_bound(module, x, noise.to(x))
-
-        return self._infer(X, bound) + self._units.log_jacobian()
+        nats = self._infer(X, lambda module, x: BOUNDS[bound](module, x, noise.to(x)))
+        return nats + self._units.log_jacobian()
 
     def score(self, X, y=None):
         """Mean of `score_samples`: a lower bound on the log-likelihood of a row.

@@ -1,5 +1,7 @@
 """Encoders and decoders: plain networks. No probability here."""
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -54,7 +56,7 @@ class MLP(nn.Module):
         super().__init__()
         sizes = [in_features + context_features, *hidden_layer_sizes]
         layers = []
-        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for fan_in, fan_out in pairwise(sizes):
             layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[activation]()]
         if out_features is not None:
             layers.append(nn.Linear(sizes[-1], out_features))

@@ -48,6 +48,32 @@ def elbo_terms(model, x, noise, context=None, weight=None):
     return Terms(model.likelihood(z, context).log_prob(x), kl_divergence(q, model.prior()))
 
 
+def elbo(model, x, noise, context=None):
+    """The ELBO, its reconstruction averaged over the draws and its KL in closed form.
+
+    Parameters
+    ----------
+    model : skvae.model.VAE
+        The model, in evaluation mode.
+    x : Tensor of shape (n_samples, n_features)
+        Rows, in the units of the networks.
+    noise : Tensor of shape (n_draws, n_samples, n_components) or (n_draws, 1, n_components)
+        Standard normal noise, shared by all rows in the second form.
+    context : Tensor, optional
+        As in `VAE.posterior`.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,)
+        In nats.
+    """
+    q = model.posterior(x, context)
+    codes = (q.loc + q.scale * draw for draw in noise)
+    reconstructions = [model.likelihood(z, context).log_prob(x) for z in codes]
+    kl = kl_divergence(q, model.prior())
+    return Terms(torch.stack(reconstructions).mean(0), kl).elbo()
+
+
 def importance_bound(model, x, noise, context=None):
     """The importance-weighted bound on log p(x) (Burda et al. 2016).
 
@@ -110,3 +136,6 @@ def mean_terms(model, batches, generator):
         total = Terms(*(old + new for old, new in zip(total, sums, strict=True)))
         n_rows += float(weight.sum())
     return Terms(*(sum_ / n_rows for sum_ in total))
+
+
+BOUNDS = {"importance": importance_bound, "elbo": elbo}
