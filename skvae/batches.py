@@ -13,19 +13,39 @@ from sklearn.preprocessing import StandardScaler
 
 
 class Batch(NamedTuple):
-    """Rows, their weights and what the networks are told beside them."""
+    """Rows, their weights and what the networks are told beside them.
 
-    x: torch.Tensor  # (n_samples, n_features)
-    weight: torch.Tensor | None = None  # (n_samples,)
-    context: torch.Tensor | None = None  # (n_samples, n_context)
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, n_features)
+        The rows, in the units of the networks.
+    weight : Tensor of shape (n_samples,), optional
+        Their weights.
+    context : Tensor of shape (n_samples, n_context), optional
+        What encoder and decoder are told beside x and z.
+    """
+
+    x: torch.Tensor
+    weight: torch.Tensor | None = None
+    context: torch.Tensor | None = None
 
 
 class Marginals(NamedTuple):
-    """What each column looks like by itself."""
+    """What each column looks like by itself.
 
-    mean: np.ndarray  # (n_features,)
-    scale: np.ndarray  # (n_features,), standard deviation, and 1 for a constant column
-    constant: np.ndarray  # (n_features,), whether the column has a single value
+    Parameters
+    ----------
+    mean : ndarray of shape (n_features,)
+        Means.
+    scale : ndarray of shape (n_features,)
+        Standard deviations, and 1 for a constant column.
+    constant : ndarray of shape (n_features,)
+        Whether the column has a single value.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    constant: np.ndarray
 
     @classmethod
     def of(cls, X, weight=None):
@@ -37,10 +57,16 @@ class Marginals(NamedTuple):
 
 
 class Units(NamedTuple):
-    """Offset and scale of each column: the networks see ``(X - offset) / scale``."""
+    """Offset and scale of each column: the networks see ``(X - offset) / scale``.
 
-    offset: np.ndarray  # (n_features,)
-    scale: np.ndarray  # (n_features,)
+    Parameters
+    ----------
+    offset, scale : ndarray of shape (n_features,)
+        In the units of the data.
+    """
+
+    offset: np.ndarray
+    scale: np.ndarray
 
     def log_jacobian(self):
         """What a log-density in the networks' units is short of one in the data's, in nats."""
@@ -61,7 +87,18 @@ class Units(NamedTuple):
 
 
 def chunk_slices(n_rows, n_columns):
-    """Slices that cut rows into pieces of some 32 MB, for what needs no gradient."""
+    """Cut rows into pieces of some 32 MB, for what needs no gradient.
+
+    Parameters
+    ----------
+    n_rows, n_columns : int
+        Shape of the data.
+
+    Returns
+    -------
+    list of slice
+        They cover all rows, in order.
+    """
     size = max(1, min(4096, 2**22 // max(1, n_columns)))
     return [slice(start, start + size) for start in range(0, n_rows, size)]
 

@@ -12,11 +12,23 @@ from skvae.training import Adam, train_epoch
 
 
 class Fitted(NamedTuple):
-    """A finished model and what it reaches on the training rows; everything in nats per row."""
+    """A finished model and what it reaches on the training rows; everything in nats per row.
+
+    Parameters
+    ----------
+    module : skvae.model.VAE
+        In evaluation mode, with the moments of all rows.
+    lower_bound : float
+        Mean ELBO, in the units of the data.
+    kl_per_component : ndarray of shape (n_components,)
+        Mean KL of each component.
+    kl_floor : float
+        What the posterior guarantees for their sum.
+    """
 
     module: VAE
     lower_bound: float
-    kl_per_component: np.ndarray  # (n_components,)
+    kl_per_component: np.ndarray
     kl_floor: float
 
 

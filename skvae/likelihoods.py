@@ -32,7 +32,18 @@ class Likelihood(nn.Module):
 
     @staticmethod
     def check_support(minimum, maximum):
-        """Raise ValueError unless data between `minimum` and `maximum` can be modelled."""
+        """Refuse data that cannot be modelled.
+
+        Parameters
+        ----------
+        minimum, maximum : float
+            Smallest and largest value of the data.
+
+        Raises
+        ------
+        ValueError
+            If either lies outside the support.
+        """
 
     def start(self, mean, constant):
         """Set what is learnt to the marginals of the data.
@@ -46,7 +57,18 @@ class Likelihood(nn.Module):
         """
 
     def forward(self, outputs):
-        """Map outputs (n_samples, n_outputs) to a distribution of event shape (n_features,)."""
+        """Map the decoder's outputs to the distribution of every row.
+
+        Parameters
+        ----------
+        outputs : Tensor of shape (n_samples, n_outputs)
+            What the decoder makes of the codes.
+
+        Returns
+        -------
+        Distribution
+            Of batch shape (n_samples,) and event shape (n_features,).
+        """
         raise NotImplementedError
 
 
@@ -88,7 +110,13 @@ class GaussianLikelihood(Likelihood):
             self.log_scale /= self.pace
 
     def scale(self):
-        """Noise standard deviation of each feature, (n_features,)."""
+        """Return the standard deviation of the noise.
+
+        Returns
+        -------
+        Tensor of shape (n_features,)
+            One for each feature, in the units that the networks see.
+        """
         return torch.hypot((self.pace * self.log_scale).exp(), self.scale_floor)
 
     def forward(self, outputs):

@@ -50,30 +50,98 @@ class VAE(nn.Module):
         self.prior_layer = prior
 
     def features(self, x, context=None):
-        """What the encoder makes of rows `x`."""
+        """Encode rows, short of the posterior.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_features)
+            Rows, in the units of the networks.
+        context : Tensor of shape (n_samples, n_context), optional
+            What the encoder is told beside them.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, in_features)
+            What the posterior takes.
+        """
         return self.encoder(x) if context is None else self.encoder(x, context)
 
     def posterior(self, x, context=None, weight=None):
-        """q(z|x), of batch shape (n_samples, n_components)."""
+        """Return q(z|x).
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_features)
+            Rows, in the units of the networks.
+        context : Tensor of shape (n_samples, n_context), optional
+            What the encoder is told beside them.
+        weight : Tensor of shape (n_samples,), optional
+            Weights of the rows in the batch's moments.
+
+        Returns
+        -------
+        Normal
+            Of batch shape (n_samples, n_components).
+        """
         return self.posterior_layer(self.features(x, context), weight)
 
     def likelihood(self, z, context=None):
-        """p(x|z), of batch shape (n_samples,)."""
+        """Return p(x|z).
+
+        Parameters
+        ----------
+        z : Tensor of shape (n_samples, n_components)
+            Codes.
+        context : Tensor of shape (n_samples, n_context), optional
+            What the decoder is told beside them.
+
+        Returns
+        -------
+        Distribution
+            Of batch shape (n_samples,) and event shape (n_features,).
+        """
         return self.likelihood_layer(
             self.decoder(z) if context is None else self.decoder(z, context)
         )
 
     def prior(self):
-        """p(z), of batch shape (n_components,)."""
+        """Return p(z).
+
+        Returns
+        -------
+        Normal
+            Of batch shape (n_components,).
+        """
         return self.prior_layer()
 
     def noise(self, x, generator):
-        """Standard normal noise for one code of every row of `x`."""
+        """Draw the noise of one code for every row.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_features)
+            The rows.
+        generator : torch.Generator
+            Source of the noise, on the device of the rows.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_components)
+            Standard normal.
+        """
         shape = len(x), self.posterior_layer.n_components
         return torch.randn(shape, generator=generator, dtype=x.dtype, device=x.device)
 
     @torch.no_grad()
     def finalise(self, batches, previous=None):
-        """Store the moments of all rows in the posterior; `batches` as in `skvae.batches`."""
+        """Store the moments of all rows in the posterior, for evaluation.
+
+        Parameters
+        ----------
+        batches : iterable of skvae.batches.Batch
+            All rows.
+        previous : skvae.posteriors.Moments, optional
+            Moments to merge with, of rows seen before.
+        """
         features = ((self.features(b.x, b.context), b.weight) for b in batches)
         self.posterior_layer.finalise(features, previous)

@@ -64,5 +64,18 @@ class MLP(nn.Module):
         self.out_features = sizes[-1] if out_features is None else out_features
 
     def forward(self, x, context=None):
-        """Map rows `x` (n_samples, in_features), beside `context`, to the output."""
+        """Map rows to the output.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, in_features)
+            The rows.
+        context : Tensor of shape (n_samples, context_features), optional
+            What stands beside them.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, out_features)
+            The output.
+        """
         return self.layers(x if context is None else torch.cat([x, context], dim=-1))

@@ -14,13 +14,32 @@ LOG_2_PI = math.log(2 * math.pi)
 
 
 class Terms(NamedTuple):
-    """The two terms of the ELBO."""
+    """The two terms of the ELBO, in nats.
 
-    reconstruction: torch.Tensor  # log p(x|z), (n_samples,)
-    kl: torch.Tensor  # KL(q(z_j|x) || p(z_j)), (n_samples, n_components)
+    Parameters
+    ----------
+    reconstruction : Tensor of shape (n_samples,)
+        ``log p(x|z)``.
+    kl : Tensor of shape (n_samples, n_components)
+        ``KL(q(z_j|x) || p(z_j))``.
+    """
+
+    reconstruction: torch.Tensor
+    kl: torch.Tensor
 
     def elbo(self, beta=1.0):
-        """``log p(x|z) - beta KL`` for every row, (n_samples,)."""
+        """Weigh and add them: ``log p(x|z) - beta KL``.
+
+        Parameters
+        ----------
+        beta : float, default=1.0
+            Weight of the KL.
+
+        Returns
+        -------
+        Tensor of shape (n_samples,)
+            The ELBO of every row if beta is 1.
+        """
         return self.reconstruction - beta * self.kl.sum(-1)
 
 

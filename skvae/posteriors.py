@@ -19,16 +19,41 @@ from skvae.bounds import kl_floor, layer_norm_kl_floor, mean_kl_floor, shrinkage
 
 
 class Moments(NamedTuple):
-    """Mean and variance of some columns and mean square of others, over weighted rows."""
+    """Mean and variance of some columns and mean square of others, over weighted rows.
 
-    weight: torch.Tensor  # (), sum of the rows' weights
-    mean: torch.Tensor  # (n_columns,)
-    variance: torch.Tensor  # (n_columns,)
-    log_mean_square: torch.Tensor  # (n_log_squares,)
+    Parameters
+    ----------
+    weight : Tensor of shape ()
+        Sum of the rows' weights.
+    mean, variance : Tensor of shape (n_columns,)
+        Of the columns.
+    log_mean_square : Tensor of shape (n_log_squares,)
+        Log of the mean of the squares.
+    """
+
+    weight: torch.Tensor
+    mean: torch.Tensor
+    variance: torch.Tensor
+    log_mean_square: torch.Tensor
 
     @classmethod
     def of(cls, columns, log_squares, weight=None):
-        """Moments of `columns` and, given as logs, of squares; rows along the first axis."""
+        """Measure them, rows along the first axis.
+
+        Parameters
+        ----------
+        columns : Tensor of shape (n_samples, n_columns)
+            Of which mean and variance are wanted.
+        log_squares : Tensor of shape (n_samples, n_log_squares)
+            Logs of what the mean is wanted of.
+        weight : Tensor of shape (n_samples,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        Moments
+            With variances that divide by the number of rows.
+        """
         if weight is None:
             variance, mean = torch.var_mean(columns, dim=0, correction=0)
             n_rows = columns.new_tensor(float(len(columns)))
@@ -40,7 +65,18 @@ class Moments(NamedTuple):
         return cls(total, mean, variance, (log_squares + share.log()).logsumexp(0))
 
     def merge(self, other):
-        """Moments of the rows of both (Chan et al. 1979)."""
+        """Merge with the moments of other rows (Chan et al. 1979).
+
+        Parameters
+        ----------
+        other : Moments
+            Of the same columns.
+
+        Returns
+        -------
+        Moments
+            Of the rows of both.
+        """
         total = self.weight + other.weight
         share = other.weight / total
         step = other.mean - self.mean
@@ -105,11 +141,36 @@ class Posterior(nn.Module):
         self.register_buffer("log_mean_square", torch.zeros(log_squares.shape[1]))
 
     def collect(self, location, spread):
-        """Return the columns and log squares whose moments this posterior asks for."""
+        """Name the moments that this posterior asks for; none unless overridden.
+
+        Parameters
+        ----------
+        location, spread : Tensor of shape (n_samples, n_components)
+            The two raw heads.
+
+        Returns
+        -------
+        tuple of Tensor
+            Columns whose mean and variance are needed, the mean head first, and logs of what
+            only the mean is needed of; rows along the first axis.
+        """
         return location[:, :0], spread[:, :0]
 
     def standardise(self, location, spread, moments):
-        """Return mean and standard deviation, both (n_samples, n_components)."""
+        """Turn the raw heads into mean and standard deviation.
+
+        Parameters
+        ----------
+        location, spread : Tensor of shape (n_samples, n_components)
+            The two raw heads.
+        moments : Moments
+            Of what `collect` returned, over the batch or over all training rows.
+
+        Returns
+        -------
+        tuple of Tensor
+            Mean and standard deviation, both (n_samples, n_components).
+        """
         raise NotImplementedError
 
     def forward(self, features, weight=None):
@@ -133,7 +194,22 @@ class Posterior(nn.Module):
         return Normal(loc, scale, validate_args=False)
 
     def moments(self, location, spread, weight=None):
-        """Moments of the batch while training (and keep their average), the stored ones else."""
+        """Take the moments of the batch while training, and the stored ones else.
+
+        Those of the batch are averaged into the stored ones.
+
+        Parameters
+        ----------
+        location, spread : Tensor of shape (n_samples, n_components)
+            The two raw heads.
+        weight : Tensor of shape (n_samples,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        Moments
+            To normalize with.
+        """
         stored = self.stored_moments()
         if not self.training or not len(self.mean):
             return stored
@@ -144,7 +220,13 @@ class Posterior(nn.Module):
         return moments
 
     def stored_moments(self):
-        """The moments that evaluation uses; their weight is 0 until `finalise` was called."""
+        """Return the moments that evaluation uses.
+
+        Returns
+        -------
+        Moments
+            Views of the buffers; their weight is 0 until `finalise` was called.
+        """
         return Moments(self.weight, self.mean, self.variance, self.log_mean_square)
 
     @torch.no_grad()

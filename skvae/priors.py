@@ -26,5 +26,11 @@ class StandardNormal(nn.Module):
         self.register_buffer("scale", torch.ones(n_components))
 
     def forward(self):
-        """Return a `torch.distributions.Normal` of batch shape (n_components,)."""
+        """Return the distribution.
+
+        Returns
+        -------
+        Normal
+            Of batch shape (n_components,).
+        """
         return Normal(self.loc, self.scale, validate_args=False)

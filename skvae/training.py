@@ -155,6 +155,20 @@ def seeded(build, seed, device):
     """Return `build()`, called with the process's generators seeded; in `borrowed_process`.
 
     One call at a time, so that threads that fit at once do not draw from each other's seeds.
+
+    Parameters
+    ----------
+    build : callable
+        Takes nothing and may draw.
+    seed : int
+        Of the generators.
+    device : torch.device
+        Whose generator is seeded, beside the CPU's.
+
+    Returns
+    -------
+    object
+        What `build` returned.
     """
     with _lock:
         for generator in _generators(device):
