@@ -140,12 +140,16 @@ class Rows:
     def shuffled(self, batch_size, generator):
         """Yield every row once, in batches that differ by at most one row in size.
 
-        So no batch is left with a single row, whose moments would say nothing.
+        Nor is any left with a single row, whose moments would say nothing: rather than that, one
+        of the batches of two has a third.
         """
         if self._dense is None and not issparse(self.X):
             self._dense = self._copied()
         order = torch.randperm(len(self), generator=generator, device=generator.device)
-        for index in order.tensor_split(-(-len(self) // batch_size)):
+        n_batches = -(-len(self) // batch_size)
+        if batch_size > 1:
+            n_batches = max(1, min(n_batches, len(self) // 2))
+        for index in order.tensor_split(n_batches):
             weight = None if self.weight is None else self.weight[index]
             yield Batch(self._take(index), weight)
 

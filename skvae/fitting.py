@@ -48,7 +48,7 @@ class Fit:
     learning_rate : float
         Step of the optimiser.
     batch_size : int
-        Rows of a batch, at most.
+        Rows of a batch, as in `Rows.shuffled`.
     stopping : skvae.training.EarlyStopping or None
         When to stop, by `aside`.
     seed : int
