@@ -28,6 +28,7 @@ class VAE(nn.Module):
     --------
     >>> import torch
     >>> from skvae.likelihoods import GaussianLikelihood
+    >>> from skvae.model import VAE
     >>> from skvae.networks import MLP
     >>> from skvae.posteriors import MomentPosterior
     >>> from skvae.priors import StandardNormal
