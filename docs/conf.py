@@ -168,6 +168,8 @@ intersphinx_mapping = {
             _sklearn("preprocessing.MinMaxScaler"),
             _sklearn("preprocessing.StandardScaler"),
             _sklearn("utils.metadata_routing.MetadataRequest"),
+            "sklearn.set_config py:function 1 modules/generated/sklearn.set_config.html#$ -",
+            "meta-estimator std:term -1 glossary.html#term-meta-estimator -",
             "random_state std:term -1 glossary.html#term-random_state -",
             "fit std:term -1 glossary.html#term-fit -",
             "metadata_routing std:label -1 metadata_routing.html#metadata-routing Metadata Routing",
