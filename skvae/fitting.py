@@ -96,9 +96,11 @@ class Fit:
         if self.stopping is None:
             return False
         self.module.eval()
-        objective = self._mean_terms(self.module, self.aside, torch.float32).elbo(self.beta)
+        terms = self._mean_terms(self.module, self.aside, torch.float32)
         self.module.train()
-        self.scores.append(float(objective) + self.rows.log_jacobian())
+        objective = float(terms.elbo(self.beta))
+        self._check_finite(objective)
+        self.scores.append(objective + self.rows.log_jacobian())
         return self.stopping.should_stop(self.scores[-1], self.module)
 
     def finished(self, dtype):

@@ -1,0 +1,307 @@
+"""One fit: what it minimises, when it stops, what it leaves, and how it fails."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from skvae.batches import Marginals, Rows, Units
+from skvae.fitting import Fit
+from skvae.likelihoods import GaussianLikelihood
+from skvae.model import VAE
+from skvae.networks import MLP
+from skvae.objectives import elbo_terms, mean_terms
+from skvae.posteriors import POSTERIORS
+from skvae.priors import StandardNormal
+from skvae.training import EarlyStopping
+
+N_FEATURES, D = 4, 2
+
+
+def data(n_rows=60, seed=0):
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=(n_rows, D))
+    return z @ rng.normal(size=(D, N_FEATURES)) + 0.3 * rng.normal(size=(n_rows, N_FEATURES))
+
+
+def make(posterior="moment"):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = VAE(
+            MLP(N_FEATURES, (8,)),
+            POSTERIORS[posterior](8, D),
+            MLP(D, (8,), N_FEATURES),
+            GaussianLikelihood(N_FEATURES),
+            StandardNormal(D),
+        )
+    module.likelihood_layer.start(torch.zeros(N_FEATURES), torch.zeros(N_FEATURES) == 1)
+    return module
+
+
+def start(
+    posterior="moment", X=None, weight=None, patience=None, beta=1.0, learning_rate=0.01, seed=0
+):
+    X = data() if X is None else X
+    marginals = Marginals.of(X)
+    rows = Rows(X, Units(marginals.mean, marginals.scale), weight, torch.device("cpu"))
+    train, aside, stopping = rows, None, None
+    if patience is not None:
+        train, aside = rows.part(np.arange(len(X))[10:]), rows.part(np.arange(10))
+        stopping = EarlyStopping(patience, 0.0)
+    return Fit(
+        make(posterior),
+        rows,
+        train=train,
+        aside=aside,
+        beta=beta,
+        learning_rate=learning_rate,
+        batch_size=16,
+        stopping=stopping,
+        seed=seed,
+    )
+
+
+def run(fit, n_epochs):
+    for _ in range(n_epochs):
+        if fit.epoch():
+            break
+    return fit
+
+
+# -- training ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_the_loss_falls(posterior):
+    losses = run(start(posterior), 30).losses
+    assert len(losses) == 30
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.1
+
+
+def test_the_loss_is_the_negative_objective_in_the_units_of_the_data():
+    fit, beta = start(beta=0.3, learning_rate=0.0), 0.3
+    fit.batch_size = 60  # one batch, whose noise and order can be drawn again
+    generator = torch.Generator().manual_seed(0)
+    module = copy.deepcopy(fit.module)
+    fit.epoch()
+    (batch,) = fit.rows.shuffled(60, generator)
+    objective = elbo_terms(module, batch.x, module.noise(batch.x, generator)).elbo(beta).mean()
+    expected = -(objective.item() - np.log(data().std(0)).sum())
+    assert fit.losses == [pytest.approx(expected, rel=1e-6)]
+
+
+def test_weights_weigh_the_loss():
+    weight = np.arange(1.0, 61.0)
+    fit = start(weight=weight, learning_rate=0.0)
+    fit.batch_size = 60
+    generator = torch.Generator().manual_seed(0)
+    module = copy.deepcopy(fit.module)
+    fit.epoch()
+    (batch,) = fit.rows.shuffled(60, generator)
+    noise = module.noise(batch.x, generator)
+    objective = elbo_terms(module, batch.x, noise, weight=batch.weight).elbo()
+    mean = (batch.weight * objective).sum().item() / batch.weight.sum().item()
+    assert fit.losses == [pytest.approx(-mean + np.log(data().std(0)).sum(), rel=1e-6)]
+
+
+def test_one_seed_gives_one_fit():
+    first, same, other = (run(start(seed=seed), 3).losses for seed in (0, 0, 1))
+    assert first == same
+    assert first != other
+
+
+def test_the_process_generator_is_not_used():
+    before = torch.get_rng_state()
+    run(start(), 2).finished(torch.float32)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# -- the finished model --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("patience", [None, 100])
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_finishing_leaves_training_as_it_was(posterior, patience):
+    plain = run(start(posterior, patience=patience), 4)
+    looked_at = start(posterior, patience=patience)
+    for _ in range(4):
+        looked_at.epoch()
+        looked_at.finished(torch.float64)
+    assert looked_at.losses == plain.losses
+    assert looked_at.scores == plain.scores
+    assert looked_at.module.training
+    assert_close(looked_at.module.state_dict(), plain.module.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_finished_model_is_ready_to_use(dtype):
+    module = run(start(), 2).finished(dtype).module
+    assert not module.training
+    assert {tensor.dtype for tensor in module.state_dict().values()} == {dtype}
+
+
+@pytest.mark.parametrize("weight", [None, np.arange(1.0, 61.0)])
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_the_kl_of_the_training_rows_is_above_the_floor(posterior, weight):
+    fitted = run(start(posterior, weight=weight), 10).finished(torch.float64)
+    assert fitted.kl_per_component.sum() >= fitted.kl_floor - 1e-10
+    if posterior not in ("gaussian", "layernorm"):
+        assert fitted.kl_floor > 0.4
+
+
+def test_the_code_of_the_training_rows_has_mean_zero():
+    fit = run(start(), 5)
+    (batch,) = fit.rows.in_order(torch.float64)
+    loc = fit.finished(torch.float64).module.posterior(batch.x).loc
+    assert_close(loc.mean(0), torch.zeros(D).double(), atol=1e-12, rtol=0)
+
+
+def test_the_lower_bound_is_the_elbo_of_the_rows_in_the_units_of_the_data():
+    fit = run(start(seed=3), 5)
+    fitted = fit.finished(torch.float64)
+    (batch,) = fit.rows.in_order(torch.float64)
+    noise = fitted.module.noise(batch.x, torch.Generator().manual_seed(3))
+    expected = elbo_terms(fitted.module, batch.x, noise).elbo().mean().item()
+    expected -= np.log(data().std(0)).sum()
+    assert fitted.lower_bound == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_lower_bound_and_losses_change_by_the_log_jacobian():
+    one, scaled = run(start(), 5), run(start(X=100 * data()), 5)
+    step = N_FEATURES * math.log(100)
+    np.testing.assert_allclose(scaled.losses, np.array(one.losses) + step, rtol=1e-4)
+    bounds = [fit.finished(torch.float64).lower_bound for fit in (one, scaled)]
+    assert bounds[1] == pytest.approx(bounds[0] - step, rel=1e-4)
+
+
+# -- early stopping ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.3, 4.0])
+def test_validation_and_training_weigh_the_kl_alike(beta):
+    fit = start(patience=100, beta=beta)
+    fit.epoch()
+    module = copy.deepcopy(fit.module).eval()
+    generator = torch.Generator().manual_seed(0)
+    terms = mean_terms(module, fit.aside.in_order(torch.float32), generator)
+    expected = terms.reconstruction - beta * terms.kl.sum() + fit.rows.log_jacobian()
+    assert fit.scores == [pytest.approx(expected.item(), rel=1e-6)]
+
+
+def test_validation_does_not_touch_the_moments():
+    plain, watched = start(), start(patience=100)
+    plain.train = watched.train
+    plain.epoch()
+    watched.epoch()
+    assert_close(watched.module.state_dict(), plain.module.state_dict(), rtol=0, atol=0)
+
+
+def test_validation_draws_the_same_noise_every_epoch():
+    fit = start(patience=100, learning_rate=0.0)
+    fit.module.posterior_layer.momentum = 0.0  # nothing changes but the noise, if it did
+    run(fit, 3)
+    assert len(set(fit.scores)) == 1
+
+
+def test_early_stopping_goes_back_to_the_best_weights():
+    fit = run(start(patience=4), 3)
+    best = copy.deepcopy(fit.stopping.best_state)
+    fit.module.load_state_dict(make().state_dict())  # from here on it is worse
+    fit.optimizer.learning_rate = 0.0
+    run(fit, 20)
+    assert max(fit.scores) == fit.scores[2]
+    assert len(fit.scores) == 3 + 4  # it stopped
+    finished = fit.finished(torch.float32).module
+    for name, weight in finished.named_parameters():
+        assert_close(weight, best[name], rtol=0, atol=0)
+    assert not torch.equal(fit.module.decoder.layers[0].weight, finished.decoder.layers[0].weight)
+
+
+def test_without_early_stopping_no_epoch_is_the_last():
+    fit = start()
+    assert not any(fit.epoch() for _ in range(3))
+    assert fit.scores == []
+
+
+# -- failure -------------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_not_finite_names_the_epoch_and_the_remedy():
+    fit = run(start(), 2)
+    with torch.no_grad():
+        fit.module.decoder.layers[0].weight.fill_(math.nan)
+    message = r"became nan in epoch 3\. Lower learning_rate \(now 0\.01\), look for extreme values"
+    with pytest.raises(ValueError, match=message):
+        fit.epoch()
+
+
+def test_a_divergent_step_is_caught():
+    fit = start(learning_rate=1e30)
+    with pytest.raises(ValueError, match=r"in epoch \d\. Lower learning_rate \(now 1e\+30\)"):
+        run(fit, 5)
+
+
+def test_rows_aside_that_are_not_finite_name_the_epoch():
+    fit = start(patience=3)
+    fit.aside.X = np.full((10, N_FEATURES), 1e200)  # infinite in single precision
+    with pytest.raises(ValueError, match="became (nan|-inf) in epoch 1"):
+        fit.epoch()
+
+
+def test_a_finished_model_that_is_not_finite_is_refused():
+    fit = run(start(), 1)
+    with torch.no_grad():
+        fit.module.decoder.layers[0].weight.fill_(math.inf)
+    with pytest.raises(ValueError, match="became (nan|-inf) in epoch 1"):
+        fit.finished(torch.float32)
+
+
+# -- going on ------------------------------------------------------------------------------
+
+
+def gone_on(fitted, former, X):
+    """A fit of `X` that goes on from `former`."""
+    fit = start(X=X)
+    fit.module.load_state_dict(fitted.module.state_dict())
+    fit.continue_from(former.optimizer.state())
+    return fit
+
+
+def test_going_on_merges_the_moments_of_all_rows_seen():
+    first = run(start(X=data(60)), 3)
+    fitted = first.finished(torch.float64)
+    fit = gone_on(fitted, first, data(40, seed=1))
+    fit.optimizer.learning_rate = 0.0
+    before = fitted.module.posterior_layer.stored_moments()
+    moments = fit.finished(torch.float64).module.posterior_layer.stored_moments()
+    alone = make().double()
+    alone.load_state_dict(fitted.module.state_dict())
+    alone.finalise(fit.rows.in_order(torch.float64))
+    expected = before.merge(alone.posterior_layer.stored_moments())
+    assert moments.weight == 100
+    assert_close(list(moments), list(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_going_on_lets_former_rows_fade():
+    first = run(start(X=data(600)), 1)
+    fit = gone_on(first.finished(torch.float32), first, data(20))
+    assert fit.previous.weight == 180
+    assert fit.finished(torch.float32).module.posterior_layer.weight == 200
+
+
+def test_going_on_keeps_the_optimisers_pace():
+    first = run(start(), 3)
+    fit = gone_on(first.finished(torch.float32), first, data())
+    assert_close(fit.optimizer.state(), first.optimizer.state(), rtol=0, atol=0)
+    assert fit.optimizer.counts[0] == 3 * 4  # batches of 60 rows, at most 16 in each
+
+
+def test_going_on_leaves_the_former_fit_alone():
+    first = run(start(), 3)
+    fitted = first.finished(torch.float32)
+    before = copy.deepcopy(fitted.module.state_dict()), copy.deepcopy(first.optimizer.state())
+    run(gone_on(fitted, first, data(seed=1)), 2).finished(torch.float32)
+    assert_close((fitted.module.state_dict(), first.optimizer.state()), before, rtol=0, atol=0)
