@@ -1,0 +1,159 @@
+"""The order of the rooms: a file imports from files above it, and few files know scikit-learn."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skvae
+
+PACKAGE = Path(skvae.__file__).parent
+ORDER = [
+    "bounds",
+    "networks",
+    "posteriors",
+    "likelihoods",
+    "priors",
+    "model",
+    "objectives",
+    "batches",
+    "training",
+    "fitting",
+    "distributed",
+    "diagnostics",
+    "persistence",
+    "estimator",
+    "text",
+    "search",
+    "display",
+    "datasets",
+]
+ENTRANCES = ["__init__", "__main__"]  # above the order: they may import everything
+# What of scikit-learn a file knows: the estimators all, the others nothing unless said here.
+SKLEARN = {name: ("sklearn",) for name in ("estimator", "text", "search", "__main__")}
+SKLEARN["batches"] = ("sklearn.preprocessing",)
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imported(source):
+    """Dotted names of all modules that `source` imports, wherever in it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            # "from skvae import bounds" imports a module, "from skvae.bounds import x" a name
+            if module in ("skvae", "."):
+                yield from (f"skvae.{alias.name}" for alias in node.names)
+            else:
+                yield module
+
+
+def violations(name, source):
+    """What the file `name` must not import, in words."""
+    if name not in [*ORDER, *ENTRANCES]:
+        return [f"{name} has no place in the order"]
+    found = []
+    for module in imported(source):
+        parts = module.split(".")
+        if not parts[0]:
+            found.append(f"{name} imports {module} relatively")
+        elif parts[0] == "skvae" and name in ORDER:
+            above = ORDER[: ORDER.index(name)]
+            if len(parts) == 1 or parts[1] not in above:
+                found.append(f"{name} imports {module}, which is not above it")
+        elif parts[0] == "sklearn" and not module.startswith(SKLEARN.get(name, ("none of it",))):
+            found.append(f"{name} imports {module}, but knows no scikit-learn")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_file_imports_from_above_only(path):
+    assert violations(path.stem, path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "word"),
+    [
+        ("bounds", "from skvae.posteriors import Posterior", "not above"),
+        ("bounds", "import skvae.posteriors", "not above"),
+        ("bounds", "from skvae import posteriors", "not above"),
+        ("bounds", "import skvae", "not above"),
+        ("bounds", "from . import posteriors", "not above"),
+        ("bounds", "from .posteriors import Posterior", "relatively"),
+        ("model", "def late():\n    from skvae.fitting import Fit", "not above"),
+        ("model", "from skvae.model import VAE", "not above"),
+        ("model", "import numpy, skvae.training", "not above"),
+        ("model", "from sklearn.base import BaseEstimator", "no scikit-learn"),
+        ("model", "import sklearn", "no scikit-learn"),
+        ("batches", "from sklearn.base import BaseEstimator", "no scikit-learn"),
+        ("batches", "from sklearn import preprocessing, base", "no scikit-learn"),
+        ("attic", "", "no place"),
+    ],
+)
+def test_the_walk_can_fail(name, source, word):
+    assert [line for line in violations(name, source) if word in line]
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("posteriors", "from skvae.bounds import kl_floor"),
+        ("model", "from skvae import bounds"),
+        ("batches", "from sklearn.preprocessing import StandardScaler"),
+        ("estimator", "from sklearn.base import BaseEstimator"),
+        ("model", "import sklearnex, skvaex"),
+    ],
+)
+def test_the_walk_can_pass(name, source):
+    assert violations(name, source) == []
+
+
+def test_the_walk_sees_the_files():
+    assert {"bounds", "posteriors", "estimator", "__init__"} <= {path.stem for path in FILES}
+
+
+def in_a_fresh_process(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_importing_the_package_loads_no_torch():
+    code = "import sys, skvae; dir(skvae); print(*sorted({'torch', 'sklearn'} & set(sys.modules)))"
+    assert in_a_fresh_process(code) == []
+
+
+def test_the_closed_forms_load_no_torch():
+    code = (
+        "import sys; from skvae import bounds; bounds.kl_floor(0.5); print('torch' in sys.modules)"
+    )
+    assert in_a_fresh_process(code) == ["False"]
+
+
+@pytest.mark.parametrize("name", skvae.__all__)
+def test_public_names_are_there(name):
+    assert getattr(skvae, name).__name__ == name
+    assert name in dir(skvae)
+
+
+def test_rooms_are_there_as_attributes():
+    from skvae import bounds
+
+    assert skvae.bounds is bounds
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'skvae' has no attribute 'attic'"):
+        skvae.attic  # noqa: B018
+
+
+LEFT_OVER = ["TO" + "DO", "FIX" + "ME", "X" * 3, "HA" + "CK", "WI" + "P", "break" + "point("]
+
+
+@pytest.mark.parametrize("word", LEFT_OVER)
+def test_nothing_is_left_over(word):
+    files = [*FILES, *Path(__file__).parent.glob("*.py")]
+    holders = [path.name for path in files if word in path.read_text(encoding="utf-8")]
+    assert holders == []

@@ -1,0 +1,137 @@
+"""The model hands rows, codes, weights and context to the right parts."""
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from skvae.batches import Batch
+from skvae.likelihoods import LIKELIHOODS
+from skvae.model import VAE
+from skvae.networks import MLP
+from skvae.posteriors import POSTERIORS
+from skvae.priors import StandardNormal
+
+N_FEATURES, D, N_CONTEXT = 5, 2, 3
+
+
+def make(posterior="moment", likelihood="gaussian", n_context=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return VAE(
+            MLP(N_FEATURES, (8,), context_features=n_context),
+            POSTERIORS[posterior](8, D),
+            MLP(D, (8,), N_FEATURES, context_features=n_context),
+            LIKELIHOODS[likelihood](N_FEATURES),
+            StandardNormal(D),
+        )
+
+
+x, z = torch.randn(6, N_FEATURES), torch.randn(6, D)
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_the_posterior_has_a_code_for_every_row(posterior):
+    assert make(posterior).posterior(x).batch_shape == (6, D)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_the_likelihood_has_a_row_for_every_code(likelihood):
+    p = make(likelihood=likelihood).likelihood(z)
+    assert (p.batch_shape, p.event_shape) == ((6,), (N_FEATURES,))
+
+
+def test_the_prior_has_a_distribution_for_every_component():
+    assert make().prior().batch_shape == (D,)
+
+
+def test_the_posterior_is_that_of_the_encoders_features():
+    vae = make("gaussian")
+    features = vae.encoder(x)
+    assert_close(vae.features(x), features)
+    assert_close(vae.posterior(x).loc, vae.posterior_layer(features).loc)
+
+
+def test_the_likelihood_is_that_of_the_decoders_outputs():
+    vae = make()
+    assert_close(vae.likelihood(z).mean, vae.decoder(z))
+
+
+def test_weights_reach_the_moments():
+    vae, weight = make(), torch.tensor([1.0, 0, 0, 2.0, 1.0, 0])
+    mean = weight @ vae.posterior(x, weight=weight).loc / weight.sum()
+    assert_close(mean, torch.zeros(D), atol=1e-6, rtol=0)
+
+
+def test_both_networks_are_told_the_context():
+    vae = make("gaussian", n_context=N_CONTEXT)
+    zeros, ones = torch.zeros(6, N_CONTEXT), torch.ones(6, N_CONTEXT)
+    assert not torch.allclose(vae.features(x, zeros), vae.features(x, ones))
+    assert not torch.allclose(vae.posterior(x, zeros).loc, vae.posterior(x, ones).loc)
+    assert not torch.allclose(vae.likelihood(z, zeros).mean, vae.likelihood(z, ones).mean)
+
+
+def test_without_context_networks_take_one_argument():
+    # Any module from rows to rows will do, nn.Linear too.
+    vae = VAE(
+        nn.Linear(5, 4),
+        POSTERIORS["moment"](4, D),
+        nn.Linear(D, 5),
+        LIKELIHOODS["gaussian"](5),
+        StandardNormal(D),
+    )
+    assert vae.likelihood(vae.posterior(x).loc).log_prob(x).shape == (6,)
+
+
+def test_noise_is_the_generators():
+    vae = make()
+    first, second = (vae.noise(x, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert first.shape == (6, D)
+    assert_close(first, second, rtol=0, atol=0)
+    assert not torch.equal(first, vae.noise(x, torch.Generator().manual_seed(4)))
+
+
+def test_noise_has_the_precision_of_the_rows():
+    generator = torch.Generator().manual_seed(3)
+    assert make().noise(x.double(), generator).dtype == torch.float64
+
+
+def test_noise_leaves_the_process_generator_alone():
+    before = torch.get_rng_state()
+    make().noise(x, torch.Generator().manual_seed(3))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_finalised_rows_have_the_moments_of_the_prior():
+    vae = make().double().eval()
+    vae.finalise([Batch(x[:2].double()), Batch(x[2:].double())])
+    q = vae.posterior(x.double())
+    assert_close(q.loc.mean(0), torch.zeros(D).double(), atol=1e-12, rtol=0)
+    second = (q.loc.square() + q.scale.square()).mean(0)
+    assert_close(second, torch.ones(D).double(), atol=1e-10, rtol=0)
+
+
+def test_finalising_passes_weight_and_context_on():
+    vae = make(n_context=N_CONTEXT).double().eval()
+    context, weight = torch.randn(6, N_CONTEXT).double(), torch.rand(6).double()
+    vae.finalise([Batch(x.double(), weight, context)])
+    loc = vae.posterior(x.double(), context).loc
+    assert_close(weight @ loc, torch.zeros(D).double(), atol=1e-12, rtol=0)
+
+
+def test_finalising_merges_with_previous_moments():
+    vae = make().double().eval()
+    batches = [Batch(x[:2].double()), Batch(x[2:].double())]
+    vae.finalise(batches)
+    together = [moment.clone() for moment in vae.posterior_layer.stored_moments()]
+    vae.finalise(batches[:1])
+    previous = vae.posterior_layer.stored_moments()
+    previous = previous._replace(**{k: v.clone() for k, v in previous._asdict().items()})
+    vae.finalise(batches[1:], previous)
+    assert_close(list(vae.posterior_layer.stored_moments()), together)
+
+
+def test_finalising_needs_no_gradient():
+    vae = make()
+    vae.finalise([Batch(x)])
+    assert not any(buffer.requires_grad for buffer in vae.buffers())

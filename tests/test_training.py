@@ -1,0 +1,327 @@
+"""The loop: its optimiser against PyTorch's, its stopping, what it gives back to the process."""
+
+import math
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from skvae.batches import Batch
+from skvae.training import (
+    WORK_OF_A_THREAD,
+    Adam,
+    EarlyStopping,
+    borrowed_process,
+    seeded,
+    train_epoch,
+)
+
+CPU = torch.device("cpu")
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def network():
+    net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+    with torch.no_grad():
+        for seed, parameter in enumerate(net.parameters()):
+            parameter.copy_(0.5 * normal(*parameter.shape, seed=seed))
+    return net
+
+
+def squared_error(net, x):
+    return (net(x) - x.sum(1, keepdim=True).sin()).square().mean()
+
+
+# -- Adam ----------------------------------------------------------------------------------
+
+
+def train(net, n_steps, learning_rate=0.01, optimizer=None):
+    optimizer = optimizer or Adam(net.parameters(), learning_rate)
+    for step in range(n_steps):
+        loss = squared_error(net, normal(16, 4, seed=100 + step))
+        optimizer.step(torch.autograd.grad(loss, optimizer.parameters))
+    return optimizer
+
+
+def test_fifty_steps_are_those_of_torch_optim():
+    ours, theirs = network(), network()
+    train(ours, 50)
+    optimizer = torch.optim.Adam(theirs.parameters(), 0.01)
+    for step in range(50):
+        optimizer.zero_grad()
+        squared_error(theirs, normal(16, 4, seed=100 + step)).backward()
+        optimizer.step()
+    assert not torch.allclose(ours[0].weight, network()[0].weight, atol=0.1)
+    assert_close(ours.state_dict(), theirs.state_dict(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_step_is_the_equation():
+    # Kingma and Ba (2015), algorithm 1, on a number
+    parameter, gradients = nn.Parameter(torch.tensor([1.0])), [0.3, -0.2, 0.5]
+    optimizer = Adam([parameter], 0.1)
+    x, m, v = 1.0, 0.0, 0.0
+    for t, g in enumerate(gradients, start=1):
+        optimizer.step([torch.tensor([g])])
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        x -= 0.1 * (m / (1 - 0.9**t)) / (math.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    assert parameter.item() == pytest.approx(x, rel=1e-6)
+
+
+def test_using_it_does_not_import_the_compiler():
+    code = (
+        "import sys, torch; from skvae.training import Adam;"
+        "p = torch.nn.Parameter(torch.ones(3));"
+        "Adam([p], 0.1).step([torch.ones(3)]);"
+        "assert p[0] < 1; print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_frozen_parameters_stay():
+    net = network()
+    net[0].weight.requires_grad_(False)
+    before = net[0].weight.clone()
+    assert len(train(net, 3).parameters) == 3
+    assert_close(net[0].weight, before, rtol=0, atol=0)
+
+
+def test_training_goes_on_from_a_state():
+    whole, halves = network(), network()
+    train(whole, 20)
+    first = train(halves, 10)
+    second = Adam(halves.parameters(), 0.01)
+    second.load(first.state())
+    for step in range(10, 20):
+        loss = squared_error(halves, normal(16, 4, seed=100 + step))
+        second.step(torch.autograd.grad(loss, second.parameters))
+    assert_close(halves.state_dict(), whole.state_dict(), rtol=0, atol=0)
+
+
+def test_a_loaded_state_is_a_copy():
+    net = network()
+    first, second = train(net, 5), Adam(net.parameters(), 0.01)
+    second.load(first.state())
+    before = [tensor.clone() for tensor in first.averages]
+    train(net, 5, optimizer=second)
+    assert_close(first.averages, before, rtol=0, atol=0)
+
+
+# -- an epoch ------------------------------------------------------------------------------
+
+
+class NoSteps:
+    def __init__(self, parameters):
+        self.parameters, self.n_steps = list(parameters), 0
+
+    def step(self, gradients):
+        self.n_steps += 1
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_its_rows():
+    net, x = network(), normal(10, 4)
+    batches = [Batch(part) for part in x.split([3, 3, 4])]
+    optimizer = NoSteps(net.parameters())
+    loss = train_epoch(lambda batch: squared_error(net, batch.x), batches, optimizer)
+    assert isinstance(loss, float)
+    assert loss == pytest.approx(squared_error(net, x).item(), rel=1e-6)
+    assert optimizer.n_steps == 3
+
+
+def test_an_epoch_moves_down():
+    net, batches = network(), [Batch(normal(16, 4, seed=seed)) for seed in range(8)]
+    optimizer = Adam(net.parameters(), 0.01)
+    losses = [train_epoch(lambda b: squared_error(net, b.x), batches, optimizer) for _ in range(20)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_parameter_that_the_loss_ignores_is_left_alone():
+    net, unused = network(), nn.Parameter(torch.ones(2))
+    optimizer = Adam([*net.parameters(), unused], 0.01)
+    train_epoch(lambda b: squared_error(net, b.x), [Batch(normal(16, 4))], optimizer)
+    assert unused.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_an_epoch_tells_of_a_loss_that_is_not_finite(value):
+    net = network()
+
+    def loss(batch):
+        return squared_error(net, batch.x) * value
+
+    assert not math.isfinite(
+        train_epoch(loss, [Batch(normal(4, 4))] * 2, Adam(net.parameters(), 0.01))
+    )
+
+
+# -- early stopping ------------------------------------------------------------------------
+
+
+def run(scores, patience, tol):
+    """Epoch of the stop (None if there is none) and of the remembered weights."""
+    stopping, module = EarlyStopping(patience, tol), nn.Linear(1, 1)
+    for epoch, score in enumerate(scores):
+        nn.init.constant_(module.weight, epoch)
+        if stopping.should_stop(score, module):
+            break
+    else:
+        epoch = None
+    return epoch, stopping.best_state["weight"].item()
+
+
+@pytest.mark.parametrize(
+    ("scores", "patience", "tol", "stop", "best"),
+    [
+        ([1, 2, 3, 4], 1, 0.0, None, 3),  # always better
+        ([4, 3, 2, 1], 2, 0.0, 2, 0),  # never: two epochs later it stops
+        ([1, 3, 2, 2, 4, 1], 3, 0.0, None, 4),  # better just in time
+        ([1, 3, 2, 2, 2, 4], 3, 0.0, 4, 1),  # too late
+        ([1.0, 1.1, 1.2], 2, 0.5, 2, 2),  # better by less than tol: remembered, not counted
+        ([1.0, 1.0, 1.0], 2, 0.0, 2, 0),  # equal is not better
+        ([-math.inf, -5.0], 5, 0.0, None, 1),
+        ([1.0, math.nan, math.nan], 2, 0.0, 2, 0),  # NaN is never better
+    ],
+)
+def test_it_stops_and_remembers(scores, patience, tol, stop, best):
+    assert run(scores, patience, tol) == (stop, best)
+
+
+def test_slow_progress_counts_from_the_last_best():
+    # Epochs that each gain less than tol do not add up: the bar rises with the best.
+    assert run([0.0, 0.4, 0.8, 1.2, 1.6], 3, 0.5)[0] == 3
+
+
+def test_the_remembered_weights_are_a_copy():
+    stopping, module = EarlyStopping(3, 0.0), nn.Linear(1, 1)
+    nn.init.constant_(module.weight, 1.0)
+    stopping.should_stop(1.0, module)
+    nn.init.constant_(module.weight, 2.0)
+    assert stopping.best_state["weight"].item() == 1.0
+
+
+# -- the process ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_generators_and_threads_are_put_back(two_threads):
+    state = torch.get_rng_state()
+    with borrowed_process(0, CPU):
+        torch.manual_seed(0)
+        torch.rand(3)
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def fail_inside():
+    with borrowed_process(0, CPU):
+        torch.manual_seed(0)
+        raise KeyboardInterrupt
+
+
+def test_they_are_put_back_after_an_exception(two_threads):
+    state = torch.get_rng_state()
+    with pytest.raises(KeyboardInterrupt):
+        fail_inside()
+    assert torch.get_num_threads() == 2
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_it_may_be_nested(two_threads):
+    state = torch.get_rng_state()
+    with borrowed_process(0, CPU):
+        with borrowed_process(0, CPU):
+            torch.manual_seed(0)
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("work", "n_threads"), [(0, 1), (1e3, 1), (1.4, 1), (2 * WORK_OF_A_THREAD, 2), (1e15, 2)]
+)
+def test_threads_follow_the_work_up_to_those_there_are(two_threads, work, n_threads):
+    with borrowed_process(work, CPU):
+        assert torch.get_num_threads() == n_threads
+
+
+@pytest.mark.parametrize("first_out", ["first in", "last in"])
+@pytest.mark.parametrize("end", [None, RuntimeError])
+def test_threads_that_overlap_put_back_what_the_first_found(two_threads, first_out, end):
+    state = torch.get_rng_state()
+    inside = {name: threading.Event() for name in ("first in", "last in")}
+    leave = {name: threading.Event() for name in inside}
+    done, seen = [], {}
+
+    def fit(name):
+        try:
+            with borrowed_process(0, CPU):
+                seeded(lambda: torch.rand(3), 0, CPU)
+                inside[name].set()
+                assert leave[name].wait(5)
+                if end is not None:
+                    raise end
+        except RuntimeError:
+            pass
+        seen[name] = torch.get_num_threads()
+        done.append(name)
+
+    threads = {name: threading.Thread(target=fit, args=(name,)) for name in inside}
+    for name in ("first in", "last in"):
+        threads[name].start()
+        assert inside[name].wait(5)
+    order = sorted(inside, key=lambda name: name != first_out)
+    for name in order:
+        leave[name].set()
+        threads[name].join(5)
+    assert done == order
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == 2
+    after = []
+    later = threading.Thread(target=lambda: after.append(torch.get_num_threads()))
+    later.start()
+    later.join()
+    assert after == [2]  # new threads take the process's setting, which a fit changes as well
+
+
+def test_the_seed_is_all_that_seeded_draws_depend_on():
+    with borrowed_process(0, CPU):
+        first = seeded(lambda: torch.rand(3), 7, CPU)
+        torch.rand(5)
+        second = seeded(lambda: torch.rand(3), 7, CPU)
+        other = seeded(lambda: torch.rand(3), 8, CPU)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_seeds_of_threads_at_once_do_not_mix():
+    def build():
+        return torch.cat([torch.rand(1) for _ in range(300)])
+
+    with borrowed_process(0, CPU):
+        expected = [seeded(build, seed, CPU) for seed in range(4)]
+        results = [None] * 4
+
+        def work(seed):
+            results[seed] = seeded(build, seed, CPU)
+
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert all(torch.equal(one, other) for one, other in zip(results, expected, strict=True))
