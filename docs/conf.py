@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 os.environ.setdefault("MPLBACKEND", "agg")
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE.parent), str(HERE / "theory")]
 
 import skvae
 
@@ -47,6 +47,7 @@ math_numfig = True
 math_eqref_format = "({number})"
 highlight_language = "python3"
 maximum_signature_line_length = 80
+toc_object_entries_show_parents = "hide"
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
@@ -251,6 +252,13 @@ def _rst(markdown):
     return text
 
 
+def _draw_figures(app):
+    """Draw what the theory pages show, with the library as it is."""
+    from figures import draw_all
+
+    draw_all(HERE / "theory" / "_figures")
+
+
 def _append_changelog(app, docname, source):
     if docname == "changelog":
         app.env.note_dependency(str(CHANGELOG))
@@ -272,6 +280,7 @@ def _skip_silent(app, what, name, obj, skip, options):
 
 
 def setup(app):
+    app.connect("builder-inited", _draw_figures)
     app.connect("source-read", _append_changelog)
     app.connect("viewcode-follow-imported", _source_of_ours_only)
     app.connect("autodoc-skip-member", _skip_silent)
