@@ -259,6 +259,17 @@ def _draw_figures(app):
     draw_all(HERE / "theory" / "_figures")
 
 
+def _number_statements(app, env):
+    """Number the formulas of the theory as their statements, S1 and so on, in each language."""
+    page = (HERE / "statements.rst").read_text(encoding="utf-8")
+    numbers = {label: number for number, label in re.findall(r"- (S\d+)\n.*:eq:`(.+?)`", page)}
+    for kinds in env.toc_fignumbers.values():
+        for target in kinds.get("displaymath", {}):
+            label = re.sub(r"^equation-(zh-)?", "", target)
+            if label in numbers:
+                kinds["displaymath"][target] = (numbers[label],)
+
+
 def _append_changelog(app, docname, source):
     if docname == "changelog":
         app.env.note_dependency(str(CHANGELOG))
@@ -281,6 +292,7 @@ def _skip_silent(app, what, name, obj, skip, options):
 
 def setup(app):
     app.connect("builder-inited", _draw_figures)
+    app.connect("env-updated", _number_statements)
     app.connect("source-read", _append_changelog)
     app.connect("viewcode-follow-imported", _source_of_ours_only)
     app.connect("autodoc-skip-member", _skip_silent)
