@@ -292,7 +292,7 @@ def _skip_silent(app, what, name, obj, skip, options):
 
 def setup(app):
     app.connect("builder-inited", _draw_figures)
-    app.connect("env-updated", _number_statements)
+    app.connect("env-check-consistency", _number_statements)
     app.connect("source-read", _append_changelog)
     app.connect("viewcode-follow-imported", _source_of_ours_only)
     app.connect("autodoc-skip-member", _skip_silent)
