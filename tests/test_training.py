@@ -272,7 +272,7 @@ def test_threads_that_overlap_put_back_what_the_first_found(two_threads, first_o
             with borrowed_process(0, CPU):
                 seeded(lambda: torch.rand(3), 0, CPU)
                 inside[name].set()
-                assert leave[name].wait(5)
+                assert leave[name].wait(60)
                 if end is not None:
                     raise end
         except RuntimeError:
@@ -283,11 +283,11 @@ def test_threads_that_overlap_put_back_what_the_first_found(two_threads, first_o
     threads = {name: threading.Thread(target=fit, args=(name,)) for name in inside}
     for name in ("first in", "last in"):
         threads[name].start()
-        assert inside[name].wait(5)
+        assert inside[name].wait(60)
     order = sorted(inside, key=lambda name: name != first_out)
     for name in order:
         leave[name].set()
-        threads[name].join(5)
+        threads[name].join(60)
     assert done == order
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == 2
