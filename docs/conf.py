@@ -245,7 +245,7 @@ def _rst(markdown):
     text = re.sub(r"\A# .*\n", "", markdown)
     text = re.sub(r"(?<!`)`([^`\n]+)`(?!`)", r"``\1``", text)
     text = re.sub(r"\[([^\]]+)\]\((\S+?)\)", r"`\1 <\2>`__", text)
-    for mark, line in ("### ", "~"), ("## ", "="):
+    for mark, line in ("### ", "~"), ("## ", "-"):
         text = re.sub(
             rf"^{mark}(.*)$", lambda m, line=line: f"{m[1]}\n{line * len(m[1])}\n", text, flags=re.M
         )
