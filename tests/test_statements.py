@@ -973,7 +973,7 @@ def listed():
             int(re.match(r"S(\d+)", row)[1]),
             re.search(r":eq:`([\w-]+)`", row)[1],
             re.findall(r":(?:func|class|meth):`~?([\w.]+)`", row),
-            re.findall(r"``tests/test_statements.py::(\w+)``", row),
+            re.findall(r"``(test_\w+)``", row),
         )
         for row in rows
     ]
