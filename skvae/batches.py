@@ -122,7 +122,7 @@ class Rows:
         self.X, self.units, self.device = X, units, device
         self.weight = None
         if weight is not None:
-            self.weight = torch.from_numpy(weight / weight.mean()).float().to(device)
+            self.weight = torch.from_numpy(weight / weight.mean())
         self._dense = None  # made when first shuffled
 
     def __len__(self):
@@ -134,7 +134,7 @@ class Rows:
 
     def part(self, index):
         """The rows of an index."""
-        weight = None if self.weight is None else self.weight[index].cpu().numpy()
+        weight = None if self.weight is None else self.weight[index].numpy()
         return Rows(self.X[index], self.units, weight, self.device)
 
     def shuffled(self, batch_size, generator):
@@ -145,16 +145,17 @@ class Rows:
         """
         if self._dense is None and not issparse(self.X):
             self._dense = self._copied()
+        weights = None if self.weight is None else self.weight.float().to(self.device)
         order = torch.randperm(len(self), generator=generator, device=generator.device)
         n_batches = -(-len(self) // batch_size)
         if batch_size > 1:
             n_batches = max(1, min(n_batches, len(self) // 2))
         for index in order.tensor_split(n_batches):
-            weight = None if self.weight is None else self.weight[index]
+            weight = None if weights is None else weights[index]
             yield Batch(self._take(index), weight)
 
     def _copied(self):
-        dense = torch.empty(self.X.shape)
+        dense = torch.empty(self.X.shape, dtype=torch.float32)
         for rows in chunk_slices(*self.X.shape):
             dense[rows] = self.units.tensor(self.X[rows], torch.float32)
         return dense.to(self.device) if _fits(self.X.size * 4, self.device) else dense
@@ -168,7 +169,7 @@ class Rows:
     def in_order(self, dtype):
         """Yield every row once, in order and in `dtype`."""
         for rows in chunk_slices(*self.X.shape):
-            weight = None if self.weight is None else self.weight[rows].to(dtype)
+            weight = None if self.weight is None else self.weight[rows].to(dtype).to(self.device)
             yield Batch(self.units.tensor(self.X[rows], dtype, self.device), weight)
 
 

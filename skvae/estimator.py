@@ -19,7 +19,7 @@ from skvae.fitting import Fit
 from skvae.likelihoods import LIKELIHOODS
 from skvae.model import VAE
 from skvae.networks import ACTIVATIONS, MLP
-from skvae.objectives import BOUNDS
+from skvae.objectives import BOUNDS, row_noise
 from skvae.posteriors import POSTERIORS
 from skvae.priors import StandardNormal
 from skvae.training import EarlyStopping, borrowed_process, seeded
@@ -64,9 +64,10 @@ class BNVAEEstimator(
         article's and the paper's batch normalization, the plain VAE, and layer normalization
         for comparison. A callable takes ``(in_features, n_components, tau)`` and returns a
         `skvae.posteriors.Posterior`.
-    likelihood : {"gaussian", "bernoulli"}, default="gaussian"
+    likelihood : {"gaussian", "bernoulli"} or callable, default="gaussian"
         Distribution of a row given its code. "gaussian" has one noise scale per feature and
-        does not depend on the scale of the columns; "bernoulli" takes values in [0, 1].
+        does not depend on the scale of the columns; "bernoulli" takes values in [0, 1]. A
+        callable takes ``n_features`` and returns a `skvae.likelihoods.Likelihood`.
     hidden_layer_sizes : tuple of int, default=(128,)
         Units of the encoder's hidden layers; the decoder's are the reverse. ``()`` makes both
         linear.
@@ -162,15 +163,13 @@ class BNVAEEstimator(
     """
 
     _doc_link_module = "skvae"
-    _doc_link_template = (
-        "https://skvae.readthedocs.io/en/stable/api/{estimator_module}.{estimator_name}.html"
-    )
+    _doc_link_template = "https://skvae.readthedocs.io/en/stable/api/skvae.{estimator_name}.html"
 
     _parameter_constraints = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "tau": [Interval(Real, 0, 1, closed="neither")],
         "posterior": [StrOptions(set(POSTERIORS)), callable],
-        "likelihood": [StrOptions(set(LIKELIHOODS))],
+        "likelihood": [StrOptions(set(LIKELIHOODS)), callable],
         "hidden_layer_sizes": ["array-like"],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "encoder": [callable, None],
@@ -335,6 +334,7 @@ class BNVAEEstimator(
         X, weight = _weighted(X, sample_weight)
         seeds = _random_state(self.random_state).randint(2**31 - 1, size=2).tolist()
         module, units = self._resume() if again else self._start(X, weight, seeds[0])
+        module.likelihood_layer.check_support(X.min(), X.max())
         rows = train = Rows(X, units, weight, device)
         aside = stopping = None
         if self.early_stopping:
@@ -380,9 +380,9 @@ class BNVAEEstimator(
     def _validate_rows(self, X, reset):
         if isinstance(X, torch.Tensor):
             X = X.detach().cpu().numpy()
-        X = validate_data(self, X, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32])
-        LIKELIHOODS[self.likelihood].check_support(X.min(), X.max())
-        return X
+        return validate_data(
+            self, X, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32]
+        )
 
     def _start(self, X, weight, seed):
         """A module with new weights, and the units in which it sees the columns of X."""
@@ -398,9 +398,10 @@ class BNVAEEstimator(
         return module, units
 
     def _build(self, n_features):
-        sizes = tuple(self.hidden_layer_sizes)
+        sizes = _sizes(self.hidden_layer_sizes)
         d = self.n_components
-        likelihood = LIKELIHOODS[self.likelihood](n_features)
+        make_likelihood = LIKELIHOODS.get(self.likelihood, self.likelihood)
+        likelihood = _module("likelihood", make_likelihood, n_features)
         make_encoder = self.encoder or (lambda n: MLP(n, sizes, activation=self.activation))
         make_decoder = self.decoder or (
             lambda d, n: MLP(d, sizes[::-1], n, activation=self.activation)
@@ -409,9 +410,9 @@ class BNVAEEstimator(
         width = _width("encoder", encoder, n_features)
         decoder = _module("decoder", make_decoder, d, likelihood.n_outputs)
         _width("decoder", decoder, d, expected=likelihood.n_outputs)
-        make_posterior = self.posterior if callable(self.posterior) else POSTERIORS[self.posterior]
+        make_posterior = POSTERIORS.get(self.posterior, self.posterior)
         posterior = _module("posterior", make_posterior, width, d, self.tau)
-        return VAE(encoder, posterior, decoder, likelihood, StandardNormal(d))
+        return VAE(encoder, posterior, decoder, likelihood, StandardNormal(d)).float()
 
     def _resume(self):
         """A copy of the trained module, to go on with; its units stay."""
@@ -504,7 +505,7 @@ class BNVAEEstimator(
         X : {array-like, CSR} of shape (n_samples, n_features)
             The rows.
         n_draws : int, default=32
-            Codes drawn for each row. The noise is the same for every row and every call.
+            Codes drawn for each row. The noise is a fixed function of the row.
         bound : {"importance", "elbo"}, default="importance"
             The importance-weighted bound, which more draws tighten, or the ELBO, which more
             draws only estimate better.
@@ -519,11 +520,15 @@ class BNVAEEstimator(
             raise ValueError(f"n_draws must be an int of at least 1; got {n_draws!r}")
         if bound not in BOUNDS:
             raise ValueError(f"bound must be one of {sorted(BOUNDS)}; got {bound!r}")
-        generator = torch.Generator().manual_seed(self._seed)
-        shape = n_draws, 1, self._n_features_out
-        noise = torch.randn(shape, generator=generator, dtype=torch.float64)
-        nats = self._infer(X, lambda module, x: BOUNDS[bound](module, x, noise.to(x)))
-        return nats + self._units.log_jacobian()
+        generator, d = torch.Generator().manual_seed(self._seed), self._n_features_out
+        uniform = torch.rand((n_draws, 1, d), generator=generator, dtype=torch.float64)
+        mixing = torch.randn((d, d), generator=generator, dtype=torch.float64) * (3 / d**0.5)
+
+        def nats(module, x):
+            noise = row_noise(uniform.to(x), module.posterior(x).loc, mixing.to(x))
+            return BOUNDS[bound](module, x, noise)
+
+        return self._infer(X, nats) + self._units.log_jacobian()
 
     def score(self, X, y=None):
         """Mean of `score_samples`: a lower bound on the log-likelihood of a row.
@@ -545,6 +550,7 @@ class BNVAEEstimator(
     def _infer(self, X, function):
         check_is_fitted(self)
         X = self._validate_rows(X, reset=False)
+        self.module_.likelihood_layer.check_support(X.min(), X.max())
         return self._map(X, self._units, function).numpy()
 
     def _map(self, X, units, function):
@@ -622,6 +628,17 @@ def _weighted(X, sample_weight):
         return X, None
     weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     return X[weight > 0], weight[weight > 0]
+
+
+def _sizes(hidden_layer_sizes):
+    """Hidden layer sizes as a tuple, if they are sizes."""
+    sizes = tuple(hidden_layer_sizes)
+    if not all(isinstance(size, Integral) and size >= 1 for size in sizes):
+        raise ValueError(
+            f"hidden_layer_sizes must hold integers of at least 1; got {hidden_layer_sizes!r}. "
+            "() makes the networks linear."
+        )
+    return sizes
 
 
 def _module(name, build, *args):

@@ -77,7 +77,7 @@ def elbo(model, x, noise, context=None):
     x : Tensor of shape (n_samples, n_features)
         Rows, in the units of the networks.
     noise : Tensor of shape (n_draws, n_samples, n_components) or (n_draws, 1, n_components)
-        Standard normal noise, shared by all rows in the second form.
+        Standard normal noise.
     context : Tensor, optional
         As in `VAE.posterior`.
 
@@ -93,6 +93,32 @@ def elbo(model, x, noise, context=None):
     return Terms(torch.stack(reconstructions).mean(0), kl).elbo()
 
 
+def row_noise(uniform, code, mixing):
+    """Standard normal noise for every row, decided by the row's own code.
+
+    Noise that all rows share makes a row's score depend on that row alone, but its error does
+    not average out over the rows. Here each row turns the shared draws ``u`` by a shift of its
+    own, ``Phi^-1((u + s) mod 1)`` with ``s = code @ mixing`` (Cranley & Patterson 1976): for
+    every row exactly standard normal, since u is uniform, and between rows nearly independent.
+
+    Parameters
+    ----------
+    uniform : Tensor of shape (n_draws, 1, n_components)
+        Draws from the uniform distribution on [0, 1).
+    code : Tensor of shape (n_samples, n_components)
+        Posterior means.
+    mixing : Tensor of shape (n_components, n_components)
+        Any numbers that spread the codes over some units.
+
+    Returns
+    -------
+    Tensor of shape (n_draws, n_samples, n_components)
+        The noise.
+    """
+    tiny = torch.finfo(code.dtype).eps
+    return torch.special.ndtri(((uniform + code @ mixing) % 1.0).clamp(tiny, 1.0 - tiny))
+
+
 def importance_bound(model, x, noise, context=None):
     """The importance-weighted bound on log p(x) (Burda et al. 2016).
 
@@ -106,8 +132,8 @@ def importance_bound(model, x, noise, context=None):
     x : Tensor of shape (n_samples, n_features)
         Rows, in the units of the networks.
     noise : Tensor of shape (n_draws, n_samples, n_components) or (n_draws, 1, n_components)
-        Standard normal noise. Shared by all rows in the second form, so that the bound of a
-        row depends on no other row.
+        Standard normal noise; `row_noise` makes it so that the bound of a row depends on no
+        other row.
     context : Tensor, optional
         As in `VAE.posterior`.
 

@@ -108,6 +108,22 @@ def gamma_squares(tau, theta):
     return tau + (1 - tau) * theta.sigmoid(), (1 - tau) * (-theta).sigmoid()
 
 
+def std(log_variance):
+    """Standard deviation, neither 0 nor infinite however far a row is from those of training.
+
+    Parameters
+    ----------
+    log_variance : Tensor
+        Cut off at -40 and 30, beyond what a training row needs.
+
+    Returns
+    -------
+    Tensor
+        ``exp(log_variance / 2)``.
+    """
+    return (0.5 * log_variance).clamp(-20.0, 15.0).exp()
+
+
 class Posterior(nn.Module):
     """Abstract base: two linear heads, their moments, and a Gaussian made of both.
 
@@ -241,6 +257,8 @@ class Posterior(nn.Module):
             Moments to merge with, of rows seen before.
         """
         parts = [self._precise(features, weight) for features, weight in batches]
+        if not parts:
+            raise ValueError("finalise needs at least one batch of rows; got none")
         moments = reduce(Moments.merge, parts)
         if previous is not None:
             moments = moments.merge(Moments(*(old.to(moments.mean.dtype) for old in previous)))
@@ -276,7 +294,14 @@ class Posterior(nn.Module):
     def extra_repr(self):
         return f"n_components={self.n_components}, tau={self.tau}"
 
-    def _variance(self):
+    def location_variance(self):
+        """Stored variance of the raw mean head, for the floors.
+
+        Returns
+        -------
+        ndarray of shape (n_components,)
+            Of the schemes whose first columns of moments are that head.
+        """
         return self.variance[: self.n_components].double().cpu().numpy()
 
 
@@ -305,7 +330,7 @@ class GaussianPosterior(Posterior):
     """
 
     def standardise(self, location, spread, moments):
-        return location, (0.5 * spread).exp()
+        return location, std(spread)
 
     def component_floors(self):
         return np.zeros(self.n_components)
@@ -351,11 +376,11 @@ class BatchNormMeanPosterior(Posterior):
 
     def standardise(self, location, spread, moments):
         standard = (location - moments.mean) * (moments.variance + self.eps).rsqrt()
-        return self.tau**0.5 * standard + self.beta, (0.5 * spread).exp()
+        return self.tau**0.5 * standard + self.beta, std(spread)
 
     def component_floors(self):
         beta = self.beta.detach().double().cpu().numpy()
-        return mean_kl_floor(self.tau**0.5, beta, variance=self._variance(), eps=self.eps)
+        return mean_kl_floor(self.tau**0.5, beta, variance=self.location_variance(), eps=self.eps)
 
 
 class BatchNormPosterior(Posterior):
@@ -410,7 +435,7 @@ class BatchNormPosterior(Posterior):
         return gamma_mu * loc, (gamma_sigma * signed).abs().clamp_min(1e-15)
 
     def component_floors(self):
-        return kl_floor(self.tau * shrinkage(self._variance(), self.eps))
+        return kl_floor(self.tau * shrinkage(self.location_variance(), self.eps))
 
 
 class MomentPosterior(Posterior):
@@ -474,11 +499,10 @@ class MomentPosterior(Posterior):
         gamma_mu_sq, gamma_sigma_sq = gamma_squares(self.tau, theta)
         loc = (gamma_mu_sq / variance).sqrt() * (location - moments.mean)
         gamma_sigma_sq = gamma_sigma_sq + gamma_mu_sq * (self.eps / variance)
-        scale = (0.5 * (spread + (gamma_sigma_sq.log() - moments.log_mean_square))).exp()
-        return loc, scale
+        return loc, std(spread + (gamma_sigma_sq.log() - moments.log_mean_square))
 
     def component_floors(self):
-        return kl_floor(self.tau * shrinkage(self._variance(), self.eps))
+        return kl_floor(self.tau * shrinkage(self.location_variance(), self.eps))
 
 
 class LayerNormPosterior(Posterior):
@@ -513,7 +537,7 @@ class LayerNormPosterior(Posterior):
     def standardise(self, location, spread, moments):
         variance, mean = torch.var_mean(location, dim=-1, correction=0, keepdim=True)
         standard = (location - mean) * (variance + self.eps).rsqrt()
-        return self.tau**0.5 * standard, (0.5 * spread).exp()
+        return self.tau**0.5 * standard, std(spread)
 
     def component_floors(self):
         return np.zeros(self.n_components)

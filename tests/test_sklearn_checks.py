@@ -1,0 +1,67 @@
+"""scikit-learn's own checks: those it yields, and those it keeps for itself."""
+
+import numpy as np
+import pytest
+import sklearn.utils.estimator_checks as checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skvae import BNVAEEstimator
+from skvae.posteriors import POSTERIORS
+
+MINIBATCHES = (
+    "a row of weight 2 and the same row twice do not meet the same rows in a batch, nor the same "
+    "noise, so the two fits differ as two seeds do"
+)
+
+
+def expected_failures(estimator):
+    return {
+        "check_sample_weight_equivalence_on_dense_data": MINIBATCHES,
+        "check_sample_weight_equivalence_on_sparse_data": MINIBATCHES,
+    }
+
+
+ESTIMATORS = [BNVAEEstimator(2, posterior=name, max_iter=2) for name in POSTERIORS]
+
+
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures, xfail_strict=True)
+def test_yielded_checks(estimator, check):
+    check(estimator)
+
+
+NOT_YIELDED = [
+    "check_dataframe_column_names_consistency",
+    "check_get_feature_names_out_error",
+    "check_global_output_transform_pandas",
+    "check_global_set_output_transform_polars",
+    "check_inplace_ensure_writeable",
+    "check_param_validation",
+    "check_set_output_transform",
+    "check_set_output_transform_pandas",
+    "check_set_output_transform_polars",
+    "check_transformer_get_feature_names_out",
+    "check_transformer_get_feature_names_out_pandas",
+]
+
+
+# The checks of set_output transform arrays with an estimator fitted on a frame.
+@pytest.mark.filterwarnings("ignore:X .* feature names")
+@pytest.mark.parametrize("posterior", POSTERIORS)
+@pytest.mark.parametrize("name", NOT_YIELDED)
+def test_checks_that_are_not_yielded(name, posterior):
+    estimator = BNVAEEstimator(2, posterior=posterior, max_iter=2)
+    getattr(checks, name)("BNVAEEstimator", estimator)
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 100.0])
+def test_what_the_checks_do_not_notice_every_output_is_finite(posterior, scale):
+    X = scale * np.random.RandomState(0).randn(20, 3) + scale
+    model = BNVAEEstimator(2, posterior=posterior, max_iter=3, random_state=0).fit(X)
+    code = model.transform(X)
+    assert np.isfinite(code).all()
+    assert np.isfinite(model.inverse_transform(code)).all()
+    assert np.isfinite(model.sample(20, random_state=0)).all()
+    assert np.isfinite(model.score_samples(X)).all()
+    assert np.isfinite([*model.loss_curve_, model.lower_bound_, model.kl_floor_]).all()
+    assert np.isfinite(model.kl_per_component_).all()
