@@ -27,25 +27,25 @@ class Moments(NamedTuple):
         Sum of the rows' weights.
     mean, variance : Tensor of shape (n_columns,)
         Of the columns.
-    log_mean_square : Tensor of shape (n_log_squares,)
-        Log of the mean of the squares.
+    mean_square : Tensor of shape (n_squares,)
+        Mean of the squares.
     """
 
     weight: torch.Tensor
     mean: torch.Tensor
     variance: torch.Tensor
-    log_mean_square: torch.Tensor
+    mean_square: torch.Tensor
 
     @classmethod
-    def of(cls, columns, log_squares, weight=None):
+    def of(cls, columns, squares, weight=None):
         """Measure them, rows along the first axis.
 
         Parameters
         ----------
         columns : Tensor of shape (n_samples, n_columns)
             Of which mean and variance are wanted.
-        log_squares : Tensor of shape (n_samples, n_log_squares)
-            Logs of what the mean is wanted of.
+        squares : Tensor of shape (n_samples, n_squares)
+            Of which the mean is wanted.
         weight : Tensor of shape (n_samples,), optional
             Weights of the rows.
 
@@ -56,13 +56,13 @@ class Moments(NamedTuple):
         """
         if weight is None:
             variance, mean = torch.var_mean(columns, dim=0, correction=0)
-            n_rows = columns.new_tensor(float(len(columns)))
-            return cls(n_rows, mean, variance, log_squares.logsumexp(0) - n_rows.log())
+            n_rows = columns.new_full((), len(columns))
+            return cls(n_rows, mean, variance, squares.mean(0))
         total = weight.sum()
         share = (weight / total).unsqueeze(-1)
         mean = (share * columns).sum(0)
         variance = (share * (columns - mean).square()).sum(0)
-        return cls(total, mean, variance, (log_squares + share.log()).logsumexp(0))
+        return cls(total, mean, variance, (share * squares).sum(0))
 
     def merge(self, other):
         """Merge with the moments of other rows (Chan et al. 1979).
@@ -84,9 +84,7 @@ class Moments(NamedTuple):
             total,
             self.mean + share * step,
             torch.lerp(self.variance, other.variance, share) + share * (1 - share) * step.square(),
-            torch.logaddexp(
-                self.log_mean_square + (1 - share).log(), other.log_mean_square + share.log()
-            ),
+            torch.lerp(self.mean_square, other.mean_square, share),
         )
 
 
@@ -108,27 +106,11 @@ def gamma_squares(tau, theta):
     return tau + (1 - tau) * theta.sigmoid(), (1 - tau) * (-theta).sigmoid()
 
 
-def std(log_variance):
-    """Standard deviation, neither 0 nor infinite however far a row is from those of training.
-
-    Parameters
-    ----------
-    log_variance : Tensor
-        Cut off at -40 and 30, beyond what a training row needs.
-
-    Returns
-    -------
-    Tensor
-        ``exp(log_variance / 2)``.
-    """
-    return (0.5 * log_variance).clamp(-20.0, 15.0).exp()
-
-
 class Posterior(nn.Module):
     """Abstract base: two linear heads, their moments, and a Gaussian made of both.
 
     A subclass says which moments it needs (`collect`) and how heads and moments become mean and
-    standard deviation (`standardise`).
+    standard deviation (`standardise`); the second head is a log variance unless `spread` says otherwise.
 
     Parameters
     ----------
@@ -150,11 +132,27 @@ class Posterior(nn.Module):
         self.tau = tau
         self.n_components = n_components
         self.heads = nn.Linear(in_features, 2 * n_components)
-        columns, log_squares = self.collect(*torch.zeros(2, 1, n_components))
+        columns, squares = self.collect(*torch.zeros(2, 1, n_components))
         self.register_buffer("weight", torch.zeros(()))
         self.register_buffer("mean", torch.zeros(columns.shape[1]))
         self.register_buffer("variance", torch.ones(columns.shape[1]))
-        self.register_buffer("log_mean_square", torch.zeros(log_squares.shape[1]))
+        self.register_buffer("mean_square", torch.ones(squares.shape[1]))
+
+    def spread(self, head):
+        """Read the second head: as the log of a variance, unless overridden.
+
+        Parameters
+        ----------
+        head : Tensor of shape (n_samples, n_components)
+            Any numbers.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_components)
+            The variance.
+        """
+        # Neither 0 nor infinite, however far a row is from those of the training.
+        return head.clamp(-40.0, 30.0).exp()
 
     def collect(self, location, spread):
         """Name the moments that this posterior asks for; none unless overridden.
@@ -162,13 +160,13 @@ class Posterior(nn.Module):
         Parameters
         ----------
         location, spread : Tensor of shape (n_samples, n_components)
-            The two raw heads.
+            The first head, and the second as `spread` reads it.
 
         Returns
         -------
         tuple of Tensor
-            Columns whose mean and variance are needed, the mean head first, and logs of what
-            only the mean is needed of; rows along the first axis.
+            Columns whose mean and variance are needed, the location first, and squares of which
+            only the mean is; rows along the first axis.
         """
         return location[:, :0], spread[:, :0]
 
@@ -178,7 +176,7 @@ class Posterior(nn.Module):
         Parameters
         ----------
         location, spread : Tensor of shape (n_samples, n_components)
-            The two raw heads.
+            The first head, and the second as `spread` reads it.
         moments : Moments
             Of what `collect` returned, over the batch or over all training rows.
 
@@ -204,7 +202,7 @@ class Posterior(nn.Module):
         Normal
             Of batch shape (n_samples, n_components).
         """
-        location, spread = self.heads(features).chunk(2, dim=-1)
+        location, spread = self._heads(features)
         moments = self.moments(location, spread, weight)
         loc, scale = self.standardise(location, spread, moments)
         return Normal(loc, scale, validate_args=False)
@@ -217,7 +215,7 @@ class Posterior(nn.Module):
         Parameters
         ----------
         location, spread : Tensor of shape (n_samples, n_components)
-            The two raw heads.
+            The first head, and the second as `spread` reads it.
         weight : Tensor of shape (n_samples,), optional
             Weights of the rows.
 
@@ -243,7 +241,7 @@ class Posterior(nn.Module):
         Moments
             Views of the buffers; their weight is 0 until `finalise` was called.
         """
-        return Moments(self.weight, self.mean, self.variance, self.log_mean_square)
+        return Moments(self.weight, self.mean, self.variance, self.mean_square)
 
     @torch.no_grad()
     def finalise(self, batches, previous=None):
@@ -265,11 +263,15 @@ class Posterior(nn.Module):
         for stored, new in zip(self.stored_moments(), moments, strict=True):
             stored.copy_(new)
 
+    def _heads(self, features):
+        location, head = self.heads(features).chunk(2, dim=-1)
+        return location, self.spread(head)
+
     def _precise(self, features, weight):
-        columns, log_squares = self.collect(*self.heads(features).chunk(2, dim=-1))
+        columns, squares = self.collect(*self._heads(features))
         dtype = columns.dtype if columns.device.type == "mps" else torch.float64
         weight = torch.ones(len(columns), device=columns.device) if weight is None else weight
-        return Moments.of(columns.to(dtype), log_squares.to(dtype), weight.to(dtype))
+        return Moments.of(columns.to(dtype), squares.to(dtype), weight.to(dtype))
 
     def component_floors(self):
         """Floor of each component's mean KL over the rows of the stored moments, in nats.
@@ -330,7 +332,7 @@ class GaussianPosterior(Posterior):
     """
 
     def standardise(self, location, spread, moments):
-        return location, std(spread)
+        return location, spread.sqrt()
 
     def component_floors(self):
         return np.zeros(self.n_components)
@@ -376,7 +378,7 @@ class BatchNormMeanPosterior(Posterior):
 
     def standardise(self, location, spread, moments):
         standard = (location - moments.mean) * (moments.variance + self.eps).rsqrt()
-        return self.tau**0.5 * standard + self.beta, std(spread)
+        return self.tau**0.5 * standard + self.beta, spread.sqrt()
 
     def component_floors(self):
         beta = self.beta.detach().double().cpu().numpy()
@@ -423,6 +425,9 @@ class BatchNormPosterior(Posterior):
         super().__init__(in_features, n_components, tau)
         self.theta = nn.Parameter(torch.zeros(n_components))
 
+    def spread(self, head):
+        return head  # a standard deviation with a sign
+
     def collect(self, location, spread):
         return torch.cat([location, spread], dim=-1), spread[:, :0]
 
@@ -441,10 +446,10 @@ class BatchNormPosterior(Posterior):
 class MomentPosterior(Posterior):
     """Matched moments with a positive standard deviation; the default.
 
-    The mean is batch-normalized, the variance divided by its mean over the batch, in logs::
+    The mean is batch-normalized, the variance divided by its mean over the batch::
 
-        mu          = gamma_mu (m - E m) / sqrt(Var m + eps)
-        log sigma^2 = log gamma_sigma^2 + l - log E exp(l)
+        mu      = gamma_mu (m - E m) / sqrt(Var m + eps)
+        sigma^2 = gamma_sigma^2 r / E r,    r = exp(l)
 
     with ``gamma_mu^2 = tau + (1 - tau) sigmoid(theta)`` and ``gamma_sigma^2`` the rest of 1, so
     that ``E mu = 0`` and ``E mu^2 + E sigma^2 = 1`` over the batch, eps included: what eps
@@ -461,7 +466,7 @@ class MomentPosterior(Posterior):
         Lower bound of ``gamma_mu^2``, in (0, 1).
     gamma : {"heads", "theta"}, default="heads"
         Where theta comes from: read off the heads as the log of their signal-to-noise ratio
-        ``Var m / E exp(l)``, or a parameter of its own, ten times as fast as the others under
+        ``Var m / E r``, or a parameter of its own, ten times as fast as the others under
         Adam because at their pace it hardly leaves 0 in a normal fit.
 
     Examples
@@ -492,14 +497,30 @@ class MomentPosterior(Posterior):
 
     def standardise(self, location, spread, moments):
         variance = moments.variance + self.eps
-        if self.theta is None:
-            theta = variance.log() - moments.log_mean_square
-        else:
-            theta = self.theta_pace * self.theta
-        gamma_mu_sq, gamma_sigma_sq = gamma_squares(self.tau, theta)
-        loc = (gamma_mu_sq / variance).sqrt() * (location - moments.mean)
+        gamma_mu_sq, gamma_sigma_sq = self.gammas(variance, moments.mean_square)
         gamma_sigma_sq = gamma_sigma_sq + gamma_mu_sq * (self.eps / variance)
-        return loc, std(spread + (gamma_sigma_sq.log() - moments.log_mean_square))
+        loc = (gamma_mu_sq / variance).sqrt() * (location - moments.mean)
+        return loc, (gamma_sigma_sq / moments.mean_square * spread).sqrt()
+
+    def gammas(self, variance, mean_square):
+        """Share out the unit second moment of each component, at least tau to its mean.
+
+        Parameters
+        ----------
+        variance, mean_square : Tensor of shape (n_components,)
+            Of the two heads: signal and noise.
+
+        Returns
+        -------
+        tuple of Tensor
+            ``gamma_mu^2`` and ``gamma_sigma^2``, whose sum is 1.
+        """
+        if self.theta is not None:
+            return gamma_squares(self.tau, self.theta_pace * self.theta)
+        total = variance + mean_square  # sigmoid(log(variance / mean_square)), without the logs
+        return self.tau + (1 - self.tau) * (variance / total), (1 - self.tau) * (
+            mean_square / total
+        )
 
     def component_floors(self):
         return kl_floor(self.tau * shrinkage(self.location_variance(), self.eps))
@@ -537,7 +558,7 @@ class LayerNormPosterior(Posterior):
     def standardise(self, location, spread, moments):
         variance, mean = torch.var_mean(location, dim=-1, correction=0, keepdim=True)
         standard = (location - mean) * (variance + self.eps).rsqrt()
-        return self.tau**0.5 * standard, std(spread)
+        return self.tau**0.5 * standard, spread.sqrt()
 
     def component_floors(self):
         return np.zeros(self.n_components)

@@ -447,7 +447,7 @@ def test_finalised_moments_are_numpys(weighted):
     variance = np.average((location - mean) ** 2, axis=0, weights=weight)
     np.testing.assert_allclose(posterior.variance, variance, rtol=1e-12)
     square = np.average(np.exp(spread), axis=0, weights=weight)
-    np.testing.assert_allclose(posterior.log_mean_square, np.log(square), rtol=1e-12)
+    np.testing.assert_allclose(posterior.mean_square, square, rtol=1e-12)
 
 
 @every

@@ -61,6 +61,7 @@ def exact(posterior, eps=0.0):
 def of_heads(posterior, location, spread):
     """q(z|x) of given raw heads, with the moments of these rows."""
     location, spread = (torch.as_tensor(head, dtype=torch.float64) for head in (location, spread))
+    spread = posterior.spread(spread)
     moments = posterior.stored_moments()
     if len(moments.mean):  # the plain posterior asks for none
         moments = Moments.of(*posterior.collect(location, spread))
@@ -623,12 +624,12 @@ def test_bounded_gradients():
         for width in (1.0, 30.0):
             layer = exact(MomentPosterior(1, 3, tau=0.3, gamma=gamma))
             location, _ = heads()
-            spread = (width * torch.randn(50, 3, dtype=torch.float64)).requires_grad_()
-            location = torch.as_tensor(location)
+            head = (width * torch.randn(50, 3, dtype=torch.float64)).requires_grad_()
+            location, spread = torch.as_tensor(location), layer.spread(head)
             moments = Moments.of(*layer.collect(location, spread))
             _, scale = layer.standardise(location, spread, moments)
             kl = -scale.log().mean(0).sum()  # statement 20
-            (gradient,) = torch.autograd.grad(kl, spread)
+            (gradient,) = torch.autograd.grad(kl, head)
             assert (gradient.abs().sum(0) <= 1 + 1e-9).all()
             assert gradient.abs().sum() > 0.1
 
@@ -810,9 +811,9 @@ def test_one_draw_gives_the_evidence():
     stored.mean.copy_(to(X.mean(0) @ U))
     stored.variance.copy_(to(eigenvalues))
     ratio = (best - tau) / (1 - tau)
-    stored.log_mean_square.copy_(to(np.log(eigenvalues * (1 - ratio) / ratio)))
+    stored.mean_square.copy_(to(eigenvalues * (1 - ratio) / ratio))
     with torch.no_grad():  # a constant deviation: l = log E exp(l)
-        layer.bias[2:] = stored.log_mean_square
+        layer.bias[2:] = stored.mean_square.log()
     for _ in range(3):
         one_draw = torch.randn(1, 300, 2, dtype=torch.float64)
         with torch.no_grad():
@@ -920,7 +921,7 @@ class NotDivided(MomentPosterior):
     """The second head as it comes, not divided by its root mean square."""
 
     def standardise(self, location, spread, moments):
-        moments = moments._replace(log_mean_square=torch.zeros_like(moments.log_mean_square))
+        moments = moments._replace(mean_square=torch.ones_like(moments.mean_square))
         return super().standardise(location, spread, moments)
 
 
@@ -953,8 +954,8 @@ def test_a_broken_layer_of_the_library_is_noticed(monkeypatch):
     intact = MomentPosterior.standardise
 
     def without_division(self, location, spread, moments):
-        zero = torch.zeros_like(moments.log_mean_square)
-        return intact(self, location, spread, moments._replace(log_mean_square=zero))
+        one = torch.ones_like(moments.mean_square)
+        return intact(self, location, spread, moments._replace(mean_square=one))
 
     monkeypatch.setattr(MomentPosterior, "standardise", without_division)
     with pytest.raises(AssertionError):

@@ -125,6 +125,7 @@ def shrinkage():
 
 def _through(posterior, location, spread):
     """Mean and standard deviation that a layer makes of raw heads, with their own moments."""
+    spread = posterior.spread(spread)
     moments = Moments.of(*posterior.collect(location, spread))
     return posterior.standardise(location, spread, moments)
 
