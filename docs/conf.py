@@ -260,7 +260,7 @@ def _draw_figures(app):
 
 
 def _number_statements(app, env):
-    """Number the formulas of the theory as their statements, S1 and so on, in each language."""
+    """Number formulas as their statements, S1 and so on, and figures, alike in each language."""
     page = (HERE / "statements.rst").read_text(encoding="utf-8")
     numbers = {label: number for number, label in re.findall(r"- (S\d+)\n.*:eq:`(.+?)`", page)}
     for kinds in env.toc_fignumbers.values():
@@ -268,6 +268,19 @@ def _number_statements(app, env):
             label = re.sub(r"^equation-(zh-)?", "", target)
             if label in numbers:
                 kinds["displaymath"][target] = (numbers[label],)
+    # a figure of a translated page is the figure of the page itself
+    for page, kinds in env.toc_fignumbers.items():
+        if page.startswith("zh/"):
+            figures = env.toc_fignumbers.get(page[3:], {}).get("figure", {})
+            kinds.get("figure", {}).update(
+                zip(kinds.get("figure", {}), figures.values(), strict=True)
+            )
+
+
+def _name_the_language(app, pagename, templatename, context, doctree):
+    """Tell browsers which pages are in Chinese: fonts and line breaks depend on it."""
+    if pagename.startswith("zh/"):
+        context["language"] = "zh-CN"
 
 
 def _append_changelog(app, docname, source):
@@ -293,6 +306,7 @@ def _skip_silent(app, what, name, obj, skip, options):
 def setup(app):
     app.connect("builder-inited", _draw_figures)
     app.connect("env-check-consistency", _number_statements)
+    app.connect("html-page-context", _name_the_language)
     app.connect("source-read", _append_changelog)
     app.connect("viewcode-follow-imported", _source_of_ours_only)
     app.connect("autodoc-skip-member", _skip_silent)
