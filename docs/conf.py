@@ -277,10 +277,15 @@ def _number_statements(app, env):
             )
 
 
-def _name_the_language(app, pagename, templatename, context, doctree):
-    """Tell browsers which pages are in Chinese: fonts and line breaks depend on it."""
+def _set_chinese(app, pagename, templatename, context, doctree):
+    """Tell browsers which pages are in Chinese, and keep punctuation beside its formula."""
     if pagename.startswith("zh/"):
-        context["language"] = "zh-CN"
+        context["language"] = "zh-CN"  # fonts and line breaks depend on it
+        context["body"] = re.sub(
+            r'[（“]*<span class="math [^>]*>[^<]*</span>[，。；：、？）”]+',
+            r'<span class="unbroken">\g<0></span>',
+            context.get("body", ""),
+        )
 
 
 def _append_changelog(app, docname, source):
@@ -306,7 +311,7 @@ def _skip_silent(app, what, name, obj, skip, options):
 def setup(app):
     app.connect("builder-inited", _draw_figures)
     app.connect("env-check-consistency", _number_statements)
-    app.connect("html-page-context", _name_the_language)
+    app.connect("html-page-context", _set_chinese)
     app.connect("source-read", _append_changelog)
     app.connect("viewcode-follow-imported", _source_of_ours_only)
     app.connect("autodoc-skip-member", _skip_silent)
