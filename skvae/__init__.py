@@ -9,6 +9,8 @@ _HOMES = {
     "BNVAEEstimator": "skvae.estimator",
     "MomentPosterior": "skvae.posteriors",
     "bounds": None,
+    "fitting": None,
+    "training": None,
     "likelihoods": None,
     "networks": None,
     "objectives": None,

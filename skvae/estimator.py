@@ -145,8 +145,8 @@ class BNVAEEstimator(
     References
     ----------
     Zhu et al. (2020), *A batch normalized inference network keeps the KL vanishing away*, ACL
-    2020, arXiv:2004.12585. Su (2020), *Making a VAE better with batch normalization* (in
-    Chinese), kexue.fm/archives/7381.
+    2020, arXiv:2004.12585. Su (2020), *VAE + BN = a better VAE* (in Chinese),
+    kexue.fm/archives/7381.
 
     Examples
     --------

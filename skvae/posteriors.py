@@ -110,7 +110,8 @@ class Posterior(nn.Module):
     """Abstract base: two linear heads, their moments, and a Gaussian made of both.
 
     A subclass says which moments it needs (`collect`) and how heads and moments become mean and
-    standard deviation (`standardise`); the second head is a log variance unless `spread` says otherwise.
+    standard deviation (`standardise`). The second head is a log variance, unless `spread` says
+    otherwise.
 
     Parameters
     ----------
@@ -410,7 +411,7 @@ class BatchNormPosterior(Posterior):
 
     References
     ----------
-    Su (2020), *Making a VAE better with batch normalization* (in Chinese), kexue.fm/archives/7381.
+    Su (2020), *VAE + BN = a better VAE* (in Chinese), kexue.fm/archives/7381.
 
     Examples
     --------
