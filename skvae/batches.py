@@ -68,6 +68,22 @@ class Units(NamedTuple):
     offset: np.ndarray
     scale: np.ndarray
 
+    @classmethod
+    def identity(cls, n_features):
+        """Leave the columns as they are.
+
+        Parameters
+        ----------
+        n_features : int
+            Their number.
+
+        Returns
+        -------
+        Units
+            Of offset 0 and scale 1.
+        """
+        return cls(np.zeros(n_features), np.ones(n_features))
+
     def log_jacobian(self):
         """What a log-density in the networks' units is short of one in the data's, in nats."""
         return -float(np.log(self.scale).sum())

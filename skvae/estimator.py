@@ -306,7 +306,8 @@ class BNVAEEstimator(
         if partial and again:
             fit.continue_from(self._optimizer_state)
         dtype = _precision(X.dtype, device)
-        with borrowed_process(3 * fit.batch_size * _n_weights(fit.module), device):
+        work = 3 * fit.batch_size * _n_weights(fit.module)
+        with borrowed_process(work, device, fit.seed):
             for epoch in range(1, n_epochs + 1):
                 task = context.subcontext(task_name="epoch")
                 task.call_on_fit_task_begin(estimator=self, X=X, y=y)
@@ -333,6 +334,8 @@ class BNVAEEstimator(
         """Everything that changes during the fit, before its first epoch."""
         X, weight = _weighted(X, sample_weight)
         seeds = _random_state(self.random_state).randint(2**31 - 1, size=2).tolist()
+        if again:  # else every call would meet the same noise
+            seeds[1] = (seeds[1] + self.n_iter_) % 2**31
         module, units = self._resume() if again else self._start(X, weight, seeds[0])
         module.likelihood_layer.check_support(X.min(), X.max())
         rows = train = Rows(X, units, weight, device)
@@ -390,7 +393,7 @@ class BNVAEEstimator(
         with borrowed_process(0, cpu):
             module = seeded(lambda: self._build(X.shape[1]), seed, cpu)
         marginals = Marginals.of(X, weight)
-        units = Units(np.zeros(X.shape[1]), np.ones(X.shape[1]))
+        units = Units.identity(X.shape[1])
         if module.likelihood_layer.standardises:
             units = Units(marginals.mean, marginals.scale)
         mean = torch.from_numpy((marginals.mean - units.offset) / units.scale)
@@ -463,8 +466,7 @@ class BNVAEEstimator(
                 f"X has {X.shape[1]} columns, but inverse_transform takes codes of "
                 f"{self._n_features_out} components, as transform returns them"
             )
-        identity = Units(np.zeros(X.shape[1]), np.ones(X.shape[1]))
-        rows = self._map(X, identity, lambda module, z: module.likelihood(z).mean)
+        rows = self._map(X, Units.identity(X.shape[1]), lambda module, z: module.likelihood(z).mean)
         return self._units.array(rows)
 
     def sample(self, n_samples=1, random_state=None):

@@ -8,6 +8,7 @@ import torch
 
 from skvae.model import VAE
 from skvae.objectives import elbo_terms, mean_terms
+from skvae.posteriors import Moments
 from skvae.training import Adam, train_epoch
 
 
@@ -75,8 +76,7 @@ class Fit:
     def continue_from(self, optimizer_state):
         """Go on with a former optimiser's state, and merge with the moments of former rows."""
         self.optimizer.load(optimizer_state)
-        moments = self.module.posterior_layer.stored_moments()
-        moments = type(moments)(*(moment.clone() for moment in moments))
+        moments = Moments(*(m.clone() for m in self.module.posterior_layer.stored_moments()))
         # The encoder has moved on since it saw the former rows: they fade.
         weight = moments.weight.clamp_max(9.0 * len(self.rows))
         self.previous = moments._replace(weight=weight)

@@ -121,7 +121,7 @@ WORK_OF_A_THREAD = 1e9
 
 
 @contextmanager
-def borrowed_process(work, device):
+def borrowed_process(work, device, seed=None):
     """Seed freely inside, and use no more threads than `work` deserves; put both back after.
 
     Parameters
@@ -131,12 +131,16 @@ def borrowed_process(work, device):
         machine, and costs many times the step on a busy one.
     device : torch.device
         Whose generator is kept, beside the CPU's.
+    seed : int, optional
+        To seed those generators with, for networks that draw from them, as dropout does.
     """
     with _lock:
         if not _found["users"]:
             _found["threads"] = torch.get_num_threads()
         for generator in _generators(device):
             _found["states"].setdefault(generator, generator.get_state())
+            if seed is not None:
+                generator.manual_seed(seed)
         _found["users"] += 1
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, min(threads, round(work / WORK_OF_A_THREAD))))

@@ -229,6 +229,13 @@ def test_partial_fit_merges_the_moments_of_its_calls():
     assert float(layer.weight) == 200
 
 
+def test_every_call_of_partial_fit_meets_noise_of_its_own():
+    model = small(learning_rate=1e-12)
+    for _ in range(3):
+        model.partial_fit(rows())
+    assert len(set(np.round(model.loss_curve_, 6))) == 3
+
+
 def test_partial_fit_forgets_in_the_end():
     model = small().partial_fit(rows(1000))
     for _ in range(3):

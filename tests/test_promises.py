@@ -267,8 +267,9 @@ class WithDropout(nn.Sequential):
 
 def test_dropout_in_a_network_of_ones_own_is_seeded_too():
     X = rows()
-    one, other = (small(encoder=WithDropout).fit(X).transform(X) for _ in range(2))
-    np.testing.assert_array_equal(one, other)
+    one = small(encoder=WithDropout).fit(X).transform(X)
+    torch.randn(7)  # whatever else the process draws
+    np.testing.assert_array_equal(small(encoder=WithDropout).fit(X).transform(X), one)
 
 
 @pytest.mark.parametrize("random_state", [0, None])
