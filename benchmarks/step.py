@@ -94,7 +94,7 @@ def measure(shape, posterior, device, rounds):
     estimator = BNVAEEstimator(
         d, hidden_layer_sizes=hidden, batch_size=batch_size, posterior=posterior, device=device
     )
-    fit = estimator._prepare(X, None, device, again=False)
+    fit = estimator._prepare(X, None, device, n_epochs=1)
 
     by_hand = HandWritten(n_features, hidden, d).to(device)
     optimizer = torch.optim.Adam(by_hand.parameters(), lr=1e-3)

@@ -19,7 +19,7 @@ from skvae.fitting import Fit
 from skvae.likelihoods import LIKELIHOODS
 from skvae.model import VAE
 from skvae.networks import ACTIVATIONS, MLP
-from skvae.objectives import BOUNDS, row_noise
+from skvae.objectives import BOUNDS, OBJECTIVES, Objective, row_noise
 from skvae.posteriors import POSTERIORS
 from skvae.priors import StandardNormal
 from skvae.training import EarlyStopping, borrowed_process, seeded
@@ -79,8 +79,12 @@ class BNVAEEstimator(
     decoder : callable or None, default=None
         Takes ``(n_components, n_outputs)`` and returns the `torch.nn.Module` to use as the
         decoder. None builds one from `hidden_layer_sizes`.
+    objective : {"elbo", "linear-annealing", "cyclical-annealing", "free-bits"} or \
+            skvae.objectives.Objective, default="elbo"
+        What training maximises. The others are remedies of the literature, to compare with: a
+        name stands for its defaults, an object such as ``FreeBits(nats=0.5)`` for its settings.
     beta : float, default=1.0
-        Weight of the KL in the objective.
+        Weight of the KL in the objective, on top of the objective's own schedule.
     learning_rate : float, default=1e-3
         Step of the Adam optimiser.
     batch_size : int or "auto", default="auto"
@@ -121,6 +125,9 @@ class BNVAEEstimator(
         Epochs run.
     loss_curve_ : list of float
         Mean negative objective of a row in each epoch, in nats.
+    history_ : dict of list of float
+        One value an epoch, means over the training rows in nats: "loss" (as `loss_curve_`), "rate"
+        (KL), "distortion" (negative reconstruction), and the "kl_weight" they were trained with.
     validation_scores_ : list of float
         Mean objective of the rows set aside, in nats; with `early_stopping` only.
     lower_bound_ : float
@@ -174,6 +181,7 @@ class BNVAEEstimator(
         "activation": [StrOptions(set(ACTIVATIONS))],
         "encoder": [callable, None],
         "decoder": [callable, None],
+        "objective": [StrOptions(set(OBJECTIVES)), Objective],
         "beta": [Interval(Real, 0, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -199,6 +207,7 @@ class BNVAEEstimator(
         activation="relu",
         encoder=None,
         decoder=None,
+        objective="elbo",
         beta=1.0,
         learning_rate=1e-3,
         batch_size="auto",
@@ -220,6 +229,7 @@ class BNVAEEstimator(
         self.activation = activation
         self.encoder = encoder
         self.decoder = decoder
+        self.objective = objective
         self.beta = beta
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -302,7 +312,7 @@ class BNVAEEstimator(
         context = self._init_callback_context(max_subtasks=n_epochs)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
 
-        fit = self._prepare(X, sample_weight, device, again)
+        fit = self._prepare(X, sample_weight, device, n_epochs, again)
         if partial and again:
             fit.continue_from(self._optimizer_state)
         dtype = _precision(X.dtype, device)
@@ -313,7 +323,9 @@ class BNVAEEstimator(
                 task.call_on_fit_task_begin(estimator=self, X=X, y=y)
                 stop = fit.epoch()
                 if self.verbose:
-                    print(f"[{type(self).__name__}] epoch {epoch}, loss {fit.losses[-1]:.6g}")
+                    print(
+                        f"[{type(self).__name__}] epoch {epoch}, loss {fit.history['loss'][-1]:.6g}"
+                    )
                 stop |= task.call_on_fit_task_end(
                     estimator=self,
                     X=X,
@@ -324,13 +336,14 @@ class BNVAEEstimator(
                     break
             attributes = self._attributes(fit, dtype)
         if again:
-            for curve in ("loss_curve_", "validation_scores_"):
-                attributes[curve] = getattr(self, curve) + attributes[curve]
-        vars(self).update(attributes, n_iter_=len(attributes["loss_curve_"]))
+            for name, curve in attributes["history_"].items():
+                curve[:0] = self.history_[name]
+            attributes["validation_scores_"][:0] = self.validation_scores_
+        vars(self).update(attributes)
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
         return self
 
-    def _prepare(self, X, sample_weight, device, again):
+    def _prepare(self, X, sample_weight, device, n_epochs, again=False):
         """Everything that changes during the fit, before its first epoch."""
         X, weight = _weighted(X, sample_weight)
         seeds = _random_state(self.random_state).randint(2**31 - 1, size=2).tolist()
@@ -348,7 +361,9 @@ class BNVAEEstimator(
             rows,
             train=train,
             aside=aside,
+            objective=OBJECTIVES.get(self.objective, self.objective),
             beta=self.beta,
+            n_epochs=n_epochs,
             learning_rate=self.learning_rate,
             batch_size=self._batch_size(len(train)),
             stopping=stopping,
@@ -373,7 +388,7 @@ class BNVAEEstimator(
             "lower_bound_": fitted.lower_bound,
             "kl_per_component_": fitted.kl_per_component,
             "kl_floor_": fitted.kl_floor,
-            "loss_curve_": list(fit.losses),
+            "history_": {name: list(curve) for name, curve in fit.history.items()},
             "validation_scores_": list(fit.scores),
             "_units": fit.rows.units,
             "_optimizer_state": fit.optimizer.state(),
@@ -428,6 +443,16 @@ class BNVAEEstimator(
             )
         module.posterior_layer.tau = self.tau
         return module, self._units
+
+    @property
+    def n_iter_(self):
+        """Epochs run."""
+        return len(self.history_["loss"])
+
+    @property
+    def loss_curve_(self):
+        """Mean negative objective of a row in each epoch, in nats."""
+        return self.history_["loss"]
 
     # -- using the code --------------------------------------------------------------------
 

@@ -44,8 +44,12 @@ class Fit:
         The training rows, whose moments the finished model is given.
     train, aside : skvae.batches.Rows
         The rows to train on and the rows to stop by; `aside` is None for no early stopping.
+    objective : skvae.objectives.Objective
+        What is maximised, in training and stopping alike.
     beta : float
-        Weight of the KL, in training and stopping alike.
+        What the KL's weight is multiplied with.
+    n_epochs : int
+        Length of the training, which the objective's schedule ends within.
     learning_rate : float
         Step of the optimiser.
     batch_size : int
@@ -57,20 +61,38 @@ class Fit:
 
     Attributes
     ----------
-    losses, scores : list of float
-        Mean negative objective of the training rows, and mean objective of the rows aside,
-        after each epoch; in nats per row and in the units of the data.
+    history : dict of list of float
+        One value an epoch, means over the training rows in nats per row: "loss" (the negative
+        objective), "rate" (KL), "distortion" (negative reconstruction) and "kl_weight" (beta and
+        schedule, of the last step).
+    scores : list of float
+        Mean objective of the rows aside after each epoch, at the same "kl_weight".
     """
 
     def __init__(
-        self, module, rows, *, train, aside, beta, learning_rate, batch_size, stopping, seed
+        self,
+        module,
+        rows,
+        *,
+        train,
+        aside,
+        objective,
+        beta,
+        n_epochs,
+        learning_rate,
+        batch_size,
+        stopping,
+        seed,
     ):
         self.module, self.rows, self.train, self.aside = module, rows, train, aside
-        self.beta, self.batch_size, self.stopping, self.seed = beta, batch_size, stopping, seed
+        self.objective, self.beta, self.n_epochs = objective, beta, n_epochs
+        self.batch_size, self.stopping, self.seed = batch_size, stopping, seed
         self.generator = torch.Generator(rows.device).manual_seed(seed)
         self.optimizer = Adam(module.parameters(), learning_rate)
         self.previous = None
-        self.losses, self.scores = [], []
+        self.history = {"loss": [], "rate": [], "distortion": [], "kl_weight": []}
+        self.scores = []
+        self.n_rows_seen = 0
         module.train()
 
     def continue_from(self, optimizer_state):
@@ -89,19 +111,34 @@ class Fit:
         ValueError
             If the objective is not finite.
         """
+        self._sums = 0.0  # reconstruction and KL, each summed over the epoch's rows
         batches = self.train.shuffled(self.batch_size, self.generator)
         loss = train_epoch(self._loss, batches, self.optimizer)
-        self.losses.append(loss - self.rows.log_jacobian())
+        reconstruction, kl = (self._sums / len(self.train)).tolist()
+        jacobian = self.rows.log_jacobian()
+        epoch = (loss - jacobian, kl, -reconstruction - jacobian, self._kl_weight())
+        for curve, value in zip(self.history.values(), epoch, strict=True):
+            curve.append(value)
         self._check_finite(loss)
-        if self.stopping is None:
-            return False
+        return self.stopping is not None and self._should_stop()
+
+    def _should_stop(self):
         self.module.eval()
         terms = self._mean_terms(self.module, self.aside, torch.float32)
         self.module.train()
-        objective = float(terms.elbo(self.beta))
-        self._check_finite(objective)
-        self.scores.append(objective + self.rows.log_jacobian())
+        value = float(self.objective(terms, self._kl_weight()))
+        self._check_finite(value)
+        self.scores.append(value + self.rows.log_jacobian())
+        # While the weight of the KL still changes, scores of two epochs do not compare.
+        if self._progress() < self.objective.settled:
+            return False
         return self.stopping.should_stop(self.scores[-1], self.module)
+
+    def _progress(self):
+        return min(1.0, self.n_rows_seen / (len(self.train) * self.n_epochs))
+
+    def _kl_weight(self):
+        return self.beta * self.objective.kl_weight(self._progress())
 
     def finished(self, dtype):
         """The model with the moments of all rows, in evaluation mode; training can go on.
@@ -117,7 +154,7 @@ class Fit:
             Has a copy of the module.
         """
         module = copy.deepcopy(self.module).eval()
-        if self.stopping is not None:
+        if self.stopping is not None and self.stopping.best_state is not None:
             module.load_state_dict(self.stopping.best_state)
         module.to(dtype).finalise(self.rows.in_order(dtype), self.previous)
         terms = self._mean_terms(module, self.rows, dtype)
@@ -133,8 +170,12 @@ class Fit:
     def _loss(self, batch):
         noise = self.module.noise(batch.x, self.generator)
         terms = elbo_terms(self.module, batch.x, noise, batch.context, batch.weight)
-        objective = terms.elbo(self.beta)
-        return -(objective if batch.weight is None else batch.weight * objective).mean()
+        terms = terms.mean(batch.weight)
+        kl_weight = self._kl_weight()
+        self.n_rows_seen += len(batch.x)
+        seen = torch.stack([terms.reconstruction.detach(), terms.kl.detach().sum()])
+        self._sums = self._sums + len(batch.x) * seen
+        return -self.objective(terms, kl_weight)
 
     def _mean_terms(self, module, rows, dtype):
         generator = torch.Generator(rows.device).manual_seed(self.seed)  # the same every time
@@ -142,8 +183,9 @@ class Fit:
 
     def _check_finite(self, value):
         if not np.isfinite(value):
+            epoch = len(self.history["loss"])
             raise ValueError(
-                f"The objective became {value} in epoch {len(self.losses)}. Lower learning_rate "
+                f"The objective became {value} in epoch {epoch}. Lower learning_rate "
                 f"(now {self.optimizer.learning_rate:g}), look for extreme values in X or, with "
                 "a posterior or network of your own, for a division by zero; nothing was kept."
             )

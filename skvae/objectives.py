@@ -5,6 +5,7 @@ diagnostics read the same numbers. Noise is an argument: the caller decides what
 """
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -27,20 +28,204 @@ class Terms(NamedTuple):
     reconstruction: torch.Tensor
     kl: torch.Tensor
 
-    def elbo(self, beta=1.0):
-        """Weigh and add them: ``log p(x|z) - beta KL``.
-
-        Parameters
-        ----------
-        beta : float, default=1.0
-            Weight of the KL.
+    def elbo(self):
+        """Reconstruction less KL.
 
         Returns
         -------
         Tensor of shape (n_samples,)
-            The ELBO of every row if beta is 1.
+            The ELBO of every row.
         """
-        return self.reconstruction - beta * self.kl.sum(-1)
+        return self.reconstruction - self.kl.sum(-1)
+
+    def mean(self, weight=None):
+        """Average over the rows.
+
+        Parameters
+        ----------
+        weight : Tensor of shape (n_samples,), optional
+            Weights of the rows, of mean 1 over all rows there are.
+
+        Returns
+        -------
+        Terms
+            Of a single reconstruction, and of one KL a component.
+        """
+        if weight is None:
+            return Terms(self.reconstruction.mean(), self.kl.mean(0))
+        n_rows = len(weight)
+        return Terms(weight @ self.reconstruction / n_rows, weight @ self.kl / n_rows)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What training maximises: mean reconstruction less a weighted mean KL.
+
+    This one is the ELBO; subclasses are remedies against KL vanishing that change the weight of
+    the KL over the course of training (`kl_weight`) or what counts as KL (`penalty`).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvae.objectives import Objective, Terms
+    >>> terms = Terms(torch.tensor(-2.0), torch.tensor([0.5, 0.0]))
+    >>> float(Objective()(terms))
+    -2.5
+    """
+
+    def kl_weight(self, progress):
+        """Weight of the KL after a share of the training, from 0 to 1.
+
+        Parameters
+        ----------
+        progress : float
+            Share of the training's steps that have been taken, in [0, 1].
+
+        Returns
+        -------
+        float
+            In [0, 1], and 1 from `settled` on.
+        """
+        return 1.0
+
+    @property
+    def settled(self):
+        """Share of the training after which the weight stays at 1."""
+        return 0.0
+
+    def penalty(self, kl):
+        """What is deducted, of the mean KL of each component.
+
+        Parameters
+        ----------
+        kl : Tensor of shape (n_components,)
+            Mean KL of each component over the batch.
+
+        Returns
+        -------
+        Tensor of shape ()
+            In nats.
+        """
+        return kl.sum()
+
+    def __call__(self, terms, weight=1.0):
+        """Value of mean terms, as of `Terms.mean`, at a weight of the KL."""
+        return terms.reconstruction - weight * self.penalty(terms.kl)
+
+
+@dataclass(frozen=True)
+class LinearAnnealing(Objective):
+    """The KL's weight rises linearly from 0 to 1 (Bowman et al. 2016).
+
+    Parameters
+    ----------
+    fraction : float, default=0.5
+        Share of the training over which it rises, in (0, 1]. So it always ends within the fit.
+
+    Examples
+    --------
+    >>> from skvae.objectives import LinearAnnealing
+    >>> [LinearAnnealing(fraction=0.5).kl_weight(share) for share in (0, 0.25, 0.5, 1)]
+    [0.0, 0.5, 1.0, 1.0]
+    """
+
+    fraction: float = 0.5
+
+    def __post_init__(self):
+        _check_share("fraction", self.fraction)
+
+    def kl_weight(self, progress):
+        return min(1.0, progress / self.fraction)
+
+    @property
+    def settled(self):
+        return self.fraction
+
+
+@dataclass(frozen=True)
+class CyclicalAnnealing(Objective):
+    """The KL's weight rises from 0 to 1 several times (Fu et al. 2019, arXiv:1903.10145).
+
+    Parameters
+    ----------
+    n_cycles : int, default=4
+        Number of cycles.
+    fraction : float, default=0.5
+        Share of each cycle over which the weight rises, in (0, 1]; for the rest it is 1.
+
+    Examples
+    --------
+    >>> from skvae.objectives import CyclicalAnnealing
+    >>> [CyclicalAnnealing().kl_weight(share / 16) for share in (0, 1, 2, 3, 4, 5)]
+    [0.0, 0.5, 1.0, 1.0, 0.0, 0.5]
+    """
+
+    n_cycles: int = 4
+    fraction: float = 0.5
+
+    def __post_init__(self):
+        if self.n_cycles < 1:
+            raise ValueError(f"n_cycles must be at least 1; got {self.n_cycles!r}")
+        _check_share("fraction", self.fraction)
+
+    def kl_weight(self, progress):
+        if progress >= 1.0:
+            return 1.0
+        return min(1.0, (progress * self.n_cycles % 1.0) / self.fraction)
+
+    @property
+    def settled(self):
+        return (self.n_cycles - 1 + self.fraction) / self.n_cycles
+
+
+@dataclass(frozen=True)
+class FreeBits(Objective):
+    """Nats that cost nothing (Kingma et al. 2016): ``sum_j max(nats, KL_j)``.
+
+    A component below the threshold has no reason to fall further, and none to rise. The KL is
+    the batch's mean.
+
+    Parameters
+    ----------
+    nats : float, default=0.25
+        What is free, for each component or for all together.
+    per : {"component", "code"}, default="component"
+        Whether the threshold holds for each component's KL or for their sum.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvae.objectives import FreeBits
+    >>> kl = torch.tensor([0.5, 0.0])
+    >>> float(FreeBits(0.25).penalty(kl)), float(FreeBits(0.25, per="code").penalty(kl))
+    (0.75, 0.5)
+    """
+
+    nats: float = 0.25
+    per: str = "component"
+
+    def __post_init__(self):
+        if not self.nats >= 0.0:
+            raise ValueError(f"nats must be at least 0; got {self.nats!r}")
+        if self.per not in ("component", "code"):
+            raise ValueError(f"per must be 'component' or 'code'; got {self.per!r}")
+
+    def penalty(self, kl):
+        kl = kl if self.per == "component" else kl.sum()
+        return kl.clamp_min(self.nats).sum()
+
+
+def _check_share(name, value):
+    if not 0.0 < value <= 1.0:
+        raise ValueError(f"{name} must lie in (0, 1]; got {value!r}")
+
+
+OBJECTIVES = {
+    "elbo": Objective(),
+    "linear-annealing": LinearAnnealing(),
+    "cyclical-annealing": CyclicalAnnealing(),
+    "free-bits": FreeBits(),
+}
 
 
 def elbo_terms(model, x, noise, context=None, weight=None):

@@ -26,7 +26,7 @@ from torch import nn
 
 from skvae import BNVAEEstimator
 from skvae.likelihoods import GaussianLikelihood
-from skvae.objectives import importance_bound
+from skvae.objectives import FreeBits, importance_bound
 from skvae.posteriors import MomentPosterior
 
 
@@ -204,6 +204,35 @@ def elbo_of_shared_noise(model, X, seed):
     with torch.no_grad():
         x = torch.from_numpy(StandardScaler().fit_transform(X))
         return float(importance_bound(model.module_, x, noise).mean())
+
+
+@pytest.mark.parametrize("objective", ["cyclical-annealing", FreeBits(0.2, per="code")])
+def test_objectives_fit_clone_search_and_pickle(objective):
+    X = rows()
+    model = small(objective=objective).fit(X)
+    np.testing.assert_array_equal(clone(model).fit(X).transform(X), model.transform(X))
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(model)).transform(X), model.transform(X)
+    )
+    assert GridSearchCV(small(), {"objective": ["elbo", objective]}, cv=2).fit(X).best_score_ < 0
+
+
+def test_free_bits_keep_a_plain_vae_from_dying_on_noise():
+    X = rows(300, 6)
+    kl = {}
+    for objective in ("elbo", FreeBits(0.2)):
+        model = small(posterior="gaussian", objective=objective, max_iter=60).fit(X)
+        kl[objective] = model.kl_per_component_
+    assert kl["elbo"].max() < 0.05
+    assert kl[FreeBits(0.2)].min() > 0.1
+
+
+def test_history_and_curves_agree():
+    model = small(max_iter=4, early_stopping=True).fit(rows())
+    assert model.loss_curve_ is model.history_["loss"]
+    lengths = {name: len(curve) for name, curve in model.history_.items()}
+    assert lengths == {"loss": 4, "rate": 4, "distortion": 4, "kl_weight": 4}
+    assert model.history_["kl_weight"] == [1.0] * 4
 
 
 # -- training goes on ----------------------------------------------------------
@@ -544,6 +573,7 @@ def test_sparse_codes_are_refused(fitted):
         ({"posterior": "bn"}, "'posterior' parameter .* Got 'bn' instead"),
         ({"likelihood": "normal"}, "'likelihood' parameter"),
         ({"activation": "step"}, "'activation' parameter"),
+        ({"objective": "iwae"}, "'objective' parameter"),
         ({"batch_size": 0}, "'batch_size' parameter"),
         ({"learning_rate": 0.0}, "'learning_rate' parameter"),
         ({"hidden_layer_sizes": (8, 0)}, r"hidden_layer_sizes must hold integers of at least 1"),

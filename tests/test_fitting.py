@@ -13,7 +13,7 @@ from skvae.fitting import Fit
 from skvae.likelihoods import GaussianLikelihood
 from skvae.model import VAE
 from skvae.networks import MLP
-from skvae.objectives import elbo_terms, mean_terms
+from skvae.objectives import OBJECTIVES, elbo_terms, mean_terms
 from skvae.posteriors import POSTERIORS
 from skvae.priors import StandardNormal
 from skvae.training import EarlyStopping
@@ -42,7 +42,14 @@ def make(posterior="moment"):
 
 
 def start(
-    posterior="moment", X=None, weight=None, patience=None, beta=1.0, learning_rate=0.01, seed=0
+    posterior="moment",
+    X=None,
+    weight=None,
+    patience=None,
+    beta=1.0,
+    learning_rate=0.01,
+    seed=0,
+    objective="elbo",
 ):
     X = data() if X is None else X
     marginals = Marginals.of(X)
@@ -56,7 +63,9 @@ def start(
         rows,
         train=train,
         aside=aside,
+        objective=OBJECTIVES[objective],
         beta=beta,
+        n_epochs=10,
         learning_rate=learning_rate,
         batch_size=16,
         stopping=stopping,
@@ -76,7 +85,7 @@ def run(fit, n_epochs):
 
 @pytest.mark.parametrize("posterior", POSTERIORS)
 def test_the_loss_falls(posterior):
-    losses = run(start(posterior), 30).losses
+    losses = run(start(posterior), 30).history["loss"]
     assert len(losses) == 30
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.1
 
@@ -88,9 +97,10 @@ def test_the_loss_is_the_negative_objective_in_the_units_of_the_data():
     module = copy.deepcopy(fit.module)
     fit.epoch()
     (batch,) = fit.rows.shuffled(60, generator)
-    objective = elbo_terms(module, batch.x, module.noise(batch.x, generator)).elbo(beta).mean()
+    terms = elbo_terms(module, batch.x, module.noise(batch.x, generator))
+    objective = (terms.reconstruction - beta * terms.kl.sum(1)).mean()
     expected = -(objective.item() - np.log(data().std(0)).sum())
-    assert fit.losses == [pytest.approx(expected, rel=1e-6)]
+    assert fit.history["loss"] == [pytest.approx(expected, rel=1e-6)]
 
 
 def test_weights_weigh_the_loss():
@@ -104,11 +114,11 @@ def test_weights_weigh_the_loss():
     noise = module.noise(batch.x, generator)
     objective = elbo_terms(module, batch.x, noise, weight=batch.weight).elbo()
     mean = (batch.weight * objective).sum().item() / batch.weight.sum().item()
-    assert fit.losses == [pytest.approx(-mean + np.log(data().std(0)).sum(), rel=1e-6)]
+    assert fit.history["loss"] == [pytest.approx(-mean + np.log(data().std(0)).sum(), rel=1e-6)]
 
 
 def test_one_seed_gives_one_fit():
-    first, same, other = (run(start(seed=seed), 3).losses for seed in (0, 0, 1))
+    first, same, other = (run(start(seed=seed), 3).history["loss"] for seed in (0, 0, 1))
     assert first == same
     assert first != other
 
@@ -130,7 +140,7 @@ def test_finishing_leaves_training_as_it_was(posterior, patience):
     for _ in range(4):
         looked_at.epoch()
         looked_at.finished(torch.float64)
-    assert looked_at.losses == plain.losses
+    assert looked_at.history["loss"] == plain.history["loss"]
     assert looked_at.scores == plain.scores
     assert looked_at.module.training
     assert_close(looked_at.module.state_dict(), plain.module.state_dict(), rtol=0, atol=0)
@@ -172,7 +182,9 @@ def test_the_lower_bound_is_the_elbo_of_the_rows_in_the_units_of_the_data():
 def test_the_lower_bound_and_losses_change_by_the_log_jacobian():
     one, scaled = run(start(), 5), run(start(X=100 * data()), 5)
     step = N_FEATURES * math.log(100)
-    np.testing.assert_allclose(scaled.losses, np.array(one.losses) + step, rtol=1e-4)
+    np.testing.assert_allclose(
+        scaled.history["loss"], np.array(one.history["loss"]) + step, rtol=1e-4
+    )
     bounds = [fit.finished(torch.float64).lower_bound for fit in (one, scaled)]
     assert bounds[1] == pytest.approx(bounds[0] - step, rel=1e-4)
 
@@ -305,3 +317,38 @@ def test_going_on_leaves_the_former_fit_alone():
     before = copy.deepcopy(fitted.module.state_dict()), copy.deepcopy(first.optimizer.state())
     run(gone_on(fitted, first, data(seed=1)), 2).finished(torch.float32)
     assert_close((fitted.module.state_dict(), first.optimizer.state()), before, rtol=0, atol=0)
+
+
+# -- history and schedules -----------------------------------------------------------------
+
+
+def test_history_adds_up():
+    history = run(start(objective="linear-annealing", beta=0.5), 10).history
+    rate, distortion, weight = (
+        np.array(history[name]) for name in ("rate", "distortion", "kl_weight")
+    )
+    # The weight rises within an epoch, so the loss lies between those of the epoch's two ends.
+    start_of_epoch = np.concatenate([[0.0], weight[:-1]])
+    loss = np.array(history["loss"])
+    assert (loss <= distortion + weight * rate + 1e-4).all()
+    assert (loss >= distortion + start_of_epoch * rate - 1e-4).all()
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_schedules_end_within_the_fit(objective):
+    weight = run(start(objective=objective, beta=0.7), 10).history["kl_weight"]
+    assert weight[-1] == pytest.approx(0.7)
+    assert max(weight) <= 0.7
+
+
+def test_no_stop_while_the_weight_still_changes():
+    # Weight 0 to 1 over half of ten epochs; a patience of one would else stop at its rise.
+    fit = start(patience=1, objective="linear-annealing", learning_rate=0.0)
+    stops = [fit.epoch() for _ in range(10)]
+    assert not any(stops[:5])
+    assert any(stops[5:])
+    assert len(fit.scores) == 10
+
+
+def test_training_beyond_the_planned_epochs_keeps_the_final_weight():
+    assert run(start(objective="cyclical-annealing"), 14).history["kl_weight"][9:] == [1.0] * 5

@@ -18,6 +18,11 @@ from skvae.model import VAE
 from skvae.networks import MLP
 from skvae.objectives import (
     BOUNDS,
+    OBJECTIVES,
+    CyclicalAnnealing,
+    FreeBits,
+    LinearAnnealing,
+    Objective,
     Terms,
     elbo,
     elbo_terms,
@@ -120,10 +125,71 @@ def test_elsewhere_the_gap_is_the_kl_to_the_exact_posterior():
     np.testing.assert_allclose(known.evidence - np.mean(elbos, axis=0), gap, rtol=1e-11)
 
 
-@pytest.mark.parametrize("beta", [0.0, 0.4, 1.0, 3.0])
-def test_beta_weighs_the_kl_alone(beta):
-    terms = Terms(torch.tensor([1.0, 2.0]), torch.tensor([[1.0, 3.0], [0.5, 0.25]]))
-    assert_close(terms.elbo(beta), torch.tensor([1.0 - 4.0 * beta, 2.0 - 0.75 * beta]))
+# -- objectives ----------------------------------------------------------------------------
+
+TERMS = Terms(torch.tensor([1.0, 2.0]), torch.tensor([[1.0, 3.0], [0.5, 0.25]]))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.4, 1.0, 3.0])
+def test_the_weight_weighs_the_kl_alone(weight):
+    assert_close(Objective()(TERMS.mean(), weight), torch.tensor(1.5 - 2.375 * weight))
+
+
+def test_weights_of_rows_average_both_terms():
+    mean = TERMS.mean(torch.tensor([0.5, 1.5]))
+    assert_close(mean.reconstruction, torch.tensor(1.75))
+    assert_close(mean.kl, torch.tensor([0.625, 0.9375]))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES.values())
+def test_a_schedule_starts_between_0_and_1_and_is_settled_at_1(objective):
+    shares = np.linspace(0, 1, 401)
+    weights = np.array([objective.kl_weight(share) for share in shares])
+    assert weights.min() >= 0
+    assert weights.max() == 1
+    assert (weights[shares >= objective.settled] == 1).all()
+    if objective.settled:
+        assert (weights[shares < objective.settled - 0.01] < 1).any()
+
+
+def test_linear_annealing_is_linear():
+    weights = [LinearAnnealing(0.8).kl_weight(share) for share in (0, 0.2, 0.4, 0.8, 0.9, 1)]
+    np.testing.assert_allclose(weights, [0, 0.25, 0.5, 1, 1, 1])
+
+
+def test_cyclical_annealing_starts_again():
+    objective = CyclicalAnnealing(n_cycles=2, fraction=0.5)
+    weights = [objective.kl_weight(share) for share in (0, 0.125, 0.25, 0.49, 0.5, 0.625, 0.75, 1)]
+    np.testing.assert_allclose(weights, [0, 0.5, 1, 1, 0, 0.5, 1, 1])
+
+
+def test_free_bits_count_each_component_or_all_together():
+    kl = torch.tensor([0.1, 0.6, 0.0])
+    assert_close(FreeBits(0.25).penalty(kl), torch.tensor(0.25 + 0.6 + 0.25))
+    assert_close(FreeBits(0.25, per="code").penalty(kl), torch.tensor(0.7))
+    assert_close(FreeBits(0.9, per="code").penalty(kl), torch.tensor(0.9))
+
+
+def test_free_bits_leave_a_dead_component_without_a_gradient():
+    kl = torch.tensor([0.1, 0.6], requires_grad=True)
+    (gradient,) = torch.autograd.grad(FreeBits(0.25).penalty(kl), kl)
+    assert gradient.tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: LinearAnnealing(0.0), r"fraction must lie in \(0, 1\]; got 0.0"),
+        (lambda: LinearAnnealing(1.5), r"fraction must lie in \(0, 1\]; got 1.5"),
+        (lambda: CyclicalAnnealing(0), "n_cycles must be at least 1; got 0"),
+        (lambda: CyclicalAnnealing(2, 2.0), "fraction must lie"),
+        (lambda: FreeBits(-1.0), "nats must be at least 0; got -1.0"),
+        (lambda: FreeBits(1.0, per="row"), "per must be 'component' or 'code'; got 'row'"),
+    ],
+)
+def test_bad_settings_are_named(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
 
 
 def test_one_noise_for_all_rows_is_that_noise_in_every_row():
@@ -311,7 +377,7 @@ def test_mean_terms_give_one_elbo():
     known = linear_gaussian(0.3, 1.5)
     mean = total(known, [Batch(known.x)])
     assert mean.elbo().shape == ()
-    assert_close(mean.elbo(2.0), mean.reconstruction - 2 * mean.kl.sum())
+    assert_close(mean.elbo(), mean.reconstruction - mean.kl.sum())
     assert not mean.kl.requires_grad
 
 
