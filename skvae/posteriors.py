@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.special import lambertw
 from torch import nn
 from torch.distributions import Normal
 
@@ -568,10 +569,61 @@ class LayerNormPosterior(Posterior):
         return float(layer_norm_kl_floor(self.tau, self.n_components) * self.mean)
 
 
+class DeltaPosterior(Posterior):
+    """Every row's KL at least delta in every component, by construction; to compare with.
+
+    ``sigma^2`` lies between the roots of ``u - log u - 1 = 2 delta``, and
+    ``mu = sqrt(2 delta + 1 + log sigma^2 - sigma^2) + max(0, m)`` makes up for the rest. Delta is
+    the floor that tau stands for elsewhere, ``-1/2 log(1 - tau)``. It is a floor for each row, not
+    a spread over the rows: a code that is the same for all rows meets it.
+
+    Parameters
+    ----------
+    in_features : int
+        Columns of the features.
+    n_components : int
+        Components of the code.
+    tau : float, default=0.5
+        In (0, 1); delta is `skvae.bounds.kl_floor` of it.
+
+    References
+    ----------
+    Razavi et al. (2019), *Preventing posterior collapse with delta-VAEs*, arXiv:1901.03416.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch.distributions import Normal, kl_divergence
+    >>> from skvae.posteriors import DeltaPosterior
+    >>> kl = kl_divergence(DeltaPosterior(8, 2)(torch.randn(5, 8)), Normal(0.0, 1.0))
+    >>> bool((kl > 0.3465).all())
+    True
+    """
+
+    @property
+    def delta(self):
+        """Floor of each row's KL in each component, in nats."""
+        return float(kl_floor(self.tau))
+
+    def spread(self, head):
+        lowest, highest = (
+            np.log(-lambertw(-np.exp(-1 - 2 * self.delta), branch).real) for branch in (0, -1)
+        )
+        return (float(lowest) + float(highest - lowest) * head.sigmoid()).exp()
+
+    def standardise(self, location, spread, moments):
+        missing = 2 * self.delta + 1 + spread.log() - spread
+        return (missing.clamp_min(0.0) + self.eps).sqrt() + location.relu(), spread.sqrt()
+
+    def component_floors(self):
+        return np.full(self.n_components, self.delta)
+
+
 POSTERIORS = {
     "gaussian": GaussianPosterior,
     "batchnorm-mean": BatchNormMeanPosterior,
     "batchnorm": BatchNormPosterior,
     "moment": MomentPosterior,
     "layernorm": LayerNormPosterior,
+    "delta": DeltaPosterior,
 }

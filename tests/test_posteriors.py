@@ -17,6 +17,7 @@ from skvae.posteriors import (
     POSTERIORS,
     BatchNormMeanPosterior,
     BatchNormPosterior,
+    DeltaPosterior,
     GaussianPosterior,
     LayerNormPosterior,
     MomentPosterior,
@@ -239,6 +240,7 @@ def test_the_floor_follows_from_tau_and_eps(name):
             0.5 * (tau * part + np.square(getattr(posterior, "beta", torch.zeros(d)).tolist()))
         ).sum(),
         "layernorm": 0.5 * d * tau * (row / (row + 1e-8)).mean(),
+        "delta": -0.5 * d * np.log(1 - tau),
     }.get(name, matched)
     assert posterior.kl_floor() == pytest.approx(expected, rel=1e-12, abs=0)
 
@@ -270,7 +272,7 @@ def test_at_matched_moments_the_kl_is_the_mean_log_scale():
     np.testing.assert_allclose(mean_kl(q), -q.scale.log().mean(0).detach().numpy(), rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILY if name not in ("layernorm", "gaussian")])
+@pytest.mark.parametrize("name", ["batchnorm-mean", *MATCHED])
 def test_identical_rows_have_no_floor_but_that_of_beta(name):
     posterior, features = make(name), normal(1, IN_FEATURES).expand(8, -1)
     kl = mean_kl(evaluated(posterior, features))
@@ -904,14 +906,46 @@ def test_its_repr_shows_tau(name):
     assert "n_components=2, tau=0.25" in repr(FAMILY[name](IN_FEATURES, 2, 0.25))
 
 
-def test_the_table_has_the_five():
+def test_the_table_has_them_all():
     assert list(POSTERIORS.values()) == [
         GaussianPosterior,
         BatchNormMeanPosterior,
         BatchNormPosterior,
         MomentPosterior,
         LayerNormPosterior,
+        DeltaPosterior,
     ]
+
+
+# -- delta-VAE's constraint ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tau", [0.01, 0.3, 0.9])
+@pytest.mark.parametrize("size", [1e-3, 1.0, 100.0])
+def test_delta_is_a_floor_for_every_row_and_component(tau, size):
+    posterior = make("delta", tau=tau)
+    q = posterior(size * normal(200, IN_FEATURES))
+    kl = gaussian_kl(q.loc.detach().numpy(), q.scale.detach().numpy())
+    assert kl.min() >= -0.5 * np.log(1 - tau) - 1e-9
+
+
+def test_delta_is_met_by_one_code_for_all_rows():
+    posterior = make("delta", tau=0.5)
+    with torch.no_grad():
+        posterior.heads.weight.zero_()
+        posterior.heads.bias[:3] = -1.0  # max(0, m) = 0
+    q = posterior(normal(50, IN_FEATURES))
+    kl = gaussian_kl(q.loc.detach().numpy(), q.scale.detach().numpy())
+    np.testing.assert_allclose(kl, -0.5 * np.log(0.5), atol=1e-7)
+    assert q.loc.std(0).max() == 0
+
+
+def test_delta_follows_tau():
+    posterior = make("delta", tau=0.5)
+    posterior.tau = 0.9
+    q = posterior(normal(50, IN_FEATURES))
+    kl = gaussian_kl(q.loc.detach().numpy(), q.scale.detach().numpy())
+    assert kl.min() >= -0.5 * np.log(0.1) - 1e-9
 
 
 def test_finalise_without_rows_says_so():

@@ -68,11 +68,12 @@ def test_floor_is_that_of_tau(posterior, tau):
 @pytest.mark.parametrize("posterior", POSTERIORS)
 def test_rows_that_are_the_same_have_no_floor(posterior):
     model = small(posterior=posterior).fit(np.ones((20, 3)))
-    # The paper's shift and layer normalization's constant code cost KL without telling rows apart.
+    # The paper's shift, layer normalization's and delta-VAE's constant codes cost KL all the same.
     layer = model.module_.posterior_layer
     expected = {
         "batchnorm-mean": lambda: 0.5 * float(layer.beta.detach().square().sum()),
         "layernorm": lambda: layer_norm_kl_floor(layer.tau, 2),
+        "delta": lambda: kl_floor(layer.tau, 2),
     }.get(posterior, lambda: 0.0)()
     assert model.kl_floor_ == pytest.approx(expected, abs=1e-4)
 
