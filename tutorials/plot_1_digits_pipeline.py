@@ -156,12 +156,9 @@ shown = {
 }
 
 figure, axes = plt.subplots(
-    1,
-    4,
-    figsize=(10, 3),
-    width_ratios=[3, 3, 3, 5],
-    layout="constrained",
+    2, 2, figsize=(7, 5.4), layout="constrained"
 )
+axes = axes.ravel()
 for ax, (tau, model) in zip(axes, shown.items(), strict=False):
     kl = np.sort(model.kl_per_component_)[::-1]
     ax.bar(np.arange(1, 17), kl, color="tab:blue")
@@ -170,8 +167,7 @@ for ax, (tau, model) in zip(axes, shown.items(), strict=False):
     ax.set(
         title=f"tau = {tau}", ylim=(0, 1.3), xlabel="component, sorted"
     )
-    ax.tick_params(labelleft=ax is axes[0])
-axes[0].set_ylabel("KL (nats)")
+    ax.set_ylabel("KL (nats)")
 axes[0].legend(frameon=False)
 
 results = search.cv_results_

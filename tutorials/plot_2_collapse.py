@@ -220,10 +220,14 @@ print(f"{'':20} reconstruction    KL    ELBO  shuffled")
 with torch.no_grad():
     for name, (model, _) in runs.items():
         q = model.posterior(model.encoder(x_test))
-        z = q.sample((20,))  # 20 draws of every code
-        rec = torch.stack([model.log_prob(x_test, draw) for draw in z])
-        other = z[:, torch.randperm(len(x_test))]
-        lost = torch.stack([model.log_prob(x_test, d) for d in other])
+        draws = q.sample((20,))  # of every code
+        rec = torch.stack(
+            [model.log_prob(x_test, draw) for draw in draws]
+        )
+        other = draws[:, torch.randperm(len(x_test))]
+        lost = torch.stack(
+            [model.log_prob(x_test, draw) for draw in other]
+        )
         by_place[name] = rec.mean((0, 1)).numpy()
         fit, shuffled = (t.sum(-1).mean().item() for t in (rec, lost))
         kl = kl_divergence(q, PRIOR).sum(-1).mean().item()

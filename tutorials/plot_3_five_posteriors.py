@@ -108,7 +108,6 @@ for ax, (posterior, vae) in zip(axes, fitted.items(), strict=True):
         ax.axhline(vae.kl_floor_ / 16, color="black", linestyle=style)
     ax.set(title=posterior, xlabel="component, sorted", xticks=[1, 16])
 _ = axes[0].set_ylabel("KL (nats)")
-# sphinx_gallery_thumbnail_number = 1
 
 # %%
 # The plain VAE uses four components and lets the others fade. Every other
@@ -135,6 +134,7 @@ ax.set(
     ylabel="5-NN accuracy",
 )
 _ = ax.legend(frameon=False, loc="lower left")
+# sphinx_gallery_thumbnail_number = 2
 
 # %%
 # The ELBO of a bound posterior is lower than that of a free one, as it must be

@@ -101,7 +101,7 @@ colors = {
     "BN-VAE": "tab:blue",
 }
 figure, axes = plt.subplots(
-    1, 2, figsize=(9.5, 4), sharey=True, layout="constrained"
+    1, 2, figsize=(8, 4.2), sharey=True, layout="constrained"
 )
 for (name, scaling), values in accuracies.items():
     ax = axes[0] if scaling == "as it is" else axes[1]
@@ -123,7 +123,7 @@ for ax, title in zip(
         xlabel="labels",
         xscale="log",
         xticks=sizes,
-        xticklabels=[f"{size:,}" for size in sizes],
+        xticklabels=[str(size) for size in sizes],
     )
     ax.minorticks_off()
 axes[0].set_ylabel("held-out accuracy of a linear probe")
