@@ -8,7 +8,16 @@ __version__ = "0.1.0"
 _HOMES = {
     "BNVAEEstimator": "skvae.estimator",
     "MomentPosterior": "skvae.posteriors",
+    "AggregatedPosteriorDisplay": "skvae.display",
+    "KLDisplay": "skvae.display",
+    "LatentMapDisplay": "skvae.display",
+    "RateDistortionDisplay": "skvae.display",
+    "ReconstructionDisplay": "skvae.display",
+    "TauTableDisplay": "skvae.display",
+    "TrainingCurveDisplay": "skvae.display",
+    "TraversalDisplay": "skvae.display",
     "bounds": None,
+    "display": None,
     "fitting": None,
     "training": None,
     "likelihoods": None,
@@ -19,7 +28,18 @@ _HOMES = {
     "model": None,
 }
 
-__all__ = ["BNVAEEstimator", "MomentPosterior"]
+__all__ = [
+    "AggregatedPosteriorDisplay",
+    "BNVAEEstimator",
+    "KLDisplay",
+    "LatentMapDisplay",
+    "MomentPosterior",
+    "RateDistortionDisplay",
+    "ReconstructionDisplay",
+    "TauTableDisplay",
+    "TrainingCurveDisplay",
+    "TraversalDisplay",
+]
 
 
 def __getattr__(name):
