@@ -979,7 +979,7 @@ class RateDistortionDisplay(_Display):
         Parameters
         ----------
         estimators : list of BNVAEEstimator
-            Fitted.
+            Fitted. They are labelled with their tau, unless none of them has a floor.
         X : {array-like, CSR} of shape (n_samples, n_features), default=None
             The rows to take the means over; None is the training rows of each.
         ax : matplotlib Axes, default=None
@@ -993,7 +993,8 @@ class RateDistortionDisplay(_Display):
             Drawn.
         """
         rate, elbo = _rates_and_elbos(estimators, X)
-        tau = [estimator.tau for estimator in estimators]
+        bound = any(_learnt(estimator, "kl_floor_") > 0 for estimator in estimators)
+        tau = [estimator.tau for estimator in estimators] if bound else None
         return cls(rate, -(elbo + rate), tau=tau).plot(ax, **kwargs)
 
     def plot(self, ax=None, **kwargs):

@@ -484,6 +484,10 @@ def test_lines_of_equal_elbo_have_slope_minus_one():
     assert display.labels_ == []
 
 
+def test_plane_names_no_tau_that_has_no_effect(fits):
+    assert RateDistortionDisplay.from_estimators(fits[2:]).labels_ == []
+
+
 def test_labels_are_tau_and_neighbours_share_one():
     display = RateDistortionDisplay([5, 1, 1.01], [20, 30, 30], tau=[0.9, 0.1, 0.2]).plot()
     assert [text.get_text() for text in display.labels_] == [r"$\tau$ = 0.1, 0.2", "0.9"]

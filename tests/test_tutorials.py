@@ -30,6 +30,7 @@ STRICT = (
         "6_pca_to_vae",
         "7_pytorch",
         "8_few_labels",
+        "9_displays",
     ],
 )
 def test_the_gallery_has(topic):
