@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "BNVAEEstimator": "skvae.estimator",
     "MomentPosterior": "skvae.posteriors",
+    "PosteriorCollapseWarning": "skvae.diagnostics",
     "AggregatedPosteriorDisplay": "skvae.display",
     "KLDisplay": "skvae.display",
     "LatentMapDisplay": "skvae.display",
@@ -17,6 +18,7 @@ _HOMES = {
     "TrainingCurveDisplay": "skvae.display",
     "TraversalDisplay": "skvae.display",
     "bounds": None,
+    "diagnostics": None,
     "display": None,
     "fitting": None,
     "training": None,
@@ -34,6 +36,7 @@ __all__ = [
     "KLDisplay",
     "LatentMapDisplay",
     "MomentPosterior",
+    "PosteriorCollapseWarning",
     "RateDistortionDisplay",
     "ReconstructionDisplay",
     "TauTableDisplay",

@@ -15,11 +15,12 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from torch import nn
 
 from skvae.batches import Marginals, Rows, Units, chunk_slices
+from skvae.diagnostics import diagnose, warn_if_collapsed
 from skvae.fitting import Fit
 from skvae.likelihoods import LIKELIHOODS
 from skvae.model import VAE
 from skvae.networks import ACTIVATIONS, MLP
-from skvae.objectives import BOUNDS, OBJECTIVES, Objective, row_noise
+from skvae.objectives import BOUNDS, OBJECTIVES, Objective, row_noise, shared_draws
 from skvae.posteriors import POSTERIORS
 from skvae.priors import StandardNormal
 from skvae.training import EarlyStopping, borrowed_process, seeded
@@ -341,6 +342,8 @@ class BNVAEEstimator(
             attributes["validation_scores_"][:0] = self.validation_scores_
         vars(self).update(attributes)
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
+        if not partial:
+            warn_if_collapsed(self.kl_per_component_, fit.optimizer.travel())
         return self
 
     def _prepare(self, X, sample_weight, device, n_epochs, again=False):
@@ -543,13 +546,10 @@ class BNVAEEstimator(
             Nats per row, in the units of the data; larger is better.
         """
         check_is_fitted(self)
-        if not isinstance(n_draws, Integral) or n_draws < 1:
-            raise ValueError(f"n_draws must be an int of at least 1; got {n_draws!r}")
+        _check_n_draws(n_draws)
         if bound not in BOUNDS:
             raise ValueError(f"bound must be one of {sorted(BOUNDS)}; got {bound!r}")
-        generator, d = torch.Generator().manual_seed(self._seed), self._n_features_out
-        uniform = torch.rand((n_draws, 1, d), generator=generator, dtype=torch.float64)
-        mixing = torch.randn((d, d), generator=generator, dtype=torch.float64) * (3 / d**0.5)
+        uniform, mixing = shared_draws(n_draws, self._n_features_out, self._seed)
 
         def nats(module, x):
             noise = row_noise(uniform.to(x), module.posterior(x).loc, mixing.to(x))
@@ -574,23 +574,64 @@ class BNVAEEstimator(
         """
         return float(self.score_samples(X).mean())
 
+    def diagnose(self, X, n_draws=32):
+        """Find out whether the code is alive and whether the decoder listens.
+
+        Parameters
+        ----------
+        X : {array-like, CSR} of shape (n_samples, n_features)
+            At least two rows; held-out ones say more than those of the fit.
+        n_draws : int, default=32
+            Codes drawn for each row in ELBO and importance bound, the same as in
+            `score_samples`. What is drawn is fixed by the fit: the same rows give the same
+            result.
+
+        Returns
+        -------
+        skvae.diagnostics.Diagnosis
+            Prints as a table, with a verdict in words; in nats per row and in the units of the
+            data.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skvae import BNVAEEstimator
+        >>> X, _ = load_iris(return_X_y=True)
+        >>> vae = BNVAEEstimator(2, max_iter=100, random_state=0).fit(X)
+        >>> vae.diagnose(X).verdict
+        'alive'
+        """
+        _check_n_draws(n_draws)
+        X = self._read_rows(X)
+        module, device = self._in_precision(X.dtype), _home(self.module_)
+        rows = Rows(X, self._units, None, device)
+        with borrowed_process(_chunk_work(X, module), device):
+            return diagnose(module, rows, n_draws, self._seed)
+
     def _infer(self, X, function):
+        return self._map(self._read_rows(X), self._units, function).numpy()
+
+    def _read_rows(self, X):
         check_is_fitted(self)
         X = self._validate_rows(X, reset=False)
         self.module_.likelihood_layer.check_support(X.min(), X.max())
-        return self._map(X, self._units, function).numpy()
+        return X
 
     def _map(self, X, units, function):
         """Apply ``function(module, batch)`` to pieces of X, in the precision of X."""
-        module, device = self.module_, _home(self.module_)
-        dtype = _precision(X.dtype, device)
-        if module.prior().loc.dtype != dtype:
-            module = copy.deepcopy(module).to(dtype)
+        module, device = self._in_precision(X.dtype), _home(self.module_)
+        dtype = module.prior().loc.dtype
         pieces = chunk_slices(*X.shape)
-        work = len(range(X.shape[0])[pieces[0]]) * _n_weights(module)
-        with borrowed_process(work, device), torch.no_grad():
+        with borrowed_process(_chunk_work(X, module), device), torch.no_grad():
             parts = [function(module, units.tensor(X[p], dtype, device)).cpu() for p in pieces]
         return torch.cat(parts)
+
+    def _in_precision(self, dtype):
+        """The module in the precision for data of that dtype."""
+        dtype = _precision(dtype, _home(self.module_))
+        if self.module_.prior().loc.dtype == dtype:
+            return self.module_
+        return copy.deepcopy(self.module_).to(dtype)
 
     @property
     def _n_features_out(self):
@@ -636,6 +677,16 @@ def _home(module):
 
 def _n_weights(module):
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _chunk_work(X, module):
+    """Multiplications for a chunk of the rows of X."""
+    return len(range(X.shape[0])[chunk_slices(*X.shape)[0]]) * _n_weights(module)
+
+
+def _check_n_draws(n_draws):
+    if not isinstance(n_draws, Integral) or n_draws < 1:
+        raise ValueError(f"n_draws must be an int of at least 1; got {n_draws!r}")
 
 
 def _precision(dtype, device):

@@ -278,6 +278,29 @@ def elbo(model, x, noise, context=None):
     return Terms(torch.stack(reconstructions).mean(0), kl).elbo()
 
 
+def shared_draws(n_draws, n_components, seed):
+    """The two arguments of `row_noise` that all rows share.
+
+    Parameters
+    ----------
+    n_draws, n_components : int
+        Draws for each row, and components of the code.
+    seed : int
+        Of both.
+
+    Returns
+    -------
+    tuple of Tensor
+        `uniform` of shape (n_draws, 1, n_components) and `mixing` of shape (n_components,
+        n_components), in double precision.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    shapes = (n_draws, 1, n_components), (n_components, n_components)
+    uniform = torch.rand(shapes[0], generator=generator, dtype=torch.float64)
+    mixing = torch.randn(shapes[1], generator=generator, dtype=torch.float64)
+    return uniform, mixing * (3 / n_components**0.5)
+
+
 def row_noise(uniform, code, mixing):
     """Standard normal noise for every row, decided by the row's own code.
 

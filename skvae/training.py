@@ -40,6 +40,16 @@ class Adam:
             for tensor, other in zip(mine, theirs, strict=True):
                 tensor.copy_(other)
 
+    def travel(self):
+        """How far a weight can have moved: about the learning rate in each step.
+
+        Returns
+        -------
+        float
+            In units of the weights.
+        """
+        return self.learning_rate * float(self.counts[0])
+
     @torch.no_grad()
     def step(self, gradients):
         """Move the parameters down the gradients."""
