@@ -34,36 +34,34 @@ def _pyplot(display):
     return plt
 
 
-class _Display:
-    """What all displays share: where to draw."""
-
-    def _start(self, ax, figsize):
-        """Draw into `ax` from now on, or into a new figure of that size."""
-        plt = _pyplot(self)
-        if ax is None:
-            _, ax = plt.subplots(figsize=figsize, layout="constrained")
-        self.ax_, self.figure_ = ax, ax.figure
-        return ax
-
-    def _mosaic(self, ax, images, n_grouped=1, **kwargs):
-        """Show images (n_rows, n_columns, h, w[, 3]) as one; return the centres of both."""
-        gap = max(1, round(max(images.shape[2:4]) / 12))
-        mosaic, rows, columns = _tiled(images, gap, n_grouped)
-        self._start(ax, _mosaic_size(mosaic, images.shape[3]))
-        settings = {"interpolation": "nearest"}
-        if images.ndim == 4:
-            settings |= {"cmap": "gray_r", "vmin": np.nanmin(images), "vmax": np.nanmax(images)}
-        else:
-            inside = np.isfinite(mosaic[..., :1])  # and the gaps are transparent
-            mosaic = np.concatenate([np.nan_to_num(mosaic), inside], axis=-1)
-        self.image_ = self.ax_.imshow(mosaic, **(settings | kwargs))
-        self.ax_.set_facecolor("none")
-        self.ax_.spines[:].set_visible(False)
-        self.ax_.tick_params(length=0)
-        return rows, columns
+def _start(display, ax, figsize):
+    """Draw into `ax` from now on, or into a new figure of that size."""
+    plt = _pyplot(display)
+    if ax is None:
+        _, ax = plt.subplots(figsize=figsize, layout="constrained")
+    display.ax_, display.figure_ = ax, ax.figure
+    return ax
 
 
-class TrainingCurveDisplay(_Display):
+def _draw_mosaic(display, ax, images, n_grouped=1, **kwargs):
+    """Show images (n_rows, n_columns, h, w[, 3]) as one; return the centres of both."""
+    gap = max(1, round(max(images.shape[2:4]) / 12))
+    mosaic, rows, columns = _tiled(images, gap, n_grouped)
+    ax = _start(display, ax, _mosaic_size(mosaic, images.shape[3]))
+    settings = {"interpolation": "nearest"}
+    if images.ndim == 4:
+        settings |= {"cmap": "gray_r", "vmin": np.nanmin(images), "vmax": np.nanmax(images)}
+    else:
+        inside = np.isfinite(mosaic[..., :1])  # and the gaps are transparent
+        mosaic = np.concatenate([np.nan_to_num(mosaic), inside], axis=-1)
+    display.image_ = ax.imshow(mosaic, **(settings | kwargs))
+    ax.set_facecolor("none")
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    return rows, columns
+
+
+class TrainingCurveDisplay:
     """ELBO, rate and distortion over the epochs of a fit.
 
     Parameters
@@ -212,7 +210,7 @@ class TrainingCurveDisplay(_Display):
         self.figure_ = self.axes_[0].figure
 
 
-class KLDisplay(_Display):
+class KLDisplay:
     """KL of each component against its floor, the largest first.
 
     Parameters
@@ -303,7 +301,7 @@ class KLDisplay(_Display):
         KLDisplay
             Itself.
         """
-        ax = self._start(ax, (5.6, 3.4))
+        ax = _start(self, ax, (5.6, 3.4))
         from matplotlib.patheffects import withStroke
 
         d = len(self.kl)
@@ -343,7 +341,7 @@ class KLDisplay(_Display):
         return self
 
 
-class LatentMapDisplay(_Display):
+class LatentMapDisplay:
     """The codes of rows in the plane of two components, over the prior's circles.
 
     Parameters
@@ -461,7 +459,7 @@ class LatentMapDisplay(_Display):
         LatentMapDisplay
             Itself.
         """
-        ax = self._start(ax, (5.6, 4.4))
+        ax = _start(self, ax, (5.6, 4.4))
         n_samples = len(self.codes)
         style = {
             "s": np.clip(8000 / n_samples, 3, 25),
@@ -524,7 +522,7 @@ class LatentMapDisplay(_Display):
             axis.set_major_locator(_whole_numbers())
 
 
-class TraversalDisplay(_Display):
+class TraversalDisplay:
     """Pictures decoded while one component at a time walks through the prior.
 
     Parameters
@@ -646,7 +644,7 @@ class TraversalDisplay(_Display):
         TraversalDisplay
             Itself.
         """
-        rows, columns = self._mosaic(ax, self.images, **kwargs)
+        rows, columns = _draw_mosaic(self, ax, self.images, **kwargs)
         names = [_name(component, self.kl, "\n") for component in self.components]
         self.ax_.set_yticks(rows, names, fontsize="small")
         values = ["0" if abs(v) < 0.05 else f"{v:+.1f}" for v in self.values]
@@ -655,7 +653,7 @@ class TraversalDisplay(_Display):
         return self
 
 
-class ReconstructionDisplay(_Display):
+class ReconstructionDisplay:
     """Pictures above what the model makes of their codes.
 
     Parameters
@@ -767,13 +765,13 @@ class ReconstructionDisplay(_Display):
         full[: len(pairs)] = pairs
         grid = full.reshape(n_bands, n_columns, *pairs.shape[1:]).swapaxes(1, 2)
         grid = grid.reshape(2 * n_bands, n_columns, *pairs.shape[2:])
-        rows, _ = self._mosaic(ax, grid, n_grouped=2, **kwargs)
+        rows, _ = _draw_mosaic(self, ax, grid, n_grouped=2, **kwargs)
         self.ax_.set_yticks(rows, ["row", "decoded"] * n_bands)
         self.ax_.set_xticks([])
         return self
 
 
-class AggregatedPosteriorDisplay(_Display):
+class AggregatedPosteriorDisplay:
     """Density of each component over all rows, against the standard normal prior.
 
     The aggregated posterior is the mixture of the posteriors of all rows. Where it is not the
@@ -891,7 +889,7 @@ class AggregatedPosteriorDisplay(_Display):
         AggregatedPosteriorDisplay
             Itself.
         """
-        ax = self._start(ax, (5.6, 3.4))
+        ax = _start(self, ax, (5.6, 3.4))
         d, worst = len(self.density), int(np.argmax(self.total_variation))
         self.prior_ = ax.fill_between(
             self.grid, _normal(self.grid), color=PRIOR, alpha=0.6, lw=0, label="prior"
@@ -920,7 +918,7 @@ class AggregatedPosteriorDisplay(_Display):
         return self
 
 
-class RateDistortionDisplay(_Display):
+class RateDistortionDisplay:
     """Rate against distortion of several fits, over lines of equal ELBO.
 
     Parameters
@@ -1012,7 +1010,7 @@ class RateDistortionDisplay(_Display):
         RateDistortionDisplay
             Itself.
         """
-        ax = self._start(ax, (5.6, 4.2))
+        ax = _start(self, ax, (5.6, 4.2))
         for artist in [*ax.lines, *ax.texts]:  # another display's: the limits may change
             if artist.get_gid() == "equal ELBO":
                 artist.remove()
@@ -1110,7 +1108,7 @@ class RateDistortionDisplay(_Display):
         return True
 
 
-class TauTableDisplay(_Display):
+class TauTableDisplay:
     """A table of fits by tau: floor, rate, ELBO and, if given, accuracy.
 
     Parameters
@@ -1211,7 +1209,7 @@ class TauTableDisplay(_Display):
             columns["accuracy"] = _printed(self.accuracy, 3)
             best.add((int(np.argmax(self.accuracy)) + 1, 4))
         n_rows = len(self.tau) + 1
-        ax = self._start(ax, (1.15 * len(columns), 0.32 * n_rows))
+        ax = _start(self, ax, (1.15 * len(columns), 0.32 * n_rows))
         ax.set_axis_off()
         self.table_ = ax.table(
             list(zip(*columns.values(), strict=True)),
