@@ -59,12 +59,12 @@ class BNVAEEstimator(
     tau : float, default=0.5
         Lower bound, in (0, 1), of the share of signal in each component. A floor of ``R`` nats
         in total needs ``tau = 1 - exp(-2 R / d)``: see `skvae.bounds.tau_for_rate`.
-    posterior : {"moment", "batchnorm", "batchnorm-mean", "gaussian", "layernorm"} or callable, \
-            default="moment"
+    posterior : {"moment", "batchnorm", "batchnorm-mean", "gaussian", "layernorm", "delta"} or \
+            callable, default="moment"
         How the posterior is made of the encoder's features: matched moments (the default), the
-        article's and the paper's batch normalization, the plain VAE, and layer normalization
-        for comparison. A callable takes ``(in_features, n_components, tau)`` and returns a
-        `skvae.posteriors.Posterior`.
+        article's and the paper's batch normalization, the plain VAE; and for comparison layer
+        normalization and delta-VAE's constraint. A callable takes ``(in_features, n_components,
+        tau)`` and returns a `skvae.posteriors.Posterior`.
     likelihood : {"gaussian", "bernoulli"} or callable, default="gaussian"
         Distribution of a row given its code. "gaussian" has one noise scale per feature and
         does not depend on the scale of the columns; "bernoulli" takes values in [0, 1]. A
@@ -80,8 +80,8 @@ class BNVAEEstimator(
     decoder : callable or None, default=None
         Takes ``(n_components, n_outputs)`` and returns the `torch.nn.Module` to use as the
         decoder. None builds one from `hidden_layer_sizes`.
-    objective : {"elbo", "linear-annealing", "cyclical-annealing", "free-bits"} or \
-            skvae.objectives.Objective, default="elbo"
+    objective : {"elbo", "linear-annealing", "cyclical-annealing", "free-bits", \
+            "lagging-encoder"} or skvae.objectives.Objective, default="elbo"
         What training maximises. The others are remedies of the literature, to compare with: a
         name stands for its defaults, an object such as ``FreeBits(nats=0.5)`` for its settings.
     beta : float, default=1.0

@@ -1,11 +1,13 @@
 """One fit of a VAE: the module in training, its rows, and the finished model that comes of it."""
 
 import copy
+from itertools import chain, count, islice
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from skvae.diagnostics import mutual_information
 from skvae.model import VAE
 from skvae.objectives import elbo_terms, mean_terms
 from skvae.posteriors import Moments
@@ -93,6 +95,12 @@ class Fit:
         self.history = {"loss": [], "rate": [], "distortion": [], "kl_weight": []}
         self.scores = []
         self.n_rows_seen = 0
+        # While its information grows, an encoder that is to be ahead takes steps of its own.
+        self.information = None
+        if objective.encoder_steps:
+            self.information = 0.0
+            inference = [*module.encoder.parameters(), *module.posterior_layer.parameters()]
+            self.encoder_optimizer = Adam(inference, learning_rate)
         module.train()
 
     def continue_from(self, optimizer_state):
@@ -113,6 +121,8 @@ class Fit:
         """
         self._sums = 0.0  # reconstruction and KL, each summed over the epoch's rows
         batches = self.train.shuffled(self.batch_size, self.generator)
+        if self.information is not None:
+            batches = self._with_encoder_ahead(batches)
         loss = train_epoch(self._loss, batches, self.optimizer)
         reconstruction, kl = (self._sums / len(self.train)).tolist()
         jacobian = self.rows.log_jacobian()
@@ -120,7 +130,30 @@ class Fit:
         for curve, value in zip(self.history.values(), epoch, strict=True):
             curve.append(value)
         self._check_finite(loss)
+        if self.information is not None:
+            self._measure_information()
         return self.stopping is not None and self._should_stop()
+
+    def _with_encoder_ahead(self, batches):
+        """Yield the batches, after extra steps of encoder and posterior on others."""
+        others = chain.from_iterable(
+            self.train.shuffled(self.batch_size, self.generator) for _ in count()
+        )
+        for batch in batches:
+            ahead = islice(others, self.objective.encoder_steps)
+            train_epoch(lambda other: -self._objective(other)[0], ahead, self.encoder_optimizer)
+            yield batch
+
+    def _measure_information(self):
+        """Leave the encoder to itself once its information has not risen."""
+        first = next(self.train.in_order(torch.float32)).x[:500]
+        self.module.eval()
+        with torch.no_grad():
+            q = self.module.posterior(first)
+        self.module.train()
+        loc, scale = (moment.cpu().numpy().astype(float) for moment in (q.loc, q.scale))
+        information = mutual_information(loc, scale, random_state=self.seed)
+        self.information = information if information > self.information else None
 
     def _should_stop(self):
         self.module.eval()
@@ -168,14 +201,17 @@ class Fit:
         )
 
     def _loss(self, batch):
-        noise = self.module.noise(batch.x, self.generator)
-        terms = elbo_terms(self.module, batch.x, noise, batch.context, batch.weight)
-        terms = terms.mean(batch.weight)
-        kl_weight = self._kl_weight()
+        value, terms = self._objective(batch)
         self.n_rows_seen += len(batch.x)
         seen = torch.stack([terms.reconstruction.detach(), terms.kl.detach().sum()])
         self._sums = self._sums + len(batch.x) * seen
-        return -self.objective(terms, kl_weight)
+        return -value
+
+    def _objective(self, batch):
+        noise = self.module.noise(batch.x, self.generator)
+        terms = elbo_terms(self.module, batch.x, noise, batch.context, batch.weight)
+        terms = terms.mean(batch.weight)
+        return self.objective(terms, self._kl_weight()), terms
 
     def _mean_terms(self, module, rows, dtype):
         generator = torch.Generator(rows.device).manual_seed(self.seed)  # the same every time

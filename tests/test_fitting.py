@@ -352,3 +352,45 @@ def test_no_stop_while_the_weight_still_changes():
 
 def test_training_beyond_the_planned_epochs_keeps_the_final_weight():
     assert run(start(objective="cyclical-annealing"), 14).history["kl_weight"][9:] == [1.0] * 5
+
+
+# -- an encoder that is ahead -------------------------------------------------------------------
+
+
+def encoder_and_decoder(module):
+    parts = (module.encoder, module.posterior_layer), (module.decoder, module.likelihood_layer)
+    return [torch.cat([p.detach().ravel() for m in part for p in m.parameters()]) for part in parts]
+
+
+def test_the_encoder_takes_its_steps_before_each_step_of_the_whole():
+    fit = start(posterior="gaussian", objective="lagging-encoder")
+    fit.epoch()
+    n_batches = 4  # 60 rows in batches of 16
+    assert float(fit.optimizer.counts[0]) == n_batches
+    assert float(fit.encoder_optimizer.counts[0]) == 10 * n_batches
+
+
+def test_steps_ahead_leave_the_decoder_alone():
+    fit = start(posterior="gaussian", objective="lagging-encoder")
+    before = encoder_and_decoder(fit.module)
+    fit.optimizer.learning_rate = 0.0
+    fit.epoch()
+    after = encoder_and_decoder(fit.module)
+    assert not torch.equal(before[0], after[0])
+    assert torch.equal(before[1], after[1])
+
+
+def test_the_encoder_is_left_to_itself_once_its_information_does_not_rise():
+    fit = start(posterior="gaussian", objective="lagging-encoder")
+    fit.information = 1e9
+    fit.epoch()
+    assert fit.information is None
+    ahead = float(fit.encoder_optimizer.counts[0])
+    fit.epoch()
+    assert float(fit.encoder_optimizer.counts[0]) == ahead
+
+
+def test_history_counts_the_steps_of_the_whole_only():
+    fit = run(start(objective="lagging-encoder"), 10)
+    assert fit.history["kl_weight"] == [1.0] * 10
+    assert fit.n_rows_seen == 10 * 60
