@@ -230,6 +230,7 @@ def missing_information(information, n_samples):
     estimate over N of them would be ``log r / (r/N + 1 - 1/N)``, the own row being part of its
     mixture, instead of ``log r``. The difference is ``log (N - 1) / (N - e^I)`` for the
     estimate I: nothing at 0, half a nat at 0.9 nats below log N, and without bound at log N.
+    For codes whose ratio varies it is a rough guide.
 
     Parameters
     ----------
@@ -409,7 +410,7 @@ def encode(model, rows):
     Returns
     -------
     tuple of ndarray of shape (n_samples, n_components)
-        loc and scale, in double precision.
+        Means `loc` and standard deviations `scale`, in double precision.
 
     Examples
     --------
