@@ -218,6 +218,8 @@ html_sidebars = {
         "glossary",
         "extending",
         "design",
+        "benchmarks",
+        "remedies",
         "changelog",
         "references",
         "statements",
