@@ -217,7 +217,6 @@ def test_objectives_fit_clone_search_and_pickle(objective):
     assert GridSearchCV(small(), {"objective": ["elbo", objective]}, cv=2).fit(X).best_score_ < 0
 
 
-@pytest.mark.filterwarnings("ignore:The code collapsed")  # without them it does
 @pytest.mark.filterwarnings("ignore::skvae.PosteriorCollapseWarning")
 def test_free_bits_keep_a_plain_vae_from_dying_on_noise():
     X = rows(300, 6)
