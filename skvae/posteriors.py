@@ -498,13 +498,12 @@ class MomentPosterior(Posterior):
         return location, spread
 
     def standardise(self, location, spread, moments):
-        variance = moments.variance + self.eps
-        gamma_mu_sq, gamma_sigma_sq = self.gammas(variance, moments.mean_square)
-        gamma_sigma_sq = gamma_sigma_sq + gamma_mu_sq * (self.eps / variance)
-        loc = (gamma_mu_sq / variance).sqrt() * (location - moments.mean)
-        return loc, (gamma_sigma_sq / moments.mean_square * spread).sqrt()
+        variance, mean_square = moments.variance + self.eps, moments.mean_square
+        signal, noise = self.gains(variance, mean_square)
+        loc = signal.sqrt() * (location - moments.mean)
+        return loc, ((noise + self.eps * signal / mean_square) * spread).sqrt()
 
-    def gammas(self, variance, mean_square):
+    def gains(self, variance, mean_square):
         """Share out the unit second moment of each component, at least tau to its mean.
 
         Parameters
@@ -515,14 +514,14 @@ class MomentPosterior(Posterior):
         Returns
         -------
         tuple of Tensor
-            ``gamma_mu^2`` and ``gamma_sigma^2``, whose sum is 1.
+            ``gamma_mu^2 / variance`` and ``gamma_sigma^2 / mean_square``.
         """
         if self.theta is not None:
-            return gamma_squares(self.tau, self.theta_pace * self.theta)
-        total = variance + mean_square  # sigmoid(log(variance / mean_square)), without the logs
-        return self.tau + (1 - self.tau) * (variance / total), (1 - self.tau) * (
-            mean_square / total
-        )
+            gamma_mu_sq, gamma_sigma_sq = gamma_squares(self.tau, self.theta_pace * self.theta)
+            return gamma_mu_sq / variance, gamma_sigma_sq / mean_square
+        # theta = log(variance / mean_square), so sigmoid(theta) = variance / their sum
+        noise = (1 - self.tau) / (variance + mean_square)
+        return self.tau / variance + noise, noise
 
     def component_floors(self):
         return kl_floor(self.tau * shrinkage(self.location_variance(), self.eps))
