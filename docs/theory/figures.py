@@ -86,8 +86,8 @@ def vanishing():
     n_steps, tau = 16, 0.3
     figure, ax = plt.subplots(figsize=(6.4, 3.4))
     layers = (
-        ("gaussian", GaussianPosterior, BLUE),
-        ("moment", partial(MomentPosterior, tau=tau), ORANGE),
+        ("gaussian", GaussianPosterior, ORANGE),
+        ("moment", partial(MomentPosterior, tau=tau), BLUE),
     )
     for name, posterior, color in layers:
         torch.manual_seed(0)
@@ -194,8 +194,8 @@ def std_head():
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6))
     n_batches, b = 400, 100
     layers = {
-        "article": (BatchNormPosterior(1, n_batches), BLUE),
-        "moment": (MomentPosterior(1, n_batches, gamma="theta"), ORANGE),
+        "article": (BatchNormPosterior(1, n_batches), ORANGE),
+        "moment": (MomentPosterior(1, n_batches, gamma="theta"), BLUE),
     }
     location = torch.randn(b, n_batches, generator=generator)
     raw = torch.randn(b, n_batches, generator=generator)
