@@ -663,6 +663,7 @@ def _device(device):
     try:
         device = torch.device(device)
         torch.empty(1, device=device)
+    # An unknown name, a build without CUDA and a backend that is not there: PyTorch raises each.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
             f"device={str(device)!r} cannot be used here: {str(error).splitlines()[0]} "

@@ -440,8 +440,15 @@ def test_aggregated_posterior_loses_no_narrow_row():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_aggregated_posterior_of_an_estimator(vae, dtype, monkeypatch):
-    monkeypatch.setattr("skvae.batches.chunk_slices", lambda *_: [slice(0, 50), slice(50, 120)])
+    cut = []
+
+    def pieces(n_rows, n_columns):
+        cut.append(n_rows)
+        return [slice(0, 50), slice(50, n_rows)]
+
+    monkeypatch.setattr("skvae.estimator.chunk_slices", pieces)
     display = AggregatedPosteriorDisplay.from_estimator(vae, X.astype(dtype))
+    assert cut  # else the rows came in one piece, and joining pieces was not tried
     mean = np.trapezoid(display.grid * display.density, display.grid, axis=1)
     assert np.allclose(mean, vae.transform(X).mean(axis=0), atol=1e-2)
     square = np.trapezoid(display.grid**2 * display.density, display.grid, axis=1)

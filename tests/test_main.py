@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
 from skvae.__main__ import main
 
 README = Path(__file__).parent.parent / "README.md"
@@ -27,15 +25,25 @@ def test_main_job_can_be_quiet_and_writes_no_file_unasked(tmp_path, monkeypatch,
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README.read_text(), re.S))
-def test_code_of_the_readme_runs(code):
-    exec(compile(code, "README.md", "exec"), {})
+def names_after(marker):
+    """What the README's example that holds `marker` defines when it is run."""
+    examples = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
+    names = {}
+    exec(compile(next(code for code in examples if marker in code), "README.md", "exec"), names)
+    return names
+
+
+def test_ten_lines_of_the_readme_search_tau_and_keep_the_floor(capsys):
+    names = names_after("GridSearchCV")
+    assert names["search"].best_params_["bnvaeestimator__tau"] in (0.1, 0.5)
+    assert names["vae"].kl_per_component_.sum() >= names["vae"].kl_floor_ > 0
+    assert ">=" in capsys.readouterr().out
 
 
 def test_layer_of_the_readme_keeps_its_floor():
-    code = next(
-        c for c in re.findall(r"```python\n(.*?)```", README.read_text(), re.S) if "rsample" in c
-    )
-    names = {}
-    exec(compile(code, "README.md", "exec"), names)
+    names = names_after("rsample")
     assert float(names["kl"].detach().mean()) >= 8 * 0.3465
+
+
+def test_no_example_of_the_readme_is_left_out():
+    assert len(re.findall(r"```python\n", README.read_text())) == 2
