@@ -84,6 +84,10 @@ class Units(NamedTuple):
         """
         return cls(np.zeros(n_features), np.ones(n_features))
 
+    def pieces(self, n_rows):
+        """Cut that many rows into pieces that fit the memory, for what needs no gradient."""
+        return chunk_slices(n_rows, len(self.scale))
+
     def log_jacobian(self):
         """What a log-density in the networks' units is short of one in the data's, in nats."""
         return -float(np.log(self.scale).sum())
@@ -116,7 +120,7 @@ def chunk_slices(n_rows, n_columns):
         They cover all rows, in order.
     """
     size = max(1, min(4096, 2**22 // max(1, n_columns)))
-    return [slice(start, start + size) for start in range(0, n_rows, size)]
+    return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
 
 class Rows:
@@ -132,10 +136,12 @@ class Rows:
         Weights of the rows, taken relative to their mean.
     device : torch.device
         Where batches go. Dense rows are copied there once, if they fit, to be shuffled.
+    context : ndarray of shape (n_samples, n_context), optional
+        What encoder and decoder are told beside the rows.
     """
 
-    def __init__(self, X, units, weight, device):
-        self.X, self.units, self.device = X, units, device
+    def __init__(self, X, units, weight, device, context=None):
+        self.X, self.units, self.device, self.context = X, units, device, context
         self.weight = None
         if weight is not None:
             self.weight = torch.from_numpy(weight / weight.mean())
@@ -151,7 +157,12 @@ class Rows:
     def part(self, index):
         """The rows of an index."""
         weight = None if self.weight is None else self.weight[index].numpy()
-        return Rows(self.X[index], self.units, weight, self.device)
+        context = None if self.context is None else self.context[index]
+        return Rows(self.X[index], self.units, weight, self.device, context)
+
+    def pieces(self):
+        """As `Units.pieces`, of these rows."""
+        return self.units.pieces(len(self))
 
     def shuffled(self, batch_size, generator):
         """Yield every row once, in batches that differ by at most one row in size.
@@ -168,11 +179,12 @@ class Rows:
             n_batches = max(1, min(n_batches, len(self) // 2))
         for index in order.tensor_split(n_batches):
             weight = None if weights is None else weights[index]
-            yield Batch(self._take(index), weight)
+            context = self._context(index.cpu().numpy(), torch.float32)
+            yield Batch(self._take(index), weight, context)
 
     def _copied(self):
         dense = torch.empty(self.X.shape, dtype=torch.float32)
-        for rows in chunk_slices(*self.X.shape):
+        for rows in self.pieces():
             dense[rows] = self.units.tensor(self.X[rows], torch.float32)
         return dense.to(self.device) if _fits(self.X.size * 4, self.device) else dense
 
@@ -184,9 +196,15 @@ class Rows:
 
     def in_order(self, dtype):
         """Yield every row once, in order and in `dtype`."""
-        for rows in chunk_slices(*self.X.shape):
+        for rows in self.pieces():
             weight = None if self.weight is None else self.weight[rows].to(dtype).to(self.device)
-            yield Batch(self.units.tensor(self.X[rows], dtype, self.device), weight)
+            x = self.units.tensor(self.X[rows], dtype, self.device)
+            yield Batch(x, weight, self._context(rows, dtype))
+
+    def _context(self, index, dtype):
+        if self.context is None:
+            return None
+        return torch.from_numpy(self.context[index]).to(dtype).to(self.device)
 
 
 def _fits(n_bytes, device):

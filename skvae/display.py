@@ -1244,20 +1244,9 @@ def _learnt(estimator, name):
 
 
 def _posteriors(estimator, X):
-    """Means and standard deviations of the posteriors of rows."""
-    found = []
-
-    def keep(layer, features, posterior):
-        found.append([part.double().cpu().numpy() for part in (posterior.loc, posterior.scale)])
-
-    # `transform` brings rows into the units and the precision of the module, piece by piece, and
-    # returns the means only: listen to the layer meanwhile.
-    listening = _learnt(estimator, "module_").posterior_layer.register_forward_hook(keep)
-    try:
-        estimator.transform(X)
-    finally:
-        listening.remove()
-    return tuple(np.concatenate(part) for part in zip(*found, strict=True))
+    """Means and standard deviations of the posteriors of rows, in double precision."""
+    _learnt(estimator, "module_")
+    return tuple(part.astype(np.float64) for part in estimator.encode(X))
 
 
 def _kl(estimator, X):

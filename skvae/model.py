@@ -130,8 +130,8 @@ class VAE(nn.Module):
         Tensor of shape (n_samples, n_components)
             Standard normal.
         """
-        shape = len(x), self.posterior_layer.n_components
-        return torch.randn(shape, generator=generator, dtype=x.dtype, device=x.device)
+        shape, like = (len(x), self.posterior_layer.n_components), self.prior().loc
+        return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
 
     @torch.no_grad()
     def finalise(self, batches, previous=None):

@@ -346,5 +346,19 @@ def test_sparse_rows_are_made_dense_one_batch_at_a_time():
     assert lengths == [8] * 25
 
 
+def test_context_stays_with_its_rows():
+    X = np.arange(20.0).reshape(20, 1)
+    rows = Rows(X, Units.identity(1), None, torch.device("cpu"), context=-X)
+    generator = torch.Generator().manual_seed(0)
+    for batches in (
+        rows.shuffled(6, generator),
+        rows.in_order(torch.float64),
+        rows.part([3, 1]).in_order(torch.float32),
+    ):
+        for batch in batches:
+            assert batch.context.dtype == batch.x.dtype
+            assert torch.equal(batch.context, -batch.x)
+
+
 def test_a_batch_has_neither_weight_nor_context_unless_told():
     assert Batch(torch.zeros(1, 1))[1:] == (None, None)

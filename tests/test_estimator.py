@@ -130,6 +130,13 @@ def test_fit_transform_is_fit_then_transform():
     np.testing.assert_array_equal(small().fit_transform(X), small().fit(X).transform(X))
 
 
+def test_encoding_gives_the_posteriors(fitted):
+    loc, scale = fitted.encode(rows())
+    np.testing.assert_array_equal(loc, fitted.transform(rows()))
+    kl = (loc**2 + scale**2 - 1) / 2 - np.log(scale)
+    np.testing.assert_allclose(kl.mean(axis=0), fitted.kl_per_component_, rtol=1e-10)
+
+
 def test_sampling_is_seeded_by_the_call(fitted):
     assert fitted.sample().shape == (1, 4)
     np.testing.assert_array_equal(*(fitted.sample(5, random_state=0) for _ in range(2)))

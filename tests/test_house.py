@@ -24,6 +24,7 @@ ORDER = [
     "diagnostics",
     "fitting",
     "persistence",
+    "base",
     "estimator",
     "text",
     "search",
@@ -32,7 +33,7 @@ ORDER = [
 ]
 ENTRANCES = ["__init__", "__main__"]  # above the order: they may import everything
 # What of scikit-learn a file knows: the estimators all, the others nothing unless said here.
-SKLEARN = {name: ("sklearn",) for name in ("estimator", "text", "search", "__main__")}
+SKLEARN = {name: ("sklearn",) for name in ("base", "estimator", "text", "search", "__main__")}
 SKLEARN["batches"] = ("sklearn.preprocessing",)
 FILES = sorted(PACKAGE.rglob("*.py"))
 

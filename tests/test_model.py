@@ -91,9 +91,10 @@ def test_noise_is_the_generators():
     assert not torch.equal(first, vae.noise(x, torch.Generator().manual_seed(4)))
 
 
-def test_noise_has_the_precision_of_the_rows():
+def test_noise_has_the_precision_of_the_model():
     generator = torch.Generator().manual_seed(3)
-    assert make().noise(x.double(), generator).dtype == torch.float64
+    for dtype in (torch.float32, torch.float64):
+        assert make().to(dtype).noise(torch.zeros(2, 5), generator).dtype == dtype
 
 
 def test_noise_leaves_the_process_generator_alone():

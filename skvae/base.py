@@ -1,0 +1,536 @@
+"""What estimators of tables and of sentences share: everything but how rows are read."""
+
+import copy
+from functools import wraps
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from torch import nn
+
+from skvae.batches import Rows, Units
+from skvae.diagnostics import diagnose, warn_if_collapsed
+from skvae.fitting import Fit
+from skvae.objectives import BOUNDS, OBJECTIVES, Objective, row_noise, shared_draws
+from skvae.posteriors import POSTERIORS
+from skvae.training import EarlyStopping, borrowed_process, seeded
+
+
+def _all_or_nothing(fit):
+    """Leave the estimator as it was if `fit` does not reach its end."""
+
+    @wraps(fit)
+    def restoring_fit(self, *args, **kwargs):
+        before = vars(self).copy()
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return restoring_fit
+
+
+class BaseVAE(
+    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
+    """Abstract base of the estimators.
+
+    A subclass says how rows are read (`_validate_rows`), of what the module is built (`_build`)
+    and in which units it sees the rows (`_measure`).
+    """
+
+    _doc_link_module = "skvae"
+    _doc_link_template = "https://skvae.readthedocs.io/en/stable/api/skvae.{estimator_name}.html"
+
+    _parameter_constraints = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "tau": [Interval(Real, 0, 1, closed="neither")],
+        "posterior": [StrOptions(set(POSTERIORS)), callable],
+        "objective": [StrOptions(set(OBJECTIVES)), Objective],
+        "beta": [Interval(Real, 0, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def _validate_rows(self, X, reset):
+        """Rows in the form that `Rows` takes, if they are such as `fit` takes."""
+        raise NotImplementedError
+
+    def _build(self, X):
+        """A module for the rows of X, with new weights drawn from PyTorch's generator."""
+        raise NotImplementedError
+
+    def _measure(self, module, X, weight):
+        """The units in which the module sees rows; starts the likelihood from the marginals."""
+        raise NotImplementedError
+
+    # -- training --------------------------------------------------------------------------
+
+    @_all_or_nothing
+    @with_callbacks
+    def fit(self, X, y=None, sample_weight=None):
+        """Train on `X`.
+
+        Parameters
+        ----------
+        X : {array-like, CSR} of shape (n_samples, n_features)
+            The rows.
+        y : Ignored
+            Present for API consistency; callbacks see it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, in the objective and in the moments.
+
+        Returns
+        -------
+        self : BNVAEEstimator
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data cannot be used, or if the objective became infinite or
+            NaN. The estimator is then as it was before the call.
+        """
+        again = self.warm_start and hasattr(self, "module_")
+        return self._fit(X, y, sample_weight, n_epochs=self.max_iter, again=again)
+
+    @_all_or_nothing
+    @with_callbacks
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Train for one epoch on `X`, going on from the last call.
+
+        The units of the columns are those of the first call. The moments are merged with
+        those of former calls, whose weight is at most nine times that of this one, because
+        the encoder has moved on since.
+
+        Parameters
+        ----------
+        X : {array-like, CSR} of shape (n_samples, n_features)
+            The rows.
+        y : Ignored
+            Present for API consistency; callbacks see it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, in the objective and in the moments.
+
+        Returns
+        -------
+        self : BNVAEEstimator
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            As for `fit`.
+        """
+        again = hasattr(self, "module_")
+        return self._fit(X, y, sample_weight, n_epochs=1, again=again, partial=True)
+
+    def _fit(self, X, y, sample_weight, *, n_epochs, again, partial=False):
+        self._validate_params()
+        device = _device(self.device)
+        X = self._validate_rows(X, reset=not again)
+        y = X if y is None else y  # what an autoencoder is to predict, for monitors that score
+        context = self._init_callback_context(max_subtasks=n_epochs)
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+
+        fit = self._prepare(X, sample_weight, device, n_epochs, again)
+        if partial and again:
+            fit.continue_from(self._optimizer_state)
+        dtype = _precision(X.dtype, device)
+        work = 3 * fit.batch_size * _n_weights(fit.module)
+        with borrowed_process(work, device, fit.seed):
+            for epoch in range(1, n_epochs + 1):
+                task = context.subcontext(task_name="epoch")
+                task.call_on_fit_task_begin(estimator=self, X=X, y=y)
+                stop = fit.epoch()
+                if self.verbose:
+                    print(
+                        f"[{type(self).__name__}] epoch {epoch}, loss {fit.history['loss'][-1]:.6g}"
+                    )
+                stop |= task.call_on_fit_task_end(
+                    estimator=self,
+                    X=X,
+                    y=y,
+                    reconstruction_attributes=lambda: self._attributes(fit, dtype),
+                )
+                if stop:
+                    break
+            attributes = self._attributes(fit, dtype)
+        if again:
+            for name, curve in attributes["history_"].items():
+                curve[:0] = self.history_[name]
+            attributes["validation_scores_"][:0] = self.validation_scores_
+        vars(self).update(attributes)
+        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
+        if not partial:
+            warn_if_collapsed(self.kl_per_component_, fit.optimizer.travel())
+        return self
+
+    def _prepare(self, X, sample_weight, device, n_epochs, again=False):
+        """Everything that changes during the fit, before its first epoch."""
+        X, weight = _weighted(X, sample_weight)
+        seeds = _random_state(self.random_state).randint(2**31 - 1, size=2).tolist()
+        if again:  # else every call would meet the same noise
+            seeds[1] = (seeds[1] + self.n_iter_) % 2**31
+        module, units = self._resume() if again else self._start(X, weight, seeds[0])
+        module.likelihood_layer.check_support(X.min(), X.max())
+        rows = train = Rows(X, units, weight, device)
+        aside = stopping = None
+        if self.early_stopping:
+            train, aside = self._set_aside(rows, seeds[1])
+            stopping = EarlyStopping(self.n_iter_no_change, self.tol)
+        return Fit(
+            module.to(device),
+            rows,
+            train=train,
+            aside=aside,
+            objective=OBJECTIVES.get(self.objective, self.objective),
+            beta=self.beta,
+            n_epochs=n_epochs,
+            learning_rate=self.learning_rate,
+            batch_size=self._batch_size(len(train)),
+            stopping=stopping,
+            seed=seeds[1],
+        )
+
+    def _set_aside(self, rows, seed):
+        n_aside = max(1, round(self.validation_fraction * len(rows)))
+        if n_aside >= len(rows):
+            raise ValueError(
+                f"early_stopping=True sets {n_aside} of {len(rows)} rows aside and leaves none to "
+                "train on. Lower validation_fraction, bring more rows or switch it off."
+            )
+        split = train_test_split(np.arange(len(rows)), test_size=n_aside, random_state=seed)
+        return [rows.part(index) for index in split]
+
+    def _attributes(self, fit, dtype):
+        """What the estimator has learnt if training ends here."""
+        fitted = fit.finished(dtype)
+        return {
+            "module_": fitted.module,
+            "lower_bound_": fitted.lower_bound,
+            "kl_per_component_": fitted.kl_per_component,
+            "kl_floor_": fitted.kl_floor,
+            "history_": {name: list(curve) for name, curve in fit.history.items()},
+            "validation_scores_": list(fit.scores),
+            "_units": fit.rows.units,
+            "_optimizer_state": fit.optimizer.state(),
+            "_seed": fit.seed,
+        }
+
+    def _start(self, X, weight, seed):
+        """A module with new weights, and the units in which it sees the rows of X."""
+        cpu = torch.device("cpu")  # so that the weights do not depend on the device
+        with borrowed_process(0, cpu):
+            module = seeded(lambda: self._build(X), seed, cpu).float()
+        return module, self._measure(module, X, weight)
+
+    def _resume(self):
+        """A copy of the trained module, to go on with; its units stay."""
+        module = copy.deepcopy(self.module_).float().train()
+        if module.posterior_layer.n_components != self.n_components:
+            raise ValueError(
+                "n_components must stay the same to go on with a fitted estimator: it has "
+                f"{module.posterior_layer.n_components}, now {self.n_components} are asked for. "
+                "Set it back, or clone the estimator."
+            )
+        module.posterior_layer.tau = self.tau
+        return module, self._units
+
+    @property
+    def n_iter_(self):
+        """Epochs run."""
+        return len(self.history_["loss"])
+
+    @property
+    def loss_curve_(self):
+        """Mean negative objective of a row in each epoch, in nats."""
+        return self.history_["loss"]
+
+    # -- using the code --------------------------------------------------------------------
+
+    def transform(self, X):
+        """Encode rows: the posterior means.
+
+        Parameters
+        ----------
+        X : {array-like, CSR} of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            The same for the same row in any company; never a random draw.
+        """
+        return self._infer(X, lambda module, x, context: module.posterior(x, context).loc)
+
+    def encode(self, X):
+        """Encode rows: means and standard deviations of the posteriors.
+
+        Parameters
+        ----------
+        X : {array-like, CSR} of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        tuple of ndarray of shape (n_samples, n_components)
+            The means, as `transform` returns them, and the standard deviations.
+        """
+
+        def moments(module, x, context):
+            q = module.posterior(x, context)
+            return torch.stack([q.loc, q.scale], dim=1)
+
+        loc, scale = np.moveaxis(self._infer(X, moments), 1, 0)
+        return loc, scale
+
+    def score_samples(self, X, n_draws=32, bound="importance"):
+        """Lower bound on the log-density of each row.
+
+        Parameters
+        ----------
+        X : {array-like, CSR} of shape (n_samples, n_features)
+            The rows.
+        n_draws : int, default=32
+            Codes drawn for each row. The noise is a fixed function of the row.
+        bound : {"importance", "elbo"}, default="importance"
+            The importance-weighted bound, which more draws tighten, or the ELBO, which more
+            draws only estimate better.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Nats per row, in the units of the data; larger is better.
+        """
+        check_is_fitted(self)
+        _check_n_draws(n_draws)
+        if bound not in BOUNDS:
+            raise ValueError(f"bound must be one of {sorted(BOUNDS)}; got {bound!r}")
+        uniform, mixing = shared_draws(n_draws, self._n_features_out, self._seed)
+
+        def nats(module, x, context):
+            loc = module.posterior(x, context).loc
+            noise = row_noise(uniform.to(loc), loc, mixing.to(loc))
+            return BOUNDS[bound](module, x, noise, context)
+
+        return self._infer(X, nats) + self._units.log_jacobian()
+
+    def score(self, X, y=None):
+        """Mean of `score_samples`: a lower bound on the log-likelihood of a row.
+
+        Parameters
+        ----------
+        X : {array-like, CSR} of shape (n_samples, n_features)
+            The rows.
+        y : Ignored
+            Present for API consistency.
+
+        Returns
+        -------
+        float
+            Nats per row; larger is better, so that `GridSearchCV` works as it is.
+        """
+        return float(self.score_samples(X).mean())
+
+    def diagnose(self, X, n_draws=32):
+        """Find out whether the code is alive and whether the decoder listens.
+
+        Parameters
+        ----------
+        X : {array-like, CSR} of shape (n_samples, n_features)
+            At least two rows; held-out ones say more than those of the fit.
+        n_draws : int, default=32
+            Codes drawn for each row in ELBO and importance bound, the same as in
+            `score_samples`. What is drawn is fixed by the fit: the same rows give the same
+            result.
+
+        Returns
+        -------
+        skvae.diagnostics.Diagnosis
+            Prints as a table, with a verdict in words; in nats per row and in the units of the
+            data.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skvae import BNVAEEstimator
+        >>> X, _ = load_iris(return_X_y=True)
+        >>> vae = BNVAEEstimator(2, max_iter=100, random_state=0).fit(X)
+        >>> vae.diagnose(X).verdict
+        'alive'
+        """
+        _check_n_draws(n_draws)
+        rows = self._rows(self._read_rows(X))
+        module = self._in_precision(rows.X.dtype)
+        with borrowed_process(_piece_work(rows, module), rows.device):
+            return diagnose(module, rows, n_draws, self._seed)
+
+    def _read_rows(self, X):
+        check_is_fitted(self)
+        X = self._validate_rows(X, reset=False)
+        self.module_.likelihood_layer.check_support(X.min(), X.max())
+        return X
+
+    def _rows(self, X):
+        return Rows(X, self._units, None, _home(self.module_))
+
+    def _infer(self, X, function):
+        return self._map(self._rows(self._read_rows(X)), function).numpy()
+
+    def _infer_codes(self, X, function):
+        check_is_fitted(self)
+        X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+        if X.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"X has {X.shape[1]} columns, but inverse_transform takes codes of "
+                f"{self._n_features_out} components, as transform returns them"
+            )
+        units = Units.identity(X.shape[1])
+        return self._map(Rows(X, units, None, _home(self.module_)), function)
+
+    def _map(self, rows, function):
+        """Apply ``function(module, x, context)`` to pieces of the rows, in their precision."""
+        module = self._in_precision(rows.X.dtype)
+        dtype = module.prior().loc.dtype
+        with borrowed_process(_piece_work(rows, module), rows.device), torch.no_grad():
+            return torch.cat([function(module, b.x, b.context).cpu() for b in rows.in_order(dtype)])
+
+    def _in_precision(self, dtype):
+        """The module in the precision for data of that dtype."""
+        dtype = _precision(dtype, _home(self.module_))
+        if self.module_.prior().loc.dtype == dtype:
+            return self.module_
+        return copy.deepcopy(self.module_).to(dtype)
+
+    def _draw(self, n_samples, random_state, draw):
+        """Codes from the prior, and pieces of what ``draw(module, z)`` makes of them."""
+        check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples must be an int of at least 1; got {n_samples!r}")
+        seed = int(_random_state(random_state).randint(2**31 - 1))
+        module, device = self.module_, _home(self.module_)
+
+        def pieces():
+            cut = self._units.pieces(n_samples)
+            codes = (module.prior().sample((piece.stop - piece.start,)) for piece in cut)
+            return [draw(module, z).cpu() for z in codes]
+
+        with borrowed_process(0, device), torch.no_grad():
+            return seeded(pieces, seed, device)
+
+    @property
+    def _n_features_out(self):
+        return self.module_.posterior_layer.n_components
+
+    def _batch_size(self, n_rows):
+        if self.batch_size == "auto":
+            return min(max(n_rows // 8, 32), 128)
+        return self.batch_size
+
+    def __getstate__(self):
+        state = super().__getstate__().copy()
+        if "module_" in state:  # to be read where there is no such device
+            state["module_"] = copy.deepcopy(self.module_).cpu()
+            state["_optimizer_state"] = [[t.cpu() for t in ts] for ts in self._optimizer_state]
+        return state
+
+
+def _device(device):
+    """The torch.device of a `device` parameter, if it exists."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(device)
+        torch.empty(1, device=device)
+    # An unknown name, a build without CUDA and a backend that is not there: PyTorch raises each.
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"device={str(device)!r} cannot be used here: {str(error).splitlines()[0]} "
+            "Pass 'auto' to take what there is, or 'cpu'."
+        ) from error
+    return device
+
+
+def _home(module):
+    return module.prior().loc.device
+
+
+def _n_weights(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _piece_work(rows, module):
+    """Multiplications for a piece of the rows, as `Rows.in_order` cuts them."""
+    return len(range(len(rows))[rows.pieces()[0]]) * _n_weights(module)
+
+
+def _check_n_draws(n_draws):
+    if not isinstance(n_draws, Integral) or n_draws < 1:
+        raise ValueError(f"n_draws must be an int of at least 1; got {n_draws!r}")
+
+
+def _precision(dtype, device):
+    """Double precision for double data, where the device has it."""
+    double = dtype == np.float64 and device.type != "mps"
+    return torch.float64 if double else torch.float32
+
+
+def _random_state(random_state):
+    """As check_random_state, but None leaves NumPy's global generator alone."""
+    return np.random.RandomState() if random_state is None else check_random_state(random_state)
+
+
+def _weighted(X, sample_weight):
+    """The rows of positive weight, and those weights (None if there are none)."""
+    if sample_weight is None:
+        return X, None
+    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    return X[weight > 0], weight[weight > 0]
+
+
+def module_of(name, build, *args):
+    """What `build` returns, if it is a module."""
+    if isinstance(build, nn.Module):
+        raise TypeError(
+            f"{name} must be a function that builds a module, so that each fit starts anew; got "
+            f"a module, {type(build).__name__}. Pass its class, or a function returning it."
+        )
+    module = build(*args)
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            f"{name} must return a torch.nn.Module; {name}{args} returned a {type(module).__name__}"
+        )
+    return module
+
+
+def width_of(name, module, n_inputs, expected=None):
+    """Columns that a network puts out, found by a trial."""
+    was_training = module.training
+    with torch.no_grad():
+        shape = tuple(module.eval()(torch.zeros(2, n_inputs)).shape)
+    module.train(was_training)
+    if len(shape) != 2 or shape[0] != 2 or (expected is not None and shape[1] != expected):
+        width = "anything" if expected is None else expected
+        raise ValueError(
+            f"{name} must map (n_samples, {n_inputs}) to (n_samples, {width}); "
+            f"it mapped (2, {n_inputs}) to {shape}"
+        )
+    return shape[1]
