@@ -190,7 +190,7 @@ class BaseVAE(
         if again:  # else every call would meet the same noise
             seeds[1] = (seeds[1] + self.n_iter_) % 2**31
         module, units = self._resume() if again else self._start(X, weight, seeds[0])
-        module.likelihood_layer.check_support(X.min(), X.max())
+        module.likelihood_layer.check_support(X)
         rows = train = Rows(X, units, weight, device)
         aside = stopping = None
         if self.early_stopping:
@@ -386,7 +386,7 @@ class BaseVAE(
     def _read_rows(self, X):
         check_is_fitted(self)
         X = self._validate_rows(X, reset=False)
-        self.module_.likelihood_layer.check_support(X.min(), X.max())
+        self.module_.likelihood_layer.check_support(X)
         return X
 
     def _rows(self, X):

@@ -216,8 +216,8 @@ class BNVAEEstimator(BaseVAE):
         make_decoder = self.decoder or (
             lambda d, n: MLP(d, sizes[::-1], n, activation=self.activation)
         )
-        encoder = module_of("encoder", make_encoder, n_features)
-        width = width_of("encoder", encoder, n_features)
+        encoder = module_of("encoder", make_encoder, likelihood.n_inputs)
+        width = width_of("encoder", encoder, likelihood.n_inputs)
         decoder = module_of("decoder", make_decoder, d, likelihood.n_outputs)
         width_of("decoder", decoder, d, expected=likelihood.n_outputs)
         make_posterior = POSTERIORS.get(self.posterior, self.posterior)
@@ -225,13 +225,9 @@ class BNVAEEstimator(BaseVAE):
         return VAE(encoder, posterior, decoder, likelihood, StandardNormal(d))
 
     def _measure(self, module, X, weight):
-        marginals = Marginals.of(X, weight)
-        units = Units.identity(X.shape[1])
-        if module.likelihood_layer.standardises:
-            units = Units(marginals.mean, marginals.scale)
-        mean = torch.from_numpy((marginals.mean - units.offset) / units.scale)
-        module.likelihood_layer.start(mean, torch.from_numpy(marginals.constant))
-        return units
+        marginals = Marginals(X, weight)
+        module.likelihood_layer.start(marginals)
+        return Units(*module.likelihood_layer.units(marginals))
 
     # -- using the code --------------------------------------------------------------------
 
