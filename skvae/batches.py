@@ -111,6 +111,26 @@ class Marginals:
         return Marginals(self.X[:, columns], self.weight)
 
 
+def gaps(X):
+    """Which cells are missing.
+
+    Parameters
+    ----------
+    X : ndarray or CSR of shape (n_samples, n_features)
+        The rows.
+
+    Returns
+    -------
+    ndarray or CSR of bool of shape (n_samples, n_features)
+        True where X is NaN.
+    """
+    if not issparse(X):
+        return np.isnan(X)
+    found = X.copy()
+    found.data = np.isnan(X.data)
+    return found
+
+
 def _dense(X):
     return X.toarray() if issparse(X) else X
 
@@ -209,8 +229,26 @@ class Rows:
         return self.X.shape[0]
 
     def log_jacobian(self):
-        """As `Units.log_jacobian`."""
-        return self.units.log_jacobian()
+        """Mean of `log_jacobians` over the rows."""
+        return float(np.average(self.log_jacobians(), weights=self.weight))
+
+    def log_jacobians(self):
+        """As `Units.log_jacobian`, for each row: a missing cell has no density to convert."""
+        return self._log_jacobians
+
+    @cached_property
+    def _log_jacobians(self):
+        nats = np.full(len(self), self.units.log_jacobian())
+        if self.missing:
+            nats += gaps(self.X) @ np.log(self.units.scale)
+        return nats
+
+    @cached_property
+    def missing(self):
+        """Whether cells are missing."""
+        stored = self.X.data if issparse(self.X) else self.X
+        # Nothing is NaN if the sum is not, and that needs no memory of the size of X.
+        return bool(np.isnan(np.sum(stored)) and np.isnan(stored).any())
 
     def part(self, index):
         """The rows of an index."""

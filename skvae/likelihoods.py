@@ -122,6 +122,36 @@ class Likelihood(nn.Module):
             return self.see(x)
         return torch.cat([self.see(x).nan_to_num(0.0), (~x.isnan()).to(x)], dim=-1)
 
+    def expected(self, p):
+        """What can be averaged over codes: of numbers the mean, of categories their probabilities.
+
+        Parameters
+        ----------
+        p : Distribution
+            As `forward` returns it.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_seen)
+            Here, the mean.
+        """
+        return p.mean
+
+    def settled(self, expected):
+        """Rows that an average of `expected` stands for.
+
+        Parameters
+        ----------
+        expected : Tensor of shape (n_samples, n_seen)
+            A weighted mean of what `expected` returned for several codes.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_features)
+            Numbers as they are; of categories, the most probable.
+        """
+        return expected
+
     def row(self, cells):
         """A row of independent cells, some of which may be missing.
 
@@ -594,6 +624,14 @@ class CategoricalLikelihood(Likelihood):
     def see(self, x):
         return (x[..., self.column] == self.number).to(x)
 
+    def expected(self, p):
+        return p.base_dist.probs[..., self.column, self.number]
+
+    def settled(self, expected):
+        return (
+            nn.functional.pad(expected, (0, 1), value=-1.0)[..., self.place].argmax(-1).to(expected)
+        )
+
     def forward(self, outputs):
         logits = nn.functional.pad(outputs + self.bias, (0, 1), value=-torch.inf)
         return self.row(Categories(logits[..., self.place]))
@@ -693,6 +731,15 @@ class MixedLikelihood(Likelihood):
         seen = [part.see(x[..., i]) for part, i in zip(self.parts, self._index(), strict=True)]
         return torch.cat(seen, dim=-1)
 
+    def expected(self, p):
+        pairs = zip(self.parts, p.rows, strict=True)
+        return torch.cat([part.expected(row) for part, row in pairs], dim=-1)
+
+    def settled(self, expected):
+        expected = expected.split([part.n_seen for part in self.parts], dim=-1)
+        rows = [part.settled(one) for part, one in zip(self.parts, expected, strict=True)]
+        return placed(rows, self._index())
+
     def forward(self, outputs):
         outputs = outputs.split([part.n_outputs for part in self.parts], dim=-1)
         rows = [part(output) for part, output in zip(self.parts, outputs, strict=True)]
@@ -717,19 +764,21 @@ class Side(Distribution):
         super().__init__(rows[0].batch_shape, torch.Size([n_features]), validate_args=False)
         self.rows, self.columns = rows, columns
 
-    def _placed(self, values):
-        return torch.cat(values, dim=-1)[..., torch.cat(list(self.columns)).argsort()]
-
     @property
     def mean(self):
-        return self._placed([row.mean for row in self.rows])
+        return placed([row.mean for row in self.rows], self.columns)
 
     def log_prob(self, value):
         pairs = zip(self.rows, self.columns, strict=True)
         return sum(row.log_prob(value[..., columns]) for row, columns in pairs)
 
     def sample(self, sample_shape=()):
-        return self._placed([row.sample(sample_shape) for row in self.rows])
+        return placed([row.sample(sample_shape) for row in self.rows], self.columns)
+
+
+def placed(values, columns):
+    """Values of some columns each as one tensor of all columns, in their order."""
+    return torch.cat(values, dim=-1)[..., torch.cat(list(columns)).argsort()]
 
 
 def _there(X):
