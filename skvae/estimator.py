@@ -42,18 +42,29 @@ class BNVAEEstimator(BaseVAE):
         article's and the paper's batch normalization, the plain VAE; and for comparison layer
         normalization and delta-VAE's constraint. A callable takes ``(in_features, n_components,
         tau)`` and returns a `skvae.posteriors.Posterior`.
-    likelihood : {"gaussian", "bernoulli"} or callable, default="gaussian"
+    likelihood : {"gaussian", "student_t", "bernoulli", "poisson", "negative_binomial", \
+            "categorical", "auto"}, callable or list of (likelihood, columns), default="gaussian"
         Distribution of a row given its code. "gaussian" has one noise scale per feature and
-        does not depend on the scale of the columns; "bernoulli" takes values in [0, 1]. A
-        callable takes ``n_features`` and returns a `skvae.likelihoods.Likelihood`.
+        does not depend on the scale of the columns, "student_t" bears heavy tails; "bernoulli"
+        takes values in [0, 1], "poisson" and "negative_binomial" counts, "categorical" anything
+        that is one of several. A callable takes ``n_features`` and returns a
+        `skvae.likelihoods.Likelihood`. A list of pairs gives columns, by name or number, a
+        likelihood each. "auto", and what is on no list, goes by the types of the columns: numbers
+        are gaussian, booleans bernoulli, strings and categories categorical.
+    conditions : list or None, default=None
+        Columns of X that are given and not described: encoder and decoder are told their values,
+        `score_samples` is then log p(described | conditions), and `sample` draws for the values
+        that it is given. By name or number; numeric or categorical by their types, or as pairs
+        ``("numeric", columns)`` and ``("categorical", columns)`` say.
     hidden_layer_sizes : tuple of int, default=(128,)
         Units of the encoder's hidden layers; the decoder's are the reverse. ``()`` makes both
         linear.
     activation : {"relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="relu"
         Nonlinearity of the hidden layers.
     encoder : callable or None, default=None
-        Takes ``n_features`` and returns the `torch.nn.Module` to use as the encoder, from
-        rows to features of any width. None builds one from `hidden_layer_sizes`.
+        Takes ``n_inputs`` and returns the `torch.nn.Module` to use as the encoder, from what it
+        sees of rows to features of any width. None builds one from `hidden_layer_sizes`. With
+        `conditions` it is called with ``context_features=`` too, and so is `decoder`.
     decoder : callable or None, default=None
         Takes ``(n_components, n_outputs)`` and returns the `torch.nn.Module` to use as the
         decoder. None builds one from `hidden_layer_sizes`.
@@ -93,8 +104,8 @@ class BNVAEEstimator(BaseVAE):
     Attributes
     ----------
     module_ : skvae.model.VAE
-        The trained PyTorch module, in evaluation mode. It sees columns of mean 0 and variance 1
-        if the likelihood is "gaussian".
+        The trained PyTorch module, in evaluation mode. It sees "gaussian" columns as mean 0 and
+        variance 1.
     n_features_in_ : int
         Columns seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -123,6 +134,10 @@ class BNVAEEstimator(BaseVAE):
 
     Notes
     -----
+    Cells may be missing, NaN or None, in `fit` as afterwards: the encoder is told which are there,
+    the likelihood counts those only, and `impute` fills the others. This supposes that they are
+    missing at random given what is there.
+
     After training, the moments that the posterior is normalized with are computed once over
     all training rows. From then on a row's code depends on that row alone, the floor holds
     exactly for the training rows, and their code has mean 0.
@@ -228,8 +243,8 @@ class BNVAEEstimator(BaseVAE):
 
     def _has_table(self):
         """Whether columns differ: in likelihood, in categories or in being conditions."""
-        single = callable(self.likelihood) or self.likelihood in {*LIKELIHOODS} - {"categorical"}
-        return not single or self.conditions is not None
+        mixed = isinstance(self.likelihood, list) or self.likelihood in ("auto", "categorical")
+        return mixed or self.conditions is not None
 
     def _rows_of(self, X, units, weight=None, device=None):
         rows = super()._rows_of(self._described(X), units, weight, device)

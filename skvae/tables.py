@@ -11,6 +11,8 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils._indexing import _get_column_indices
 
+from skvae.likelihoods import LIKELIHOODS
+
 # By a column's type, what it is described by and how it is a condition.
 LIKELIHOOD_OF = {"number": "gaussian", "bool": "bernoulli", "category": "categorical"}
 CONDITION_OF = {"number": "numeric", "bool": "categorical", "category": "categorical"}
@@ -169,15 +171,17 @@ class Table:
         kinds = ["number"] * X.shape[1] if columns is None else [column.kind for column in columns]
         self.conditions = {}
         if conditions is not None:
-            given = _pairs("conditions", conditions, X, plain="auto")
+            given = _pairs("conditions", conditions, X, {*CONDITION_OF.values()}, plain="auto")
             self.conditions = dict(sorted(_of_kinds(given, kinds, CONDITION_OF).items()))
         self.described = np.array([j for j in range(X.shape[1]) if j not in self.conditions])
         if not len(self.described):
             raise ValueError("conditions name all columns of X and leave none to be described")
         pairs = likelihood if isinstance(likelihood, list) else [(likelihood, self.described)]
-        given = _pairs("likelihood", pairs, X)
+        given = _pairs("likelihood", pairs, X, LIKELIHOODS)
         for j in given.keys() & self.conditions.keys():
-            raise ValueError(f"Column {j} is named both in likelihood and in conditions")
+            raise ValueError(
+                f"Column {self.names[j]!r} is named both in likelihood and in conditions"
+            )
         rest = {j: "auto" for j in self.described.tolist() if j not in given}
         described = _of_kinds(given | rest, kinds, LIKELIHOOD_OF)
         self.parts = [
@@ -279,7 +283,9 @@ class Table:
         told = []
         for j, column in zip(self.conditions, numbers.T, strict=True):
             if np.isnan(column).any():
-                raise ValueError(f"Column {j} is a condition, and none of its cells may be missing")
+                raise ValueError(
+                    f"Column {self.names[j]!r} is a condition, and none of its cells may be missing"
+                )
             if j in self.categories:
                 told.append(column[:, None] == np.arange(len(self.categories[j])))
             else:
@@ -333,13 +339,15 @@ def _typed(values, dtype):
     return values
 
 
-def _pairs(name, pairs, X, plain=None):
+def _pairs(name, pairs, X, known, plain=None):
     """What each column named by the pairs is; `plain` for columns that stand by themselves."""
     found = {}
     for pair in pairs:
         what, columns = pair if isinstance(pair, tuple) else (plain, [pair])
         if what is None:
             raise ValueError(f"{name} must hold pairs (likelihood, columns); got {pair!r}")
+        if not callable(what) and what not in ("auto", *known):
+            raise ValueError(f"{name} names {what!r}, which is none of {sorted(known)}")
         if callable(columns):  # as make_column_selector
             columns = columns(X)
         try:
@@ -348,7 +356,7 @@ def _pairs(name, pairs, X, plain=None):
             raise ValueError(f"{name} names columns that X does not have: {error}") from error
         for j in numbers:
             if j in found:
-                raise ValueError(f"{name} names column {j} twice")
+                raise ValueError(f"{name} names a column twice, number {j}")
             found[int(j)] = what
     return found
 
