@@ -95,6 +95,9 @@ class Fit:
         self.history = {"loss": [], "rate": [], "distortion": [], "kl_weight": []}
         self.scores = []
         self.n_rows_seen = 0
+        self._momentum = module.posterior_layer.momentum
+        if stopping is None and not objective.encoder_steps:
+            module.posterior_layer.momentum = 0.0  # nobody evaluates it before it is finished
         # While its information grows, an encoder that is to be ahead takes steps of its own.
         self.information = None
         if objective.encoder_steps:
@@ -190,6 +193,7 @@ class Fit:
         module = copy.deepcopy(self.module).eval()
         if self.stopping is not None and self.stopping.best_state is not None:
             module.load_state_dict(self.stopping.best_state)
+        module.posterior_layer.momentum = self._momentum
         module.to(dtype).finalise(self.rows.in_order(dtype), self.previous)
         terms = self._mean_terms(module, self.rows, dtype)
         bound = float(terms.elbo())
