@@ -150,10 +150,11 @@ class Fit:
 
     def _measure_information(self):
         """Leave the encoder to itself once its information has not risen."""
-        first = next(self.train.in_order(torch.float32)).x[:500]
+        first = next(self.train.in_order(torch.float32))
+        context = None if first.context is None else first.context[:500]
         self.module.eval()
         with torch.no_grad():
-            q = self.module.posterior(first)
+            q = self.module.posterior(first.x[:500], context)
         self.module.train()
         loc, scale = (moment.cpu().numpy().astype(float) for moment in (q.loc, q.scale))
         information = mutual_information(loc, scale, random_state=self.seed)

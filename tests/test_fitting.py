@@ -37,7 +37,7 @@ def make(posterior="moment"):
             GaussianLikelihood(N_FEATURES),
             StandardNormal(D),
         )
-    module.likelihood_layer.start(torch.zeros(N_FEATURES), torch.zeros(N_FEATURES) == 1)
+    module.likelihood_layer.start(Marginals(data()))
     return module
 
 
@@ -52,7 +52,7 @@ def start(
     objective="elbo",
 ):
     X = data() if X is None else X
-    marginals = Marginals.of(X)
+    marginals = Marginals(X)
     rows = Rows(X, Units(marginals.mean, marginals.scale), weight, torch.device("cpu"))
     train, aside, stopping = rows, None, None
     if patience is not None:
