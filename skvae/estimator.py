@@ -221,7 +221,7 @@ class BNVAEEstimator(BaseVAE):
         decoder = module_of("decoder", make_decoder, d, likelihood.n_outputs)
         width_of("decoder", decoder, d, expected=likelihood.n_outputs)
         make_posterior = POSTERIORS.get(self.posterior, self.posterior)
-        posterior = module_of("posterior", make_posterior, width, d, self.tau)
+        posterior = module_of("posterior", make_posterior, width, d, self._first_tau())
         return VAE(encoder, posterior, decoder, likelihood, StandardNormal(d))
 
     def _measure(self, module, X, weight):
