@@ -146,12 +146,12 @@ class BaseVAE(
     def _fit(self, X, y, sample_weight, *, n_epochs, again, partial=False):
         self._validate_params()
         device = _device(self.device)
-        X = self._validate_rows(X, reset=not again)
+        rows = self._validate_rows(X, reset=not again)
         y = X if y is None else y  # what an autoencoder is to predict, for monitors that score
         context = self._init_callback_context(max_subtasks=n_epochs)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
 
-        fit = self._prepare(X, sample_weight, device, n_epochs, again)
+        fit = self._prepare(rows, sample_weight, device, n_epochs, again)
         if partial and again:
             if self._fitted_range() != _range(self.tau):
                 raise ValueError(
@@ -160,7 +160,7 @@ class BaseVAE(
                     "Set it back, or call fit."
                 )
             fit.continue_from(self._optimizer_state)
-        dtype = _precision(X.dtype, device)
+        dtype = _precision(rows.dtype, device)
         work = 3 * fit.batch_size * _n_weights(fit.module)
         with borrowed_process(work, device, fit.seed):
             for epoch in range(1, n_epochs + 1):
@@ -193,12 +193,12 @@ class BaseVAE(
     def _prepare(self, X, sample_weight, device, n_epochs, again=False):
         """Everything that changes during the fit, before its first epoch."""
         X, weight = _weighted(X, sample_weight)
-        seeds = _random_state(self.random_state).randint(2**31 - 1, size=2).tolist()
+        seeds = random_state_of(self.random_state).randint(2**31 - 1, size=2).tolist()
         if again:  # else every call would meet the same noise
             seeds[1] = (seeds[1] + self.n_iter_) % 2**31
         module, units = self._resume() if again else self._start(X, weight, seeds[0])
-        module.likelihood_layer.check_support(X.min(), X.max())
-        rows = train = Rows(X, units, weight, device)
+        rows = train = self._rows_of(X, units, weight, device)
+        self._check_rows(module, rows)
         aside = stopping = None
         if self.early_stopping:
             train, aside = self._set_aside(rows, seeds[1])
@@ -399,7 +399,7 @@ class BaseVAE(
             Nats per row, in the units of the data; larger is better.
         """
         check_is_fitted(self)
-        _check_n_draws(n_draws)
+        check_n_draws(n_draws)
         if bound not in BOUNDS:
             raise ValueError(f"bound must be one of {sorted(BOUNDS)}; got {bound!r}")
         uniform, mixing = shared_draws(n_draws, self._n_features_out, self._seed)
@@ -409,7 +409,10 @@ class BaseVAE(
             noise = row_noise(uniform.to(loc), loc, mixing.to(loc))
             return BOUNDS[bound](module, x, noise, context)
 
-        return self._infer(X, nats) + self._units.log_jacobian()
+        rows = self._read_rows(X)
+        scores = self._map(rows, nats).numpy()
+        scores += rows.log_jacobians()
+        return scores
 
     def score(self, X, y=None):
         """Mean of `score_samples`: a lower bound on the log-likelihood of a row.
@@ -455,25 +458,30 @@ class BaseVAE(
         >>> vae.diagnose(X).verdict
         'alive'
         """
-        _check_n_draws(n_draws)
-        rows = self._rows(self._read_rows(X))
+        check_n_draws(n_draws)
+        rows = self._read_rows(X)
         module = self._in_precision(rows.X.dtype)
         with borrowed_process(_piece_work(rows, module), rows.device):
             return diagnose(module, rows, n_draws, self._seed)
 
     def _read_rows(self, X):
         check_is_fitted(self)
-        X = self._validate_rows(X, reset=False)
-        self.module_.likelihood_layer.check_support(X.min(), X.max())
-        return X
+        rows = self._rows_of(self._validate_rows(X, reset=False), self._units)
+        self._check_rows(self.module_, rows)
+        return rows
 
-    def _rows(self, X):
-        return Rows(X, self._units, None, _home(self.module_))
+    def _rows_of(self, X, units, weight=None, device=None):
+        """Rows as the networks are given them; by default, where the module is."""
+        return Rows(X, units, weight, device or _home(self.module_))
+
+    def _check_rows(self, module, rows):
+        """Refuse rows that the module cannot take."""
+        module.likelihood_layer.check_support(rows.X)
 
     def _infer(self, X, function):
-        return self._map(self._rows(self._read_rows(X)), function).numpy()
+        return self._map(self._read_rows(X), function).numpy()
 
-    def _infer_codes(self, X, function):
+    def _infer_codes(self, X, function, context=None):
         check_is_fitted(self)
         X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
         if X.shape[1] != self._n_features_out:
@@ -482,7 +490,7 @@ class BaseVAE(
                 f"{self._n_features_out} components, as transform returns them"
             )
         units = Units.identity(X.shape[1])
-        return self._map(Rows(X, units, None, _home(self.module_)), function)
+        return self._map(Rows(X, units, None, _home(self.module_), context), function)
 
     def _map(self, rows, function):
         """Apply ``function(module, x, context)`` to pieces of the rows, in their precision."""
@@ -498,21 +506,21 @@ class BaseVAE(
             return self.module_
         return copy.deepcopy(self.module_).to(dtype)
 
-    def _draw(self, n_samples, random_state, draw):
-        """Codes from the prior, and pieces of what ``draw(module, z)`` makes of them."""
+    def _draw(self, n_samples, random_state, draw, context=None):
+        """Codes from the prior, and pieces of what ``draw(module, z, context)`` makes of them."""
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples must be an int of at least 1; got {n_samples!r}")
-        seed = int(_random_state(random_state).randint(2**31 - 1))
+        check_n_samples(n_samples)
+        seed = int(random_state_of(random_state).randint(2**31 - 1))
         module, device = self.module_, _home(self.module_)
 
         def pieces():
-            cut = self._units.pieces(n_samples)
-            codes = (module.prior().sample((piece.stop - piece.start,)) for piece in cut)
-            return [draw(module, z).cpu() for z in codes]
+            for piece in self._units.pieces(n_samples):
+                z = module.prior().sample((piece.stop - piece.start,))
+                told = None if context is None else torch.from_numpy(context[piece]).to(z)
+                yield draw(module, z, told).cpu()
 
         with borrowed_process(0, device), torch.no_grad():
-            return seeded(pieces, seed, device)
+            return seeded(lambda: list(pieces()), seed, device)
 
     @property
     def _n_features_out(self):
@@ -590,9 +598,16 @@ def _piece_work(rows, module):
     return len(range(len(rows))[rows.pieces()[0]]) * _n_weights(module)
 
 
-def _check_n_draws(n_draws):
+def check_n_draws(n_draws):
+    """Refuse what is no number of draws."""
     if not isinstance(n_draws, Integral) or n_draws < 1:
         raise ValueError(f"n_draws must be an int of at least 1; got {n_draws!r}")
+
+
+def check_n_samples(n_samples):
+    """Refuse what is no number of rows to draw."""
+    if not isinstance(n_samples, Integral) or n_samples < 1:
+        raise ValueError(f"n_samples must be an int of at least 1; got {n_samples!r}")
 
 
 def _precision(dtype, device):
@@ -601,7 +616,7 @@ def _precision(dtype, device):
     return torch.float64 if double else torch.float32
 
 
-def _random_state(random_state):
+def random_state_of(random_state):
     """As check_random_state, but None leaves NumPy's global generator alone."""
     return np.random.RandomState() if random_state is None else check_random_state(random_state)
 
@@ -614,14 +629,14 @@ def _weighted(X, sample_weight):
     return X[weight > 0], weight[weight > 0]
 
 
-def module_of(name, build, *args):
+def module_of(name, build, *args, **options):
     """What `build` returns, if it is a module."""
     if isinstance(build, nn.Module):
         raise TypeError(
             f"{name} must be a function that builds a module, so that each fit starts anew; got "
             f"a module, {type(build).__name__}. Pass its class, or a function returning it."
         )
-    module = build(*args)
+    module = build(*args, **options)
     if not isinstance(module, nn.Module):
         raise TypeError(
             f"{name} must return a torch.nn.Module; {name}{args} returned a {type(module).__name__}"
@@ -629,11 +644,12 @@ def module_of(name, build, *args):
     return module
 
 
-def width_of(name, module, n_inputs, expected=None):
+def width_of(name, module, n_inputs, expected=None, n_context=0):
     """Columns that a network puts out, found by a trial."""
     was_training = module.training
+    trial = [torch.zeros(2, n) for n in (n_inputs, n_context) if n]
     with torch.no_grad():
-        shape = tuple(module.eval()(torch.zeros(2, n_inputs)).shape)
+        shape = tuple(module.eval()(*trial).shape)
     module.train(was_training)
     if len(shape) != 2 or shape[0] != 2 or (expected is not None and shape[1] != expected):
         width = "anything" if expected is None else expected

@@ -362,11 +362,12 @@ class RangeAdam:
 
 def _told(module):
     """The weights that depend on tau."""
-    reading = [*module.decoder.parameters(), *module.likelihood_layer.parameters()]
+    d, likelihood = module.posterior_layer.n_components, module.likelihood_layer
+    reading = [*module.decoder.parameters(), *likelihood.parameters()]
+    matrices = [p for p in module.decoder.parameters() if p.dim() == 2]
+    matrices += [p for p in likelihood.parameters() if p.dim() == 2 and p.shape[1] == d]
     told = [*module.posterior_layer.parameters(), *(p for p in reading if p.dim() < 2)]
-    d = module.posterior_layer.n_components
-    told += [p for p in reading if p.dim() == 2 and p.shape[1] == d][:1]
-    return [parameter for parameter in told if parameter.requires_grad]
+    return [p for p in [*told, *matrices[:1]] if p.requires_grad]
 
 
 def _place_of(parameter, parameters):

@@ -123,6 +123,9 @@ class Fit:
         self.history = {"loss": [], "rate": [], "distortion": [], "kl_weight": []}
         self.scores = []
         self.n_rows_seen = 0
+        self._momentum = module.posterior_layer.momentum
+        if stopping is None and not objective.encoder_steps:
+            module.posterior_layer.momentum = 0.0  # nobody evaluates it before it is finished
         # While its information grows, an encoder that is to be ahead takes steps of its own.
         self.information = None
         if objective.encoder_steps:
@@ -177,10 +180,11 @@ class Fit:
 
     def _measure_information(self):
         """Leave the encoder to itself once its information has not risen."""
-        first = next(self.train.in_order(torch.float32)).x[:500]
+        first = next(self.train.in_order(torch.float32))
+        context = None if first.context is None else first.context[:500]
         self.module.eval()
         with torch.no_grad():
-            q = self.module.posterior(first)
+            q = self.module.posterior(first.x[:500], context)
         self.module.train()
         loc, scale = (moment.cpu().numpy().astype(float) for moment in (q.loc, q.scale))
         information = mutual_information(loc, scale, random_state=self.seed)
@@ -225,6 +229,7 @@ class Fit:
         module = copy.deepcopy(self.module).eval()
         if self.stopping is not None and self.stopping.best_state is not None:
             module.load_state_dict(self.stopping.best_state)
+        module.posterior_layer.momentum = self._momentum
         module.to(dtype).finalise(self.rows.in_order(dtype), self.previous)
         terms = self._mean_terms(module, self.rows, dtype)
         self._check_finite(float(terms.elbo()))
@@ -301,6 +306,7 @@ class RangeFit(Fit):
         every = self.optimizer.averaged()
         if self.stopping is not None and self.stopping.best_state is not None:
             every.load_state_dict(self.stopping.best_state)
+        every.module.posterior_layer.momentum = self._momentum
         every.to(dtype).finalise(self.rows.in_order(dtype), self.previous)
         every.measure(lambda: self.rows.in_order(dtype), self._same_noise)
         module, terms = every.at(self.tau)

@@ -119,9 +119,9 @@ class BNVAEEstimatorCV(BNVAEEstimator):
         rows, at each tau, and scored on those of the others. None scores the model itself.
     n_jobs : int or None, default=None
         Folds that are fitted at a time; -1 is all processors.
-    posterior, likelihood, hidden_layer_sizes, activation, encoder, decoder, objective, beta, \
-            learning_rate, batch_size, max_iter, early_stopping, validation_fraction, \
-            n_iter_no_change, tol, warm_start, device, random_state, verbose
+    posterior, likelihood, conditions, hidden_layer_sizes, activation, encoder, decoder, \
+            objective, beta, learning_rate, batch_size, max_iter, early_stopping, \
+            validation_fraction, n_iter_no_change, tol, warm_start, device, random_state, verbose
         As in `BNVAEEstimator`.
 
     Attributes
@@ -182,6 +182,7 @@ class BNVAEEstimatorCV(BNVAEEstimator):
         n_jobs=None,
         posterior="moment",
         likelihood="gaussian",
+        conditions=None,
         hidden_layer_sizes=(128,),
         activation="relu",
         encoder=None,
@@ -208,6 +209,7 @@ class BNVAEEstimatorCV(BNVAEEstimator):
         self.n_jobs = n_jobs
         self.posterior = posterior
         self.likelihood = likelihood
+        self.conditions = conditions
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.encoder = encoder
@@ -257,8 +259,8 @@ class BNVAEEstimatorCV(BNVAEEstimator):
         """
         self._validate_params()
         taus = self._candidates()
-        rows = self._validate_rows(X, reset=True)
-        searched = self._search(taus, rows, y, sample_weight)
+        numbers = self._validate_rows(X, reset=True)
+        searched = self._search(taus, X if self._table else numbers, y, sample_weight)
         super().fit(X, y, sample_weight)
         best = self.at_tau(taus[searched["best_index_"]])
         vars(self).update(vars(best) | searched)
