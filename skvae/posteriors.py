@@ -368,20 +368,44 @@ class Posterior(nn.Module):
         previous : Moments, optional
             Moments to merge with, of rows seen before.
         """
-        parts = [self._precise(features, weight) for features, weight in batches]
+        parts = [self.measure(features, weight) for features, weight in batches]
         if not parts:
             raise ValueError("finalise needs at least one batch of rows; got none")
         moments = reduce(Moments.merge, parts)
         if previous is not None:
             moments = moments.merge(Moments(*(old.to(moments.mean.dtype) for old in previous)))
-        for stored, new in zip(self.stored_moments(), moments, strict=True):
-            stored.copy_(new)
+        self.store(moments)
 
-    def _precise(self, features, weight):
+    def measure(self, features, weight=None):
+        """Take the moments of rows, in double precision where the device has it.
+
+        Parameters
+        ----------
+        features : Tensor of shape (n_samples, in_features)
+            Output of the encoder.
+        weight : Tensor of shape (n_samples,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        Moments
+            Of what `collect` names.
+        """
         columns, squares = self.collect(*self.read(self.heads(features)))
         dtype = columns.dtype if columns.device.type == "mps" else torch.float64
         weight = torch.ones(len(columns), device=columns.device) if weight is None else weight
         return Moments.of(columns.to(dtype), squares.to(dtype), weight.to(dtype))
+
+    def store(self, moments):
+        """Keep moments for evaluation.
+
+        Parameters
+        ----------
+        moments : Moments
+            Of all rows.
+        """
+        for stored, new in zip(self.stored_moments(), moments, strict=True):
+            stored.copy_(new)
 
     def component_floors(self):
         """Floor of each component's mean KL over the rows of the stored moments, in nats.
