@@ -288,7 +288,7 @@ class Rows:
         if self._dense is None:
             X = self.X[index.cpu().numpy()]
             return self.units.tensor(X, torch.float32, self.device)
-        return self._dense[index.to(self._dense.device)].to(self.device)
+        return self._dense.index_select(0, index.to(self._dense.device)).to(self.device)
 
     def in_order(self, dtype):
         """Yield every row once, in order and in `dtype`."""

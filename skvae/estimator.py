@@ -285,7 +285,7 @@ class BNVAEEstimator(BaseVAE):
         decoder = module_of("decoder", make_decoder, d, n_outputs, **told)
         width_of("decoder", decoder, d, expected=n_outputs, n_context=n_context)
         make_posterior = POSTERIORS.get(self.posterior, self.posterior)
-        posterior = module_of("posterior", make_posterior, width, d, self.tau)
+        posterior = module_of("posterior", make_posterior, width, d, self._first_tau())
         return VAE(encoder, posterior, decoder, likelihood, StandardNormal(d))
 
     def _build_likelihood(self, X):

@@ -22,6 +22,7 @@ ORDER = [
     "training",
     "distributed",
     "diagnostics",
+    "every_tau",
     "fitting",
     "persistence",
     "tables",
