@@ -192,7 +192,7 @@ class ConvDecoder(_Convolutions):
     """Builds convolutional decoders to images, as the estimator's `decoder`.
 
     The mirror image of `ConvEncoder` with the same settings: hidden layers in reverse, and
-    transposed convolutions that double height and width.
+    convolutions before each of which the image is enlarged to twice its height and width.
 
     Parameters
     ----------
@@ -245,11 +245,11 @@ class ConvDecoder(_Convolutions):
         )
         layers = [nn.Unflatten(1, (channels[0], *sizes[0]))]
         for (before, after), larger in zip(pairwise(channels), sizes[1:], strict=True):
-            # Twice the size less one, and that one where the image's side is even.
-            padding = tuple((side + 1) % 2 for side in larger)
+            # Not a transposed convolution, whose kernels overlap unevenly: a checkerboard.
             layers += [
                 ACTIVATIONS[self.activation](),
-                nn.ConvTranspose2d(before, after, 3, 2, padding=1, output_padding=padding),
+                nn.Upsample(size=larger),
+                nn.Conv2d(before, after, 3, padding=1),
             ]
         return _Chain(dense, nn.Sequential(*layers, nn.Flatten()), context_first=True)
 
