@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 # Loaded when first asked for, so that importing skvae does not load PyTorch.
 _HOMES = {
     "BNVAEEstimator": "skvae.estimator",
+    "BNVAETextEstimator": "skvae.text",
     "MomentPosterior": "skvae.posteriors",
     "PosteriorCollapseWarning": "skvae.diagnostics",
     "AggregatedPosteriorDisplay": "skvae.display",
@@ -23,7 +24,10 @@ _HOMES = {
     "fitting": None,
     "training": None,
     "likelihoods": None,
+    "text": None,
+    "tokens": None,
     "networks": None,
+    "recurrent": None,
     "objectives": None,
     "posteriors": None,
     "priors": None,
@@ -33,6 +37,7 @@ _HOMES = {
 __all__ = [
     "AggregatedPosteriorDisplay",
     "BNVAEEstimator",
+    "BNVAETextEstimator",
     "KLDisplay",
     "LatentMapDisplay",
     "MomentPosterior",

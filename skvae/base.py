@@ -18,7 +18,7 @@ from skvae.batches import Rows, Units
 from skvae.diagnostics import diagnose, warn_if_collapsed
 from skvae.fitting import Fit
 from skvae.objectives import BOUNDS, OBJECTIVES, Objective, row_noise, shared_draws
-from skvae.posteriors import POSTERIORS
+from skvae.posteriors import POSTERIORS, PriorPosterior
 from skvae.training import EarlyStopping, borrowed_process, seeded
 
 
@@ -145,15 +145,15 @@ class BaseVAE(
     def _fit(self, X, y, sample_weight, *, n_epochs, again, partial=False):
         self._validate_params()
         device = _device(self.device)
-        X = self._validate_rows(X, reset=not again)
+        rows = self._validate_rows(X, reset=not again)
         y = X if y is None else y  # what an autoencoder is to predict, for monitors that score
         context = self._init_callback_context(max_subtasks=n_epochs)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
 
-        fit = self._prepare(X, sample_weight, device, n_epochs, again)
+        fit = self._prepare(rows, sample_weight, device, n_epochs, again)
         if partial and again:
             fit.continue_from(self._optimizer_state)
-        dtype = _precision(X.dtype, device)
+        dtype = _precision(rows.dtype, device)
         work = 3 * fit.batch_size * _n_weights(fit.module)
         with borrowed_process(work, device, fit.seed):
             for epoch in range(1, n_epochs + 1):
@@ -179,7 +179,7 @@ class BaseVAE(
             attributes["validation_scores_"][:0] = self.validation_scores_
         vars(self).update(attributes)
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
-        if not partial:
+        if not partial and not isinstance(self.module_.posterior_layer, PriorPosterior):
             warn_if_collapsed(self.kl_per_component_, fit.optimizer.travel())
         return self
 
