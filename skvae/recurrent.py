@@ -70,12 +70,12 @@ class _Steps(torch.autograd.Function):
             torch.mul(o, torch.tanh(cell, out=squash), out=state)
             h, c = state, cell
         ctx.save_for_backward(weight, *ctx.first, gates, states, cells, squashed)
-        ctx.mark_non_differentiable(cells)
+        ctx.set_materialize_grads(False)  # nobody may ask for the cells, or for the states
         return states, cells
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_states, _):
+    def backward(ctx, *grads):
         weight, h, c, gates, states, cells, squashed = ctx.saved_tensors
         sizes, hidden = ctx.sizes, weight.shape[1]
         i, f, g, o = gates.chunk(4, dim=1)
@@ -88,11 +88,15 @@ class _Steps(torch.autograd.Function):
         to_cell = torch.addcmul(o, o, squashed.square(), value=-1)  # of the state by the cell
         grad_gates = torch.empty_like(gates)
         grad_h, grad_c = torch.zeros_like(h), torch.zeros_like(c)
-        wholes = grad_states, slopes, to_cell, f, grad_gates
-        steps = list(zip(*(whole.split(sizes) for whole in wholes), strict=True))
-        for grad_state, slope, through, forget, grad in reversed(steps):
+        from_states, from_cells = (
+            [0.0] * len(sizes) if grad is None else grad.split(sizes) for grad in grads
+        )
+        steps = (whole.split(sizes) for whole in (slopes, to_cell, f, grad_gates))
+        steps = list(zip(from_states, from_cells, *steps, strict=True))
+        for from_state, from_cell, slope, through, forget, grad in reversed(steps):
             dh, dc = grad_h[: len(grad)], grad_c[: len(grad)]
-            dh += grad_state
+            dh += from_state
+            dc += from_cell
             dc.addcmul_(dh, through)
             slope, out = slope.unflatten(1, (4, hidden)), grad.unflatten(1, (4, hidden))
             torch.mul(slope[:, :3], dc.unsqueeze(1), out=out[:, :3])
@@ -137,8 +141,7 @@ class LSTM(nn.LSTM):
         states : PackedSequence
             Hidden states after every step.
         last : tuple of Tensor of shape (1, n_samples, hidden_size)
-            Hidden and cell state of each row after its last step; gradients flow back through
-            the first only.
+            Hidden and cell state of each row after its last step.
         """
         data, batch_sizes, order, back = sequence
         sizes = batch_sizes.tolist()

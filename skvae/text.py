@@ -296,8 +296,8 @@ class BNVAETextEstimator(BaseVAE):
         except ValueError as error:
             raise ValueError(
                 f"X leaves no vocabulary: {error}. Lower min_df (now {self.min_df!r}), raise "
-                f"max_df (now {self.max_df!r}) or look at what analyzer and token_pattern make of the "
-                "documents."
+                f"max_df (now {self.max_df!r}), or look at what becomes of the documents by "
+                "analyzer and token_pattern."
             ) from error
         return {word: N_SPECIAL + number for number, word in enumerate(words.tolist())}
 

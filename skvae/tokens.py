@@ -101,8 +101,8 @@ class TokensLikelihood(Likelihood):
 class _LogSoftmaxAt(torch.autograd.Function):
     """Log-softmax of a linear layer at one wanted output of each row.
 
-    The logits of all tokens are the largest array of a step. They are overwritten by the
-    probabilities, and these by the gradient, instead of being copied.
+    The logits of all tokens are the largest array of a step. The probabilities overwrite them, and
+    one pass over these makes the gradient.
     """
 
     @staticmethod
@@ -121,8 +121,7 @@ class _LogSoftmaxAt(torch.autograd.Function):
     def backward(ctx, grad):
         seen, weight, probabilities, wanted = ctx.saved_tensors
         grad = grad.unsqueeze(1)
-        # In place: PyTorch refuses a second call then, as it would after freeing the graph.
-        grad_logits = probabilities.mul_(-grad).scatter_add_(1, wanted.unsqueeze(1), grad)
+        grad_logits = (probabilities * -grad).scatter_add_(1, wanted.unsqueeze(1), grad)
         return grad_logits @ weight, grad_logits.t() @ seen, grad_logits.sum(0), None
 
 
