@@ -11,7 +11,7 @@ from skvae.diagnostics import mutual_information
 from skvae.model import VAE
 from skvae.objectives import elbo_terms, mean_terms
 from skvae.posteriors import Moments
-from skvae.training import Adam, train_epoch
+from skvae.training import Adam, mean_over, train_epoch
 
 
 class Fitted(NamedTuple):
@@ -119,12 +119,13 @@ class Fit:
         ValueError
             If the objective is not finite.
         """
-        self._sums = 0.0  # reconstruction and KL, each summed over the epoch's rows
+        self._seen = []  # of each batch: rows, mean reconstruction, mean KL per component
         batches = self.train.shuffled(self.batch_size, self.generator)
         if self.information is not None:
             batches = self._with_encoder_ahead(batches)
         loss = train_epoch(self._loss, batches, self.optimizer)
-        reconstruction, kl = (self._sums / len(self.train)).tolist()
+        sizes, *means = zip(*self._seen, strict=True)
+        reconstruction, kl = (float(mean_over(values, sizes).sum()) for values in means)
         jacobian = self.rows.log_jacobian()
         epoch = (loss - jacobian, kl, -reconstruction - jacobian, self._kl_weight())
         for curve, value in zip(self.history.values(), epoch, strict=True):
@@ -203,8 +204,7 @@ class Fit:
     def _loss(self, batch):
         value, terms = self._objective(batch)
         self.n_rows_seen += len(batch.x)
-        seen = torch.stack([terms.reconstruction.detach(), terms.kl.detach().sum()])
-        self._sums = self._sums + len(batch.x) * seen
+        self._seen.append((len(batch.x), terms.reconstruction.detach(), terms.kl.detach()))
         return -value
 
     def _objective(self, batch):

@@ -30,15 +30,22 @@ class Moments(NamedTuple):
         Of the columns.
     mean_square : Tensor of shape (n_squares,)
         Mean of the squares.
+
+    Attributes
+    ----------
+    share : float or Tensor of shape (n_samples, 1)
+        Share of each row in them, as `of` measures them: the rows' gradient then goes through
+        them too. None for moments that are given.
     """
 
     weight: torch.Tensor
     mean: torch.Tensor
     variance: torch.Tensor
     mean_square: torch.Tensor
+    share = None
 
-    @classmethod
-    def of(cls, columns, squares, weight=None):
+    @staticmethod
+    def of(columns, squares, weight=None):
         """Measure them, rows along the first axis.
 
         Parameters
@@ -56,14 +63,15 @@ class Moments(NamedTuple):
             With variances that divide by the number of rows.
         """
         if weight is None:
-            variance, mean = torch.var_mean(columns, dim=0, correction=0)
-            n_rows = columns.new_full((), len(columns))
-            return cls(n_rows, mean, variance, squares.mean(0))
-        total = weight.sum()
-        share = (weight / total).unsqueeze(-1)
-        mean = (share * columns).sum(0)
-        variance = (share * (columns - mean).square()).sum(0)
-        return cls(total, mean, variance, (share * squares).sum(0))
+            total, share = columns.new_full((), len(columns)), 1 / len(columns)
+        else:
+            total = weight.sum()
+            share = (weight / total).unsqueeze(-1)
+        mean = _mean(columns, share)
+        variance = _mean((columns - mean).square(), share)
+        moments = _OfRows(total, mean, variance, _mean(squares, share))
+        moments.share = share
+        return moments
 
     def merge(self, other):
         """Merge with the moments of other rows (Chan et al. 1979).
@@ -87,6 +95,97 @@ class Moments(NamedTuple):
             torch.lerp(self.variance, other.variance, share) + share * (1 - share) * step.square(),
             torch.lerp(self.mean_square, other.mean_square, share),
         )
+
+    def standard(self, columns, eps):
+        """Columns of mean 0 and variance 1: ``(columns - mean) / sqrt(variance + eps)``.
+
+        Parameters
+        ----------
+        columns : Tensor of shape (n_samples, n_columns)
+            The columns that these are the moments of.
+        eps : float
+            What keeps the quotient finite.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_columns)
+            With the gradient of the moments, if they are those of these rows.
+        """
+        if self.share is None:
+            return (columns - self.mean) * (self.variance + eps).rsqrt()
+        mean, variance = self.mean.detach(), self.variance.detach()
+        return _Standard.apply(columns, mean, variance, self.share, eps)
+
+
+class _OfRows(Moments):
+    """Moments of the rows at hand; the class only so that an instance can have a share."""
+
+
+def _mean(rows, share):
+    """Mean over rows of which each has its share, 1 in all."""
+    return rows.sum(0) * share if isinstance(share, float) else (share * rows).sum(0)
+
+
+# Of the two functions below autograd would make some fifty steps, each of which takes longer to
+# call than to compute on so small an array. In closed form they cost half as much.
+
+
+class _Standard(torch.autograd.Function):
+    """``s = (x - E x) / sqrt(Var x + eps)`` of a batch, and its gradient.
+
+    Of a loss with gradient g in s, ``dx = (g - w sum g - w s sum(g s)) / sqrt(Var x + eps)``, each
+    row having the share w of the moments.
+    """
+
+    @staticmethod
+    def forward(ctx, columns, mean, variance, share, eps):
+        inverse = (variance + eps).rsqrt()
+        standard = (columns - mean).mul_(inverse)
+        ctx.save_for_backward(standard, inverse)
+        ctx.share = share
+        return standard
+
+    @staticmethod
+    def backward(ctx, gradient):
+        standard, inverse = ctx.saved_tensors
+        along = (gradient * standard).sum(0)
+        mean = (gradient.sum(0) + standard * along) * ctx.share
+        return (gradient - mean).mul_(inverse), None, None, None, None
+
+
+class _Matched(torch.autograd.Function):
+    """`MomentPosterior.standardise` by the moments of the batch, and its gradient.
+
+    ``mu = sqrt(signal) (m - E m)`` and ``sigma^2 = noise r`` with ``signal = tau / V + rest``,
+    ``noise = rest + eps signal / R``, ``rest = (1 - tau) / (V + R)``, where ``V = Var m + eps`` and
+    ``R = E r``. Each row has the share w of the moments, so that ``dE m = w dm``,
+    ``dV = 2 w (m - E m) dm`` and ``dR = w dr``.
+    """
+
+    @staticmethod
+    def forward(ctx, location, spread, mean, variance, mean_square, share, posterior):
+        variance = variance + posterior.eps
+        signal, rest = posterior.gains(variance, mean_square)
+        noise = posterior.noise(signal, rest, mean_square)
+        centred = location - mean
+        scale = (noise * spread).sqrt_()
+        ctx.save_for_backward(centred, spread, scale, variance, mean_square, signal, rest, noise)
+        ctx.share, ctx.tau, ctx.eps = share, posterior.tau, posterior.eps
+        return signal.sqrt() * centred, scale
+
+    @staticmethod
+    def backward(ctx, g_loc, g_scale):
+        centred, spread, scale, variance, mean_square, signal, rest, noise = ctx.saved_tensors
+        share, tau, eps = ctx.share, ctx.tau, ctx.eps
+        root = signal.sqrt()
+        g_log = (g_scale * scale).mul_(0.5)  # in log r
+        g_noise = g_log.sum(0) / noise
+        g_signal = (g_loc * centred).sum(0) / (2 * root) + g_noise * eps / mean_square
+        g_rest = (g_signal + g_noise) * rest / (variance + mean_square)  # less, in V and R alike
+        g_variance = -g_rest - g_signal * tau / variance.square()
+        g_mean_square = -g_rest - g_noise * eps * signal / mean_square.square()
+        g_location = root * (g_loc - share * g_loc.sum(0)) + 2 * share * g_variance * centred
+        return g_location, g_log / spread + share * g_mean_square, *[None] * 5
 
 
 def gamma_squares(tau, theta):
@@ -406,8 +505,8 @@ class BatchNormMeanPosterior(Posterior):
         return location, spread[:, :0]
 
     def standardise(self, location, spread, moments):
-        standard = (location - moments.mean) * (moments.variance + self.eps).rsqrt()
-        return self.tau**0.5 * standard + self.beta, spread.sqrt()
+        standard = moments.standard(location, self.eps)
+        return torch.add(self.beta, standard, alpha=self.tau**0.5), spread.sqrt()
 
     def component_floors(self):
         beta = self.beta.detach().double().cpu().numpy()
@@ -461,8 +560,7 @@ class BatchNormPosterior(Posterior):
         return torch.cat([location, spread], dim=-1), spread[:, :0]
 
     def standardise(self, location, spread, moments):
-        heads = torch.cat([location, spread], dim=-1)
-        standard = (heads - moments.mean) * (moments.variance + self.eps).rsqrt()
+        standard = moments.standard(torch.cat([location, spread], dim=-1), self.eps)
         loc, signed = standard.chunk(2, dim=-1)
         gamma_mu, gamma_sigma = (square.sqrt() for square in gamma_squares(self.tau, self.theta))
         # Only a head that is exactly 0 is moved: its log and the noise must stay finite.
@@ -525,10 +623,30 @@ class MomentPosterior(Posterior):
         return location, spread
 
     def standardise(self, location, spread, moments):
-        variance, mean_square = moments.variance + self.eps, moments.mean_square
-        signal, noise = self.gains(variance, mean_square)
-        loc = signal.sqrt() * (location - moments.mean)
-        return loc, ((noise + self.eps * signal / mean_square) * spread).sqrt()
+        _, mean, variance, mean_square = moments
+        if moments.share is not None and self.theta is None:
+            given = (moment.detach() for moment in moments[1:])
+            return _Matched.apply(location, spread, *given, moments.share, self)
+        signal, rest = self.gains(variance + self.eps, mean_square)
+        noise = self.noise(signal, rest, mean_square)
+        return signal.sqrt() * (location - mean), (noise * spread).sqrt()
+
+    def noise(self, signal, rest, mean_square):
+        """What the variance head is multiplied with: its gain, and what eps took from the mean's.
+
+        Parameters
+        ----------
+        signal, rest : Tensor of shape (n_components,)
+            As `gains` returns them.
+        mean_square : Tensor of shape (n_components,)
+            Of the variance head.
+
+        Returns
+        -------
+        Tensor of shape (n_components,)
+            Such that the second moments of the component sum to 1.
+        """
+        return rest + self.eps * signal / mean_square
 
     def gains(self, variance, mean_square):
         """Share out the unit second moment of each component, at least tau to its mean.

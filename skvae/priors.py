@@ -3,6 +3,16 @@
 import torch
 from torch import nn
 from torch.distributions import Normal
+from torch.distributions.kl import register_kl
+
+
+class _Standard(Normal):
+    """A normal distribution that is known to be the standard one."""
+
+
+@register_kl(Normal, _Standard)
+def _kl_to_standard(q, p):
+    return 0.5 * (q.loc.square() + q.scale.square() - 1.0) - q.scale.log()
 
 
 class StandardNormal(nn.Module):
@@ -33,4 +43,4 @@ class StandardNormal(nn.Module):
         Normal
             Of batch shape (n_components,).
         """
-        return Normal(self.loc, self.scale, validate_args=False)
+        return _Standard(self.loc, self.scale, validate_args=False)

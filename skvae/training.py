@@ -88,14 +88,33 @@ def train_epoch(loss, batches, optimizer):
     float
         May be non-finite: read once an epoch, so that no step waits for the device.
     """
-    total, n_rows = 0.0, 0
+    values, sizes = [], []
     for batch in batches:
         value = loss(batch)
         gradients = torch.autograd.grad(value, optimizer.parameters, materialize_grads=True)
         optimizer.step(gradients)
-        total = total + value.detach() * len(batch.x)
-        n_rows += len(batch.x)
-    return float(total) / n_rows
+        values.append(value.detach())
+        sizes.append(len(batch.x))
+    return float(mean_over(values, sizes))
+
+
+def mean_over(values, sizes):
+    """Mean over the rows of all batches, of means over the rows of each.
+
+    Parameters
+    ----------
+    values : list of Tensor
+        A mean for each batch, of any one shape.
+    sizes : list of int
+        Rows of each batch.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of the values.
+    """
+    shares = torch.tensor(sizes, dtype=values[0].dtype, device=values[0].device) / sum(sizes)
+    return torch.tensordot(shares, torch.stack(values), 1)
 
 
 class EarlyStopping:

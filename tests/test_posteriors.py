@@ -628,6 +628,27 @@ def test_gradients_agree_with_finite_differences(name):
     assert torch.autograd.gradcheck(values, normal(4, IN_FEATURES).requires_grad_())
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("eps", [1e-8, 1.0])  # at 1 its part in the gradient is not lost
+@pytest.mark.parametrize("name", CENTRED)
+def test_gradients_in_closed_form_are_those_of_autograd(name, eps, weighted):
+    posterior = make(name)
+    posterior.eps = eps
+    location, spread = normal(2, 9, 3)
+    weight = normal(9).square() if weighted else None
+
+    def gradients(of_rows):
+        heads = location.clone().requires_grad_(), spread.exp().clone().requires_grad_()
+        moments = Moments.of(*posterior.collect(*heads), weight)
+        if not of_rows:  # a copy that has its own gradient, and no share
+            moments = Moments(*moments)
+        loc, scale = posterior.standardise(*heads, moments)
+        return torch.autograd.grad((loc.sin() + scale.cos()).sum(), heads)
+
+    for closed, by_autograd in zip(gradients(True), gradients(False), strict=True):
+        assert_close(closed, by_autograd, rtol=1e-9, atol=1e-12)
+
+
 # -- links to the plain VAE ----------------------------------------------------------------
 
 
