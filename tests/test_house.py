@@ -13,8 +13,10 @@ PACKAGE = Path(skvae.__file__).parent
 ORDER = [
     "bounds",
     "networks",
+    "recurrent",
     "posteriors",
     "likelihoods",
+    "tokens",
     "priors",
     "model",
     "objectives",
