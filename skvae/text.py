@@ -336,7 +336,7 @@ class BNVAETextEstimator(BaseVAE):
             word_dropout=self.word_dropout,
         )
         if self.posterior == "none":
-            posterior = PriorPosterior(1, d, self.tau)
+            posterior = PriorPosterior(1, d, self._first_tau())
             return VAE(Constant(1), posterior, Constant(d), likelihood, StandardNormal(d))
         encoder = RecurrentEncoder(
             n_tokens,
@@ -347,7 +347,9 @@ class BNVAETextEstimator(BaseVAE):
             dropout=self.dropout,
         )
         make_posterior = POSTERIORS.get(self.posterior, self.posterior)
-        posterior = module_of("posterior", make_posterior, encoder.out_features, d, self.tau)
+        posterior = module_of(
+            "posterior", make_posterior, encoder.out_features, d, self._first_tau()
+        )
         return VAE(encoder, posterior, nn.Identity(), likelihood, StandardNormal(d))
 
     def _measure(self, module, X, weight):
@@ -411,7 +413,7 @@ class BNVAETextEstimator(BaseVAE):
         if not 0.0 < top_p <= 1.0:
             raise ValueError(f"top_p must lie in (0, 1]; got {top_p!r}")
 
-        def draw(module, z):
+        def draw(module, z, _):
             return module.likelihood(z).sample(temperature=temperature, top_p=top_p)
 
         return self._sentences(torch.cat(self._draw(n_samples, random_state, draw)))
