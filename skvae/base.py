@@ -19,7 +19,7 @@ from skvae.diagnostics import diagnose, warn_if_collapsed
 from skvae.every_tau import EveryTau
 from skvae.fitting import Fit, Fitted, RangeFit
 from skvae.objectives import BOUNDS, OBJECTIVES, Objective, row_noise, shared_draws
-from skvae.posteriors import POSTERIORS
+from skvae.posteriors import POSTERIORS, PriorPosterior
 from skvae.training import EarlyStopping, borrowed_process, seeded
 
 
@@ -186,7 +186,7 @@ class BaseVAE(
             attributes["validation_scores_"][:0] = self.validation_scores_
         vars(self).update(attributes)
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
-        if not partial:
+        if not partial and not isinstance(self.module_.posterior_layer, PriorPosterior):
             warn_if_collapsed(self.kl_per_component_, fit.optimizer.travel())
         return self
 

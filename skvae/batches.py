@@ -1,7 +1,7 @@
 """From rows to batches of tensors, in the units of the networks.
 
-Where rows come from, an array or a CSR matrix, is known here only. Batches are made of whole
-arrays; nothing is done row by row.
+Where rows come from, an array, a CSR matrix or sentences, is known here only. Batches are made of
+whole arrays; nothing is done row by row.
 """
 
 from functools import cached_property
@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 from sklearn.preprocessing import RobustScaler, StandardScaler
+
+from skvae.recurrent import PADDING
 
 
 class Batch(NamedTuple):
@@ -184,6 +186,38 @@ class Units(NamedTuple):
         return (x * self.scale + self.offset).astype(x.dtype)
 
 
+class TokenUnits(NamedTuple):
+    """Rows of token numbers, padded on the right: the networks see them as they are, less padding.
+
+    Parameters
+    ----------
+    n_tokens : int
+        Size of the vocabulary, the special tokens included.
+    max_length : int
+        Words of the longest sentence.
+    """
+
+    n_tokens: int
+    max_length: int
+
+    def pieces(self, n_rows):
+        """As `Units.pieces`: what counts is the output layer, with a logit for every token."""
+        return chunk_slices(n_rows, (self.max_length + 1) * self.n_tokens)
+
+    def log_jacobian(self):
+        """As `Units.log_jacobian`: nothing."""
+        return 0.0
+
+    def tensor(self, X, dtype, device="cpu"):
+        """Rows as a tensor of integers, no longer than the longest of them."""
+        longest = int((X != PADDING).sum(1).max())
+        return torch.from_numpy(X[:, :longest]).long().to(device)
+
+    def array(self, x):
+        """Rows of a tensor as an array."""
+        return x.cpu().numpy()
+
+
 def chunk_slices(n_rows, n_columns):
     """Cut rows into pieces of some 32 MB, for what needs no gradient.
 
@@ -208,7 +242,7 @@ class Rows:
     ----------
     X : ndarray or CSR of shape (n_samples, n_features)
         The data.
-    units : Units
+    units : Units or TokenUnits
         The units of the networks.
     weight : ndarray of shape (n_samples,) or None
         Weights of the rows, taken relative to their mean.
@@ -266,7 +300,7 @@ class Rows:
         Nor is any left with a single row, whose moments would say nothing: rather than that, one
         of the batches of two has a third.
         """
-        if self._dense is None and not issparse(self.X):
+        if self._dense is None and isinstance(self.units, Units) and not issparse(self.X):
             self._dense = self._copied()
         weights = None if self.weight is None else self.weight.float().to(self.device)
         order = torch.randperm(len(self), generator=generator, device=generator.device)
