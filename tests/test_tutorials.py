@@ -31,6 +31,9 @@ STRICT = (
         "7_pytorch",
         "8_few_labels",
         "9_displays",
+        "14_gaps",
+        "15_images",
+        "16_anomalies",
     ],
 )
 def test_the_gallery_has(topic):
