@@ -166,8 +166,8 @@ class Units(NamedTuple):
         return cls(np.zeros(n_features), np.ones(n_features))
 
     def pieces(self, n_rows):
-        """Cut that many rows into pieces that fit the memory, for what needs no gradient."""
-        return chunk_slices(n_rows, len(self.scale))
+        """Cut that many rows into pieces that fit the cache, for what needs no gradient."""
+        return chunk_slices(n_rows, len(self.scale), IN_CACHE)
 
     def log_jacobian(self):
         """What a log-density in the networks' units is short of one in the data's, in nats."""
@@ -218,20 +218,25 @@ class TokenUnits(NamedTuple):
         return x.cpu().numpy()
 
 
-def chunk_slices(n_rows, n_columns):
-    """Cut rows into pieces of some 32 MB, for what needs no gradient.
+IN_CACHE, IN_MEMORY = 2**18, 2**22  # doubles: 2 MB and 32 MB
+
+
+def chunk_slices(n_rows, n_columns, n_numbers=IN_MEMORY):
+    """Cut rows into pieces of a bounded size, for what needs no gradient.
 
     Parameters
     ----------
     n_rows, n_columns : int
         Shape of the data.
+    n_numbers : int, default=2**22
+        Numbers of a piece, at most; but no piece has less than a row or more than 4,096.
 
     Returns
     -------
     list of slice
         They cover all rows, in order.
     """
-    size = max(1, min(4096, 2**22 // max(1, n_columns)))
+    size = max(1, min(4096, n_numbers // max(1, n_columns)))
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
 
