@@ -270,6 +270,7 @@ class BaseVAE(
             "history_": {name: list(curve) for name, curve in fit.history.items()},
             "validation_scores_": list(fit.scores),
             "_units": fit.rows.units,
+            "_log_jacobian": fit.rows.log_jacobian(),
             "_optimizer_state": fit.optimizer.state(),
             "_seed": fit.seed,
             "_every": fitted.every,
@@ -327,7 +328,7 @@ class BaseVAE(
                 f"tau must lie in the range of the fit, from {low:g} to {high:g}; got {tau!r}. "
                 "Fit a wider range."
             )
-        fitted = Fitted.of(*self._every.at(float(tau)), self._units.log_jacobian(), self._every)
+        fitted = Fitted.of(*self._every.at(float(tau)), self._log_jacobian, self._every)
         moved = type(self).__new__(type(self))
         vars(moved).update(vars(self) | _reached(fitted))
         return moved

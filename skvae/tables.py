@@ -47,7 +47,7 @@ class Column(NamedTuple):
         try:
             numbers[~self.missing] = self.values[~self.missing].astype(float)
         except (TypeError, ValueError) as error:
-            raise ValueError(
+            raise type(error)(
                 f"Column {self.name!r} holds what is not a number: {error}. Convert it, or give it "
                 "the likelihood 'categorical'."
             ) from error
@@ -132,7 +132,7 @@ def _of_array(j, values):
     # Of an array of objects, None and NaN (which does not equal itself) are missing.
     missing = np.equal(values, None).astype(bool) | (values != values).astype(bool)
     types = {type(value) for value in values[~missing].tolist()}
-    kind = "bool" if types == {bool} else "number" if types <= {int, float, bool} else "category"
+    kind = "bool" if types == {bool} else "category" if types & {str, bytes} else "number"
     return Column(j, kind, values, missing)
 
 
@@ -308,12 +308,15 @@ class Table:
         """
         columns = list(numbers.T)
         for j, categories in self.categories.items():
-            values = np.empty(len(categories), dtype=object)
-            values[:] = categories
+            values = np.array(categories)
+            if values.dtype.kind not in "fiub":
+                values = np.array(
+                    [*categories, None], dtype=object
+                )  # of one axis, whatever they are
             columns[j] = values[columns[j].astype(int)]
         if self.template is None:
             if all(column.dtype != object for column in columns):
-                return numbers
+                return np.column_stack(columns).astype(numbers.dtype)
             return np.column_stack([column.astype(object) for column in columns])
         template = nw.from_native(self.template)
         columns = {

@@ -13,6 +13,7 @@ PACKAGE = Path(skvae.__file__).parent
 ORDER = [
     "bounds",
     "networks",
+    "convolutional",
     "recurrent",
     "posteriors",
     "likelihoods",

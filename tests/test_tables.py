@@ -388,10 +388,10 @@ def test_imputing_meets_the_conditional_mean_of_a_linear_model():
         if gaps.any():
             gain = covariance[np.ix_(gaps, known)] @ np.linalg.inv(covariance[np.ix_(known, known)])
             row[gaps] = mean[gaps] + gain @ (row[known] - mean[known])
-    filled = (model.impute(X, n_draws=2000) - units.offset) / units.scale
+    filled = (model.impute(X, n_draws=500) - units.offset) / units.scale
     code = model.inverse_transform(model.transform(X))
     by_code = np.where(missing, (code - units.offset) / units.scale, x)
-    assert abs(filled - expected)[missing].mean() < 0.02
+    assert abs(filled - expected)[missing].mean() < 0.03
     assert abs(by_code - expected)[missing].mean() > 0.04  # which weights and draws make good
 
 
