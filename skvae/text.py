@@ -256,12 +256,12 @@ class BNVAETextEstimator(BaseVAE):
         """The tokens of each document."""
         if isinstance(X, str):
             raise ValueError("X must be a list of documents; got a single string. Pass [X].")
-        documents = list(X) if np.ndim(X) == 1 or not hasattr(X, "shape") else None
-        if documents is None:
+        if len(getattr(X, "shape", (0,))) != 1:
             raise ValueError(
-                f"X must be a list of documents, of one dimension; got the shape {np.shape(X)}. "
+                f"X must be a list of documents, of one dimension; got the shape {X.shape}. "
                 "Pass one column of it."
             )
+        documents = list(X)
         if not documents:
             raise ValueError("X must hold at least one document; got none")
         if not callable(self.analyzer):
