@@ -2,24 +2,27 @@
 
 import copy
 import json
+import warnings
 from functools import wraps
 from numbers import Integral, Real
+from os import PathLike
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from torch import nn
 
-from skvae.batches import Rows, Units
+from skvae.batches import Rows, Units, fingerprint
 from skvae.diagnostics import diagnose, warn_if_collapsed
-from skvae.fitting import Fit
+from skvae.fitting import Fit, NotFinite
 from skvae.objectives import BOUNDS, OBJECTIVES, Objective, row_noise, shared_draws
-from skvae.persistence import CannotSave, State, read, restored, state_of, write
+from skvae.persistence import CannotSave, Checkpoint, State, read, restored, state_of, write
 from skvae.posteriors import POSTERIORS
 from skvae.training import EarlyStopping, borrowed_process, seeded
 
@@ -66,6 +69,7 @@ class BaseVAE(
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "warm_start": ["boolean"],
+        "checkpoint": [str, PathLike, None],
         "device": [str, torch.device],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -108,7 +112,15 @@ class BaseVAE(
         ------
         ValueError
             If a parameter or the data cannot be used, or if the objective became infinite or
-            NaN. The estimator is then as it was before the call.
+            NaN in the first epoch. The estimator is then as it was before the call.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the objective became infinite or NaN in a later epoch: the weights are those of
+            the epoch before.
+        UserWarning
+            If training was interrupted by Ctrl-C: the weights are those of the last whole epoch.
         """
         again = self.warm_start and hasattr(self, "module_")
         return self._fit(X, y, sample_weight, n_epochs=self.max_iter, again=again)
@@ -152,29 +164,27 @@ class BaseVAE(
         context = self._init_callback_context(max_subtasks=n_epochs)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
 
-        fit = self._prepare(X, sample_weight, device, n_epochs, again)
+        checkpoint = None if partial else self._checkpoint(X, sample_weight, again)
+        found = checkpoint and checkpoint.read()
+        seeds = found["seeds"] if found else self._seeds()
+        fit = self._prepare(X, sample_weight, device, n_epochs, seeds, again)
         if partial and again:
             fit.continue_from(self._optimizer_state)
         dtype = _precision(X.dtype, device)
         work = 3 * fit.batch_size * _n_weights(fit.module)
         with borrowed_process(work, device, fit.seed):
-            for epoch in range(1, n_epochs + 1):
-                task = context.subcontext(task_name="epoch")
-                task.call_on_fit_task_begin(estimator=self, X=X, y=y)
-                stop = fit.epoch()
-                if self.verbose:
-                    print(
-                        f"[{type(self).__name__}] epoch {epoch}, loss {fit.history['loss'][-1]:.6g}"
-                    )
-                stop |= task.call_on_fit_task_end(
-                    estimator=self,
-                    X=X,
-                    y=y,
-                    reconstruction_attributes=lambda: self._attributes(fit, dtype),
-                )
-                if stop:
-                    break
-            attributes = self._attributes(fit, dtype)
+            if found:
+                fit.load(found["fit"])
+            error = None
+            try:
+                over = bool(found) and found["over"]
+                while not over and fit.n_epochs_done < n_epochs:
+                    over = self._epoch(fit, context, X, y, dtype)
+                    if checkpoint:
+                        checkpoint.write({"seeds": seeds, "over": over, "fit": fit.state()})
+            except (KeyboardInterrupt, NotFinite) as ended_by:
+                error = ended_by
+            attributes = self._after(fit, dtype, error, n_epochs)
         if again:
             for name, curve in attributes["history_"].items():
                 curve[:0] = self.history_[name]
@@ -185,12 +195,70 @@ class BaseVAE(
             warn_if_collapsed(self.kl_per_component_, fit.optimizer.travel())
         return self
 
-    def _prepare(self, X, sample_weight, device, n_epochs, again=False):
+    def _epoch(self, fit, context, X, y, dtype):
+        """Train for an epoch, with what callbacks want of it; return whether it was the last."""
+        told = {"estimator": self, "X": X, "y": y}
+        task = context.subcontext(task_name="epoch")
+        task.call_on_fit_task_begin(**told)
+        stop = fit.epoch()
+        fit.keep()
+        if self.verbose:
+            loss = fit.history["loss"][-1]
+            print(f"[{type(self).__name__}] epoch {fit.n_epochs_done}, loss {loss:.6g}")
+        return stop | task.call_on_fit_task_end(
+            reconstruction_attributes=lambda: self._attributes(fit, dtype), **told
+        )
+
+    def _after(self, fit, dtype, error, n_epochs):
+        """What has been learnt, even if an error ended the training: by the last whole epoch."""
+        if error is None:
+            return self._attributes(fit, dtype)
+        if not fit.go_back() and isinstance(error, NotFinite):
+            raise error
+        try:
+            attributes = self._attributes(fit, dtype)
+        except NotFinite:
+            raise error from None
+        n_done = fit.n_epochs_done
+        when = f"after epoch {n_done} of {n_epochs}" if n_done else "in the middle of epoch 1"
+        if isinstance(error, NotFinite):
+            message = f"{error.reason}. The estimator is as it was {when}."
+            warnings.warn(message, ConvergenceWarning, stacklevel=5)
+        else:
+            message = f"Training was interrupted; the estimator is as it was {when}."
+            warnings.warn(message, UserWarning, stacklevel=5)
+        return attributes
+
+    def _checkpoint(self, X, sample_weight, again):
+        """The file to go on from, if one is asked for."""
+        if self.checkpoint is None:
+            return None
+        if again:
+            raise ValueError(
+                "checkpoint does not go with warm_start=True: a fit that goes on from another is "
+                "not the fit of the checkpoint. Use one of the two."
+            )
+        apart = ("checkpoint", "device", "verbose", "warm_start")
+        identity = {
+            name: _in_words(value)
+            for name, value in self.get_params(deep=False).items()
+            if name not in apart
+        }
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight, dtype=np.float64)
+        return Checkpoint(
+            self.checkpoint,
+            {"estimator": type(self).__name__, **identity, "X": fingerprint(X, sample_weight)},
+        )
+
+    def _seeds(self):
+        return _random_state(self.random_state).randint(2**31 - 1, size=2).tolist()
+
+    def _prepare(self, X, sample_weight, device, n_epochs, seeds, again=False):
         """Everything that changes during the fit, before its first epoch."""
         X, weight = _weighted(X, sample_weight)
-        seeds = _random_state(self.random_state).randint(2**31 - 1, size=2).tolist()
         if again:  # else every call would meet the same noise
-            seeds[1] = (seeds[1] + self.n_iter_) % 2**31
+            seeds = seeds[0], (seeds[1] + self.n_iter_) % 2**31
         module, units = self._resume() if again else self._start(X, weight, seeds[0])
         module.likelihood_layer.check_support(X.min(), X.max())
         rows = train = Rows(X, units, weight, device)
@@ -573,6 +641,15 @@ class BaseVAE(
         if plain is not None:
             plain = State(**plain)
             vars(self).update(restored(plain._replace(settings=json.loads(plain.settings))))
+
+
+def _in_words(value):
+    """A parameter, to be compared with that of another process."""
+    try:
+        state_of(value)
+    except CannotSave:
+        return _described(value)
+    return "a RandomState" if isinstance(value, np.random.RandomState) else repr(value)
 
 
 def _described(value):

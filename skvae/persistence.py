@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import sys
+import warnings
 from collections import OrderedDict
 from dataclasses import fields, is_dataclass
 from importlib import import_module
@@ -486,3 +487,74 @@ def replace(path, content):
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+class Checkpoint:
+    """A file from which an interrupted fit goes on.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        The file; written by `write`, and read if it is there.
+    identity : dict of str
+        What must be the same for a fit to be the same fit, in words.
+    """
+
+    def __init__(self, path, identity):
+        self.path, self.identity = path, identity
+
+    def read(self):
+        """What was written last.
+
+        Returns
+        -------
+        object or None
+            None if there is no file.
+
+        Raises
+        ------
+        ValueError
+            If the file cannot be read, or belongs to another fit.
+        """
+        if not os.path.exists(self.path):
+            return None
+        state = read(self.path)
+        try:
+            identity, contents = state.settings["identity"], state.settings["fit"]
+            found = restored(state._replace(settings=contents))
+        except (LookupError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{str(self.path)!r} is no checkpoint that this version of skvae can read: "
+                f"{error}. Delete it to start anew, or pass another path as checkpoint."
+            ) from error
+        differences = [
+            f"{name} was {identity.get(name)} and is {self.identity.get(name)}"
+            for name in {**identity, **self.identity}
+            if identity.get(name) != self.identity.get(name)
+        ]
+        if differences:
+            raise ValueError(
+                f"The checkpoint {str(self.path)!r} is of another fit: {'; '.join(differences)}. "
+                "Delete it to start anew, or pass another path as checkpoint."
+            )
+        return found
+
+    def write(self, contents):
+        """Replace what was written, or warn that the disk does not take it.
+
+        Parameters
+        ----------
+        contents : object
+            As `state_of` takes it.
+        """
+        state = state_of(contents)
+        settings = {"identity": self.identity, "fit": state.settings}
+        try:
+            write(self.path, state._replace(settings=settings))
+        except OSError as error:
+            warnings.warn(
+                f"The checkpoint {str(self.path)!r} could not be written: {error}. Training goes "
+                "on; what was written before is still there.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
