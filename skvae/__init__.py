@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 # Loaded when first asked for, so that importing skvae does not load PyTorch.
 _HOMES = {
     "BNVAEEstimator": "skvae.estimator",
+    "BNVAEEstimatorCV": "skvae.search",
     "MomentPosterior": "skvae.posteriors",
     "PosteriorCollapseWarning": "skvae.diagnostics",
     "AggregatedPosteriorDisplay": "skvae.display",
@@ -17,9 +18,11 @@ _HOMES = {
     "TauTableDisplay": "skvae.display",
     "TrainingCurveDisplay": "skvae.display",
     "TraversalDisplay": "skvae.display",
+    "rate_distortion_curve": "skvae.search",
     "bounds": None,
     "diagnostics": None,
     "display": None,
+    "every_tau": None,
     "fitting": None,
     "training": None,
     "likelihoods": None,
@@ -27,12 +30,14 @@ _HOMES = {
     "objectives": None,
     "posteriors": None,
     "priors": None,
+    "search": None,
     "model": None,
 }
 
 __all__ = [
     "AggregatedPosteriorDisplay",
     "BNVAEEstimator",
+    "BNVAEEstimatorCV",
     "KLDisplay",
     "LatentMapDisplay",
     "MomentPosterior",
@@ -42,6 +47,7 @@ __all__ = [
     "TauTableDisplay",
     "TrainingCurveDisplay",
     "TraversalDisplay",
+    "rate_distortion_curve",
 ]
 
 

@@ -20,14 +20,15 @@ from torch import nn
 
 from skvae.batches import Rows, Units, fingerprint
 from skvae.diagnostics import diagnose, warn_if_collapsed
-from skvae.fitting import Fit, NotFinite
+from skvae.every_tau import EveryTau
+from skvae.fitting import Fit, Fitted, NotFinite, RangeFit
 from skvae.objectives import BOUNDS, OBJECTIVES, Objective, row_noise, shared_draws
 from skvae.persistence import CannotSave, Checkpoint, State, read, restored, state_of, write
 from skvae.posteriors import POSTERIORS
 from skvae.training import EarlyStopping, borrowed_process, seeded
 
 
-def _all_or_nothing(fit):
+def all_or_nothing(fit):
     """Leave the estimator as it was if `fit` does not reach its end."""
 
     @wraps(fit)
@@ -57,7 +58,7 @@ class BaseVAE(
 
     _parameter_constraints = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "tau": [Interval(Real, 0, 1, closed="neither")],
+        "tau": [Interval(Real, 0, 1, closed="neither"), "array-like"],
         "posterior": [StrOptions(set(POSTERIORS)), callable],
         "objective": [StrOptions(set(OBJECTIVES)), Objective],
         "beta": [Interval(Real, 0, None, closed="left")],
@@ -89,7 +90,7 @@ class BaseVAE(
 
     # -- training --------------------------------------------------------------------------
 
-    @_all_or_nothing
+    @all_or_nothing
     @with_callbacks
     def fit(self, X, y=None, sample_weight=None):
         """Train on `X`.
@@ -125,7 +126,7 @@ class BaseVAE(
         again = self.warm_start and hasattr(self, "module_")
         return self._fit(X, y, sample_weight, n_epochs=self.max_iter, again=again)
 
-    @_all_or_nothing
+    @all_or_nothing
     @with_callbacks
     def partial_fit(self, X, y=None, sample_weight=None):
         """Train for one epoch on `X`, going on from the last call.
@@ -159,18 +160,24 @@ class BaseVAE(
     def _fit(self, X, y, sample_weight, *, n_epochs, again, partial=False):
         self._validate_params()
         device = _device(self.device)
-        X = self._validate_rows(X, reset=not again)
+        rows = self._validate_rows(X, reset=not again)
         y = X if y is None else y  # what an autoencoder is to predict, for monitors that score
         context = self._init_callback_context(max_subtasks=n_epochs)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
 
-        checkpoint = None if partial else self._checkpoint(X, sample_weight, again)
+        checkpoint = None if partial else self._checkpoint(rows, sample_weight, again)
         found = checkpoint and checkpoint.read()
         seeds = found["seeds"] if found else self._seeds()
-        fit = self._prepare(X, sample_weight, device, n_epochs, seeds, again)
+        fit = self._prepare(rows, sample_weight, device, n_epochs, seeds, again)
         if partial and again:
+            if self._fitted_range() != _range(self.tau):
+                raise ValueError(
+                    f"partial_fit goes on with the range of tau of former calls, "
+                    f"{self._fitted_range() or 'a single one'}; now tau={self.tau!r} is asked for. "
+                    "Set it back, or call fit."
+                )
             fit.continue_from(self._optimizer_state)
-        dtype = _precision(X.dtype, device)
+        dtype = _precision(rows.dtype, device)
         work = 3 * fit.batch_size * _n_weights(fit.module)
         with borrowed_process(work, device, fit.seed):
             if found:
@@ -252,7 +259,7 @@ class BaseVAE(
         )
 
     def _seeds(self):
-        return _random_state(self.random_state).randint(2**31 - 1, size=2).tolist()
+        return random_state_of(self.random_state).randint(2**31 - 1, size=2).tolist()
 
     def _prepare(self, X, sample_weight, device, n_epochs, seeds, again=False):
         """Everything that changes during the fit, before its first epoch."""
@@ -260,25 +267,60 @@ class BaseVAE(
         if again:  # else every call would meet the same noise
             seeds = seeds[0], (seeds[1] + self.n_iter_) % 2**31
         module, units = self._resume() if again else self._start(X, weight, seeds[0])
-        module.likelihood_layer.check_support(X.min(), X.max())
-        rows = train = Rows(X, units, weight, device)
+        rows = train = self._rows_of(X, units, weight, device)
+        self._check_rows(module, rows)
         aside = stopping = None
         if self.early_stopping:
             train, aside = self._set_aside(rows, seeds[1])
             stopping = EarlyStopping(self.n_iter_no_change, self.tol)
-        return Fit(
-            module.to(device),
-            rows,
-            train=train,
-            aside=aside,
-            objective=OBJECTIVES.get(self.objective, self.objective),
-            beta=self.beta,
-            n_epochs=n_epochs,
-            learning_rate=self.learning_rate,
-            batch_size=self._batch_size(len(train)),
-            stopping=stopping,
-            seed=seeds[1],
-        )
+        settings = {
+            "train": train,
+            "aside": aside,
+            "objective": OBJECTIVES.get(self.objective, self.objective),
+            "beta": self.beta,
+            "n_epochs": n_epochs,
+            "learning_rate": self.learning_rate,
+            "batch_size": self._batch_size(len(train)),
+            "stopping": stopping,
+            "seed": seeds[1],
+        }
+        if _range(self.tau) is None:
+            return Fit(module.to(device), rows, **settings)
+        every = self._spread_out(module, again)
+        return RangeFit(every.to(device), rows, self._point(every, again), **settings)
+
+    def _spread_out(self, module, again):
+        """The module for every tau of the range, going on where there is one."""
+        low, high = _range(self.tau)
+        if again and self._fitted_range() == (low, high):
+            return copy.deepcopy(self._every).float().train()
+        every = EveryTau(module, low, high)
+        if not again:
+            every.stagger()
+        return every
+
+    def _point(self, every, again):
+        """The operating point: where it was, or the middle of the range."""
+        if again and every.low <= self.tau_ <= every.high:
+            return self.tau_
+        return every.tau(0.0)
+
+    def _fitted_range(self):
+        return None if self._every is None else (self._every.low, self._every.high)
+
+    def _ends(self):
+        """The range of tau that this was fitted for, if it was for one."""
+        if self._every is None:
+            raise ValueError(
+                f"a range of tau is needed, and this was fitted for tau={self.tau_:g} alone. "
+                "Fit it with tau=(lowest, highest)."
+            )
+        return self._fitted_range()
+
+    def _first_tau(self):
+        """A single tau, to build the posterior with."""
+        ends = _range(self.tau)
+        return self.tau if ends is None else sum(ends) / 2
 
     def _set_aside(self, rows, seed):
         n_aside = max(1, round(self.validation_fraction * len(rows)))
@@ -294,15 +336,13 @@ class BaseVAE(
         """What the estimator has learnt if training ends here."""
         fitted = fit.finished(dtype)
         return {
-            "module_": fitted.module,
-            "lower_bound_": fitted.lower_bound,
-            "kl_per_component_": fitted.kl_per_component,
-            "kl_floor_": fitted.kl_floor,
+            **_reached(fitted),
             "history_": {name: list(curve) for name, curve in fit.history.items()},
             "validation_scores_": list(fit.scores),
             "_units": fit.rows.units,
             "_optimizer_state": fit.optimizer.state(),
             "_seed": fit.seed,
+            "_every": fitted.every,
         }
 
     def _start(self, X, weight, seed):
@@ -321,8 +361,46 @@ class BaseVAE(
                 f"{module.posterior_layer.n_components}, now {self.n_components} are asked for. "
                 "Set it back, or clone the estimator."
             )
-        module.posterior_layer.tau = self.tau
+        module.posterior_layer.tau = self._first_tau()
         return module, self._units
+
+    def at_tau(self, tau):
+        """Move to another tau of the range that this was fitted for, without training.
+
+        Parameters
+        ----------
+        tau : float
+            The operating point, in the range.
+
+        Returns
+        -------
+        BNVAEEstimator
+            A fitted estimator whose `tau_` is that tau; this one stays as it is. Its parameters
+            are the same, so that a clone of it would be fitted for the range again.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skvae import BNVAEEstimator
+        >>> X, _ = load_iris(return_X_y=True)
+        >>> vae = BNVAEEstimator(2, tau=(0.1, 0.9), max_iter=5, random_state=0).fit(X)
+        >>> for tau in (0.1, 0.5, 0.9):
+        ...     print(f"tau {tau}: at least {vae.at_tau(tau).kl_floor_:.2f} nats")
+        tau 0.1: at least 0.11 nats
+        tau 0.5: at least 0.69 nats
+        tau 0.9: at least 2.30 nats
+        """
+        check_is_fitted(self)
+        low, high = self._ends()
+        if not isinstance(tau, Real) or not low <= tau <= high:
+            raise ValueError(
+                f"tau must lie in the range of the fit, from {low:g} to {high:g}; got {tau!r}. "
+                "Fit a wider range."
+            )
+        fitted = Fitted.of(*self._every.at(float(tau)), self._units.log_jacobian(), self._every)
+        moved = type(self).__new__(type(self))
+        vars(moved).update(vars(self) | _reached(fitted))
+        return moved
 
     @property
     def n_iter_(self):
@@ -391,7 +469,7 @@ class BaseVAE(
             Nats per row, in the units of the data; larger is better.
         """
         check_is_fitted(self)
-        _check_n_draws(n_draws)
+        check_n_draws(n_draws)
         if bound not in BOUNDS:
             raise ValueError(f"bound must be one of {sorted(BOUNDS)}; got {bound!r}")
         uniform, mixing = shared_draws(n_draws, self._n_features_out, self._seed)
@@ -401,7 +479,10 @@ class BaseVAE(
             noise = row_noise(uniform.to(loc), loc, mixing.to(loc))
             return BOUNDS[bound](module, x, noise, context)
 
-        return self._infer(X, nats) + self._units.log_jacobian()
+        rows = self._read_rows(X)
+        scores = self._map(rows, nats).numpy()
+        scores += rows.log_jacobians()
+        return scores
 
     def score(self, X, y=None):
         """Mean of `score_samples`: a lower bound on the log-likelihood of a row.
@@ -447,25 +528,30 @@ class BaseVAE(
         >>> vae.diagnose(X).verdict
         'alive'
         """
-        _check_n_draws(n_draws)
-        rows = self._rows(self._read_rows(X))
+        check_n_draws(n_draws)
+        rows = self._read_rows(X)
         module = self._in_precision(rows.X.dtype)
         with borrowed_process(_piece_work(rows, module), rows.device):
             return diagnose(module, rows, n_draws, self._seed)
 
     def _read_rows(self, X):
         check_is_fitted(self)
-        X = self._validate_rows(X, reset=False)
-        self.module_.likelihood_layer.check_support(X.min(), X.max())
-        return X
+        rows = self._rows_of(self._validate_rows(X, reset=False), self._units)
+        self._check_rows(self.module_, rows)
+        return rows
 
-    def _rows(self, X):
-        return Rows(X, self._units, None, _home(self.module_))
+    def _rows_of(self, X, units, weight=None, device=None):
+        """Rows as the networks are given them; by default, where the module is."""
+        return Rows(X, units, weight, device or _home(self.module_))
+
+    def _check_rows(self, module, rows):
+        """Refuse rows that the module cannot take."""
+        module.likelihood_layer.check_support(rows.X)
 
     def _infer(self, X, function):
-        return self._map(self._rows(self._read_rows(X)), function).numpy()
+        return self._map(self._read_rows(X), function).numpy()
 
-    def _infer_codes(self, X, function):
+    def _infer_codes(self, X, function, context=None):
         check_is_fitted(self)
         X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
         if X.shape[1] != self._n_features_out:
@@ -474,7 +560,7 @@ class BaseVAE(
                 f"{self._n_features_out} components, as transform returns them"
             )
         units = Units.identity(X.shape[1])
-        return self._map(Rows(X, units, None, _home(self.module_)), function)
+        return self._map(Rows(X, units, None, _home(self.module_), context), function)
 
     def _map(self, rows, function):
         """Apply ``function(module, x, context)`` to pieces of the rows, in their precision."""
@@ -490,21 +576,21 @@ class BaseVAE(
             return self.module_
         return copy.deepcopy(self.module_).to(dtype)
 
-    def _draw(self, n_samples, random_state, draw):
-        """Codes from the prior, and pieces of what ``draw(module, z)`` makes of them."""
+    def _draw(self, n_samples, random_state, draw, context=None):
+        """Codes from the prior, and pieces of what ``draw(module, z, context)`` makes of them."""
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples must be an int of at least 1; got {n_samples!r}")
-        seed = int(_random_state(random_state).randint(2**31 - 1))
+        check_n_samples(n_samples)
+        seed = int(random_state_of(random_state).randint(2**31 - 1))
         module, device = self.module_, _home(self.module_)
 
         def pieces():
-            cut = self._units.pieces(n_samples)
-            codes = (module.prior().sample((piece.stop - piece.start,)) for piece in cut)
-            return [draw(module, z).cpu() for z in codes]
+            for piece in self._units.pieces(n_samples):
+                z = module.prior().sample((piece.stop - piece.start,))
+                told = None if context is None else torch.from_numpy(context[piece]).to(z)
+                yield draw(module, z, told).cpu()
 
         with borrowed_process(0, device), torch.no_grad():
-            return seeded(pieces, seed, device)
+            return seeded(lambda: list(pieces()), seed, device)
 
     @property
     def _n_features_out(self):
@@ -673,6 +759,33 @@ def _check_given(path, needed, given):
         )
 
 
+def _range(tau):
+    """The ends of a range of tau; None if there is a single one."""
+    if isinstance(tau, Real):
+        return None
+    try:
+        low, high = (float(end) for end in tau)
+    except (TypeError, ValueError):
+        low = high = np.nan
+    if not 0.0 < low < high < 1.0:
+        raise ValueError(
+            "tau must be a number between 0 and 1, or two of them, the lowest and the highest, to "
+            f"train one model for all between; got {tau!r}"
+        )
+    return low, high
+
+
+def _reached(fitted):
+    """What depends on the operating point."""
+    return {
+        "module_": fitted.module,
+        "tau_": float(fitted.module.posterior_layer.tau),
+        "lower_bound_": fitted.lower_bound,
+        "kl_per_component_": fitted.kl_per_component,
+        "kl_floor_": fitted.kl_floor,
+    }
+
+
 def _device(device):
     """The torch.device of a `device` parameter, if it exists."""
     if device == "auto":
@@ -702,9 +815,16 @@ def _piece_work(rows, module):
     return len(range(len(rows))[rows.pieces()[0]]) * _n_weights(module)
 
 
-def _check_n_draws(n_draws):
+def check_n_draws(n_draws):
+    """Refuse what is no number of draws."""
     if not isinstance(n_draws, Integral) or n_draws < 1:
         raise ValueError(f"n_draws must be an int of at least 1; got {n_draws!r}")
+
+
+def check_n_samples(n_samples):
+    """Refuse what is no number of rows to draw."""
+    if not isinstance(n_samples, Integral) or n_samples < 1:
+        raise ValueError(f"n_samples must be an int of at least 1; got {n_samples!r}")
 
 
 def _precision(dtype, device):
@@ -713,7 +833,7 @@ def _precision(dtype, device):
     return torch.float64 if double else torch.float32
 
 
-def _random_state(random_state):
+def random_state_of(random_state):
     """As check_random_state, but None leaves NumPy's global generator alone."""
     return np.random.RandomState() if random_state is None else check_random_state(random_state)
 
@@ -742,11 +862,12 @@ def module_of(name, build, *args, **options):
     return module
 
 
-def width_of(name, module, n_inputs, expected=None):
+def width_of(name, module, n_inputs, expected=None, n_context=0):
     """Columns that a network puts out, found by a trial."""
     was_training = module.training
+    trial = [torch.zeros(2, n) for n in (n_inputs, n_context) if n]
     with torch.no_grad():
-        shape = tuple(module.eval()(torch.zeros(2, n_inputs)).shape)
+        shape = tuple(module.eval()(*trial).shape)
     module.train(was_training)
     if len(shape) != 2 or shape[0] != 2 or (expected is not None and shape[1] != expected):
         width = "anything" if expected is None else expected

@@ -5,12 +5,13 @@ arrays; nothing is done row by row.
 """
 
 import hashlib
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.sparse import issparse
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import RobustScaler, StandardScaler
 
 
 class Batch(NamedTuple):
@@ -31,30 +32,108 @@ class Batch(NamedTuple):
     context: torch.Tensor | None = None
 
 
-class Marginals(NamedTuple):
-    """What each column looks like by itself.
+class Marginals:
+    """What each column looks like by itself; cells that are NaN are passed over.
 
     Parameters
     ----------
-    mean : ndarray of shape (n_features,)
-        Means.
-    scale : ndarray of shape (n_features,)
-        Standard deviations, and 1 for a constant column.
-    constant : ndarray of shape (n_features,)
-        Whether the column has a single value.
+    X : ndarray or CSR of shape (n_samples, n_features)
+        The rows.
+    weight : ndarray of shape (n_samples,) or None, default=None
+        Weights of the rows.
     """
 
-    mean: np.ndarray
-    scale: np.ndarray
-    constant: np.ndarray
+    def __init__(self, X, weight=None):
+        self.X, self.weight = X, weight
 
-    @classmethod
-    def of(cls, X, weight=None):
-        """Measure them on the rows of `X`, an array or CSR."""
+    @property
+    def n_samples(self):
+        """Number of rows."""
+        return self.X.shape[0]
+
+    @cached_property
+    def _scaler(self):
         # with_mean is about transform: a sparse matrix's means are computed either way.
-        scaler = StandardScaler(with_mean=not issparse(X)).fit(X, sample_weight=weight)
-        constant = scaler.scale_ != np.sqrt(scaler.var_)  # replaced by 1
-        return cls(scaler.mean_, scaler.scale_, constant)
+        scaler = StandardScaler(with_mean=not issparse(self.X))
+        return scaler.fit(self.X, sample_weight=self.weight)
+
+    @property
+    def mean(self):
+        """Means."""
+        return self._scaler.mean_
+
+    @property
+    def scale(self):
+        """Standard deviations, and 1 for a constant column."""
+        return self._scaler.scale_
+
+    @property
+    def constant(self):
+        """Whether the column has a single value."""
+        return self._scaler.scale_ != np.sqrt(self._scaler.var_)  # replaced by 1
+
+    @cached_property
+    def _robust_scaler(self):
+        return RobustScaler(unit_variance=True).fit(_dense(self.X))
+
+    @property
+    def median(self):
+        """Medians, of the rows without their weights."""
+        return self._robust_scaler.center_
+
+    @property
+    def spread(self):
+        """Interquartile ranges in units of the normal distribution's, and 1 in place of 0."""
+        return self._robust_scaler.scale_
+
+    def log1p(self):
+        """The marginals of ``log(1 + X)``."""
+        return Marginals(self.X.log1p() if issparse(self.X) else np.log1p(self.X), self.weight)
+
+    def log_total(self):
+        """Mean and standard deviation of the logarithm of the rows' totals, empty rows aside."""
+        total = np.asarray(self.X.sum(1)).ravel() if issparse(self.X) else np.nansum(self.X, axis=1)
+        if not (total > 0).any():
+            return 0.0, 0.0
+        weight = None if self.weight is None else self.weight[total > 0]
+        log_total = Marginals(np.log(total[total > 0])[:, None], weight)
+        return float(log_total.mean[0]), float(log_total.scale[0] * ~log_total.constant[0])
+
+    def frequencies(self, column, n_categories):
+        """Share of each of the numbers 0, 1, ... in a column."""
+        numbers = _dense(self.X[:, [column]]).ravel()
+        there = ~np.isnan(numbers)
+        weight = None if self.weight is None else self.weight[there]
+        counts = np.bincount(numbers[there].astype(int), weight, minlength=n_categories)
+        return counts / counts.sum()
+
+    def part(self, columns):
+        """The marginals of some columns."""
+        return Marginals(self.X[:, columns], self.weight)
+
+
+def gaps(X):
+    """Which cells are missing.
+
+    Parameters
+    ----------
+    X : ndarray or CSR of shape (n_samples, n_features)
+        The rows.
+
+    Returns
+    -------
+    ndarray or CSR of bool of shape (n_samples, n_features)
+        True where X is NaN.
+    """
+    if not issparse(X):
+        return np.isnan(X)
+    found = X.copy()
+    found.data = np.isnan(X.data)
+    return found
+
+
+def _dense(X):
+    return X.toarray() if issparse(X) else X
 
 
 class Units(NamedTuple):
@@ -96,8 +175,7 @@ class Units(NamedTuple):
     def tensor(self, X, dtype, device="cpu"):
         """Rows as a dense tensor in the networks' units."""
         # In double precision: far from 0, float32 would lose what the offset is to remove.
-        rows = X.toarray() if issparse(X) else X
-        rows = np.subtract(rows, self.offset, dtype=np.float64)
+        rows = np.subtract(_dense(X), self.offset, dtype=np.float64)
         rows /= self.scale
         return torch.from_numpy(rows).to(dtype).to(device)
 
@@ -178,8 +256,26 @@ class Rows:
         return self.X.shape[0]
 
     def log_jacobian(self):
-        """As `Units.log_jacobian`."""
-        return self.units.log_jacobian()
+        """Mean of `log_jacobians` over the rows."""
+        return float(np.average(self.log_jacobians(), weights=self.weight))
+
+    def log_jacobians(self):
+        """As `Units.log_jacobian`, for each row: a missing cell has no density to convert."""
+        return self._log_jacobians
+
+    @cached_property
+    def _log_jacobians(self):
+        nats = np.full(len(self), self.units.log_jacobian())
+        if self.missing:
+            nats += gaps(self.X) @ np.log(self.units.scale)
+        return nats
+
+    @cached_property
+    def missing(self):
+        """Whether cells are missing."""
+        stored = self.X.data if issparse(self.X) else self.X
+        # Nothing is NaN if the sum is not, and that needs no memory of the size of X.
+        return bool(np.isnan(np.sum(stored)) and np.isnan(stored).any())
 
     def part(self, index):
         """The rows of an index."""
@@ -219,7 +315,7 @@ class Rows:
         if self._dense is None:
             X = self.X[index.cpu().numpy()]
             return self.units.tensor(X, torch.float32, self.device)
-        return self._dense[index.to(self._dense.device)].to(self.device)
+        return self._dense.index_select(0, index.to(self._dense.device)).to(self.device)
 
     def in_order(self, dtype):
         """Yield every row once, in order and in `dtype`."""

@@ -992,7 +992,7 @@ class RateDistortionDisplay:
         """
         rate, elbo = _rates_and_elbos(estimators, X)
         bound = any(_learnt(estimator, "kl_floor_") > 0 for estimator in estimators)
-        tau = [estimator.tau for estimator in estimators] if bound else None
+        tau = [estimator.tau_ for estimator in estimators] if bound else None
         return cls(rate, -(elbo + rate), tau=tau).plot(ax, **kwargs)
 
     def plot(self, ax=None, **kwargs):
@@ -1176,7 +1176,7 @@ class TauTableDisplay:
         """
         rate, elbo = _rates_and_elbos(estimators, X)
         return cls(
-            [estimator.tau for estimator in estimators],
+            [estimator.tau_ for estimator in estimators],
             floor=[_learnt(estimator, "kl_floor_") for estimator in estimators],
             rate=rate,
             elbo=elbo,

@@ -1,19 +1,24 @@
 """BNVAEEstimator: the VAE as a scikit-learn transformer, density and generator."""
 
+from functools import partial
 from numbers import Integral
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
+from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
-from skvae.base import BaseVAE, module_of, width_of
-from skvae.batches import Marginals, Units
-from skvae.likelihoods import LIKELIHOODS
+from skvae.base import BaseVAE, check_n_draws, check_n_samples, module_of, random_state_of, width_of
+from skvae.batches import Marginals, Rows, Units, gaps
+from skvae.likelihoods import LIKELIHOODS, CategoricalLikelihood, MixedLikelihood
 from skvae.model import VAE
 from skvae.networks import ACTIVATIONS, MLP
+from skvae.objectives import conditional_mean, row_noise, shared_draws
 from skvae.posteriors import POSTERIORS
 from skvae.priors import StandardNormal
+from skvae.tables import Table, is_frame
 
 
 class BNVAEEstimator(BaseVAE):
@@ -37,18 +42,29 @@ class BNVAEEstimator(BaseVAE):
         article's and the paper's batch normalization, the plain VAE; and for comparison layer
         normalization and delta-VAE's constraint. A callable takes ``(in_features, n_components,
         tau)`` and returns a `skvae.posteriors.Posterior`.
-    likelihood : {"gaussian", "bernoulli"} or callable, default="gaussian"
+    likelihood : {"gaussian", "student_t", "bernoulli", "poisson", "negative_binomial", \
+            "categorical", "auto"}, callable or list of (likelihood, columns), default="gaussian"
         Distribution of a row given its code. "gaussian" has one noise scale per feature and
-        does not depend on the scale of the columns; "bernoulli" takes values in [0, 1]. A
-        callable takes ``n_features`` and returns a `skvae.likelihoods.Likelihood`.
+        does not depend on the scale of the columns, "student_t" bears heavy tails; "bernoulli"
+        takes values in [0, 1], "poisson" and "negative_binomial" counts, "categorical" anything
+        that is one of several. A callable takes ``n_features`` and returns a
+        `skvae.likelihoods.Likelihood`. A list of pairs gives columns, by name or number, a
+        likelihood each. "auto", and what is on no list, goes by the types of the columns: numbers
+        are gaussian, booleans bernoulli, strings and categories categorical.
+    conditions : list or None, default=None
+        Columns of X that are given and not described: encoder and decoder are told their values,
+        `score_samples` is then log p(described | conditions), and `sample` draws for the values
+        that it is given. By name or number; numeric or categorical by their types, or as pairs
+        ``("numeric", columns)`` and ``("categorical", columns)`` say.
     hidden_layer_sizes : tuple of int, default=(128,)
         Units of the encoder's hidden layers; the decoder's are the reverse. ``()`` makes both
         linear.
     activation : {"relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="relu"
         Nonlinearity of the hidden layers.
     encoder : callable or None, default=None
-        Takes ``n_features`` and returns the `torch.nn.Module` to use as the encoder, from
-        rows to features of any width. None builds one from `hidden_layer_sizes`.
+        Takes ``n_inputs`` and returns the `torch.nn.Module` to use as the encoder, from what it
+        sees of rows to features of any width. None builds one from `hidden_layer_sizes`. With
+        `conditions` it is called with ``context_features=`` too, and so is `decoder`.
     decoder : callable or None, default=None
         Takes ``(n_components, n_outputs)`` and returns the `torch.nn.Module` to use as the
         decoder. None builds one from `hidden_layer_sizes`.
@@ -93,8 +109,8 @@ class BNVAEEstimator(BaseVAE):
     Attributes
     ----------
     module_ : skvae.model.VAE
-        The trained PyTorch module, in evaluation mode. It sees columns of mean 0 and variance 1
-        if the likelihood is "gaussian".
+        The trained PyTorch module, in evaluation mode. It sees "gaussian" columns as mean 0 and
+        variance 1.
     n_features_in_ : int
         Columns seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -123,6 +139,10 @@ class BNVAEEstimator(BaseVAE):
 
     Notes
     -----
+    Cells may be missing, NaN or None, in `fit` as afterwards: the encoder is told which are there,
+    the likelihood counts those only, and `impute` fills the others. This supposes that they are
+    missing at random given what is there.
+
     After training, the moments that the posterior is normalized with are computed once over
     all training rows. From then on a row's code depends on that row alone, the floor holds
     exactly for the training rows, and their code has mean 0.
@@ -149,7 +169,8 @@ class BNVAEEstimator(BaseVAE):
 
     _parameter_constraints = {
         **BaseVAE._parameter_constraints,
-        "likelihood": [StrOptions(set(LIKELIHOODS)), callable],
+        "likelihood": [StrOptions({"auto", *LIKELIHOODS}), callable, list],
+        "conditions": [list, None],
         "hidden_layer_sizes": ["array-like"],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "encoder": [callable, None],
@@ -163,6 +184,7 @@ class BNVAEEstimator(BaseVAE):
         tau=0.5,
         posterior="moment",
         likelihood="gaussian",
+        conditions=None,
         hidden_layer_sizes=(128,),
         activation="relu",
         encoder=None,
@@ -186,6 +208,7 @@ class BNVAEEstimator(BaseVAE):
         self.tau = tau
         self.posterior = posterior
         self.likelihood = likelihood
+        self.conditions = conditions
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.encoder = encoder
@@ -205,60 +228,140 @@ class BNVAEEstimator(BaseVAE):
         self.random_state = random_state
         self.verbose = verbose
 
-    # -- training --------------------------------------------------------------------------
+    # -- reading and building --------------------------------------------------------------
 
     def _validate_rows(self, X, reset):
         if isinstance(X, torch.Tensor):
             X = X.detach().cpu().numpy()
-        return validate_data(
-            self, X, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32]
-        )
+        if reset:
+            self._table = None
+        numbers = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
+        if not (self._has_table() if reset else self._table):
+            return validate_data(self, X, reset=reset, accept_sparse="csr", **numbers)
+        if not is_frame(X):
+            plain = isinstance(X, np.ndarray) or issparse(X)
+            # Of a list of lists that hold strings, NumPy would make strings of all.
+            X = X if plain else np.asarray(X, dtype=object)
+            X = check_array(X, dtype=None, accept_sparse="csr", ensure_all_finite=False)
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        if reset:
+            self._table = Table(X, self.likelihood, self.conditions)
+        return check_array(self._table.numbers(X), accept_sparse="csr", input_name="X", **numbers)
+
+    def _has_table(self):
+        """Whether columns differ: in likelihood, in categories or in being conditions."""
+        mixed = isinstance(self.likelihood, list) or self.likelihood in ("auto", "categorical")
+        return mixed or self.conditions is not None
+
+    def _rows_of(self, X, units, weight=None, device=None):
+        rows = super()._rows_of(self._described(X), units, weight, device)
+        rows.context = self._context(X)
+        return rows
+
+    def _described(self, X):
+        return X[:, self._table.described] if self.conditions is not None else X
+
+    def _context(self, X):
+        if self.conditions is None:
+            return None
+        return self._table.context(X[:, list(self._table.conditions)])
+
+    def _check_rows(self, module, rows):
+        super()._check_rows(module, rows)
+        if rows.missing and not module.likelihood_layer.missing:
+            raise ValueError(
+                "X has missing cells, but in fit it had none, so that the encoder has not learnt "
+                "to do without. Fit on rows with gaps, or fill them, with SimpleImputer say."
+            )
 
     def _build(self, X):
         sizes = _sizes(self.hidden_layer_sizes)
-        n_features, d = X.shape[1], self.n_components
-        make_likelihood = LIKELIHOODS.get(self.likelihood, self.likelihood)
-        likelihood = module_of("likelihood", make_likelihood, n_features)
-        make_encoder = self.encoder or (lambda n: MLP(n, sizes, activation=self.activation))
-        make_decoder = self.decoder or (
-            lambda d, n: MLP(d, sizes[::-1], n, activation=self.activation)
+        d = self.n_components
+        likelihood = self._build_likelihood(X)
+        n_context = 0 if self.conditions is None else self._table.n_context
+        told = {"context_features": n_context} if n_context else {}
+        make_encoder = self.encoder or partial(
+            MLP, hidden_layer_sizes=sizes, activation=self.activation
         )
-        encoder = module_of("encoder", make_encoder, n_features)
-        width = width_of("encoder", encoder, n_features)
-        decoder = module_of("decoder", make_decoder, d, likelihood.n_outputs)
-        width_of("decoder", decoder, d, expected=likelihood.n_outputs)
+        make_decoder = self.decoder or partial(
+            _decoder, hidden_layer_sizes=sizes[::-1], activation=self.activation
+        )
+        n_inputs, n_outputs = likelihood.n_inputs, likelihood.n_outputs
+        encoder = module_of("encoder", make_encoder, n_inputs, **told)
+        width = width_of("encoder", encoder, n_inputs, n_context=n_context)
+        decoder = module_of("decoder", make_decoder, d, n_outputs, **told)
+        width_of("decoder", decoder, d, expected=n_outputs, n_context=n_context)
         make_posterior = POSTERIORS.get(self.posterior, self.posterior)
-        posterior = module_of("posterior", make_posterior, width, d, self.tau)
+        posterior = module_of("posterior", make_posterior, width, d, self._first_tau())
         return VAE(encoder, posterior, decoder, likelihood, StandardNormal(d))
 
+    def _build_likelihood(self, X):
+        if self._table is None:
+            make = LIKELIHOODS.get(self.likelihood, self.likelihood)
+            likelihood = module_of("likelihood", make, X.shape[1])
+        else:
+            parts = [self._build_part(*part) for part in self._table.parts]
+            (likelihood, _), *others = parts
+            if others:
+                likelihood = MixedLikelihood(parts)
+        X = self._described(X)
+        if Rows(X, None, None, None).missing:
+            nowhere = np.flatnonzero(gaps(X).sum(0) == X.shape[0])
+            if len(nowhere):
+                raise ValueError(
+                    f"Columns {nowhere.tolist()} of X have no value at all, so that nothing can be "
+                    "learnt of them. Drop them."
+                )
+            likelihood.missing = True
+        return likelihood
+
+    def _build_part(self, likelihood, columns):
+        place = np.searchsorted(self._table.described, columns)
+        if likelihood == "categorical":
+            sizes = [len(self._table.categories[j]) for j in columns]
+            return CategoricalLikelihood(sizes), place
+        make = LIKELIHOODS.get(likelihood, likelihood)
+        return module_of("likelihood", make, len(columns)), place
+
     def _measure(self, module, X, weight):
-        marginals = Marginals.of(X, weight)
-        units = Units.identity(X.shape[1])
-        if module.likelihood_layer.standardises:
-            units = Units(marginals.mean, marginals.scale)
-        mean = torch.from_numpy((marginals.mean - units.offset) / units.scale)
-        module.likelihood_layer.start(mean, torch.from_numpy(marginals.constant))
-        return units
+        module.likelihood_layer.check_support(self._described(X))
+        marginals = Marginals(self._described(X), weight)
+        module.likelihood_layer.start(marginals)
+        return Units(*module.likelihood_layer.units(marginals))
 
     # -- using the code --------------------------------------------------------------------
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X, conditions=None):
         """Decode codes: the means of the likelihood, in the units of the data.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_components)
             Codes.
+        conditions : {array-like, DataFrame} of shape (n_samples, n_conditions) or \
+                (1, n_conditions), default=None
+            With the parameter `conditions`, the values of these columns.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features)
-            Expected rows.
+        ndarray or DataFrame of shape (n_samples, n_features)
+            Expected rows; of categories, the most probable. A frame of the columns and types
+            of `fit` where columns differ in likelihood, are categories or are conditions, and
+            `fit` was given a frame.
         """
-        rows = self._infer_codes(X, lambda module, z, _: module.likelihood(z).mean)
-        return self._units.array(rows)
+        check_is_fitted(self)
+        given = self._read_conditions(conditions, _num_samples(X))
+        if given is None and self.conditions is not None:
+            raise ValueError(
+                "inverse_transform needs conditions=..., the values of the columns "
+                f"{self.conditions!r}: the code does not hold them"
+            )
+        rows = self._infer_codes(
+            X, lambda module, z, told: module.likelihood(z, told).mean, self._told(given)
+        )
+        return self._finished(rows, given)
 
-    def sample(self, n_samples=1, random_state=None):
+    def sample(self, n_samples=1, random_state=None, conditions=None):
         """Draw new rows: codes from the prior, rows from the likelihood.
 
         Parameters
@@ -267,20 +370,112 @@ class BNVAEEstimator(BaseVAE):
             Number of rows.
         random_state : int, RandomState instance or None, default=None
             Seed of this call; None draws other rows each time.
+        conditions : {array-like, DataFrame} of shape (n_samples, n_conditions) or \
+                (1, n_conditions), default=None
+            With the parameter `conditions`, the values of these columns. None draws them from
+            the rows of `fit`.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features)
-            In the units of the data.
+        ndarray or DataFrame of shape (n_samples, n_features)
+            In the units of the data, as from `inverse_transform`.
         """
-        rows = self._draw(n_samples, random_state, lambda module, z: module.likelihood(z).sample())
-        return self._units.array(torch.cat(rows))
+        check_is_fitted(self)
+        check_n_samples(n_samples)
+        given = self._read_conditions(conditions, n_samples)
+        if given is None and self.conditions is not None:
+            random_state = random_state_of(random_state)
+            seen = self._table.seen_conditions
+            given = seen[random_state.randint(len(seen), size=n_samples)]
+        rows = self._draw(
+            n_samples,
+            random_state,
+            lambda module, z, told: module.likelihood(z, told).sample(),
+            self._told(given),
+        )
+        return self._finished(torch.cat(rows), given)
+
+    def impute(self, X, n_draws=32):
+        """Fill missing cells with what is expected of them, given those that are there.
+
+        Codes are drawn from the posterior of the cells that are there and weighted by importance,
+        as in the bound of `score_samples`: so it is ``E[x_missing | x_there]`` under the model
+        that is estimated, and not under the encoder's approximation.
+
+        Parameters
+        ----------
+        X : {array-like, DataFrame} of shape (n_samples, n_features)
+            Rows, NaN or None where cells are missing.
+        n_draws : int, default=32
+            Codes drawn for each row. The noise is a fixed function of the row.
+
+        Returns
+        -------
+        ndarray or DataFrame of shape (n_samples, n_features)
+            The rows; of missing categories, the most probable. A frame where `sample` returns one.
+
+        References
+        ----------
+        Mattei and Frellsen (2019), *MIWAE: deep generative modelling and imputation of incomplete
+        data sets*, ICML 2019, arXiv:1812.02633.
+        """
+        check_is_fitted(self)
+        check_n_draws(n_draws)
+        numbers = self._validate_rows(X, reset=False)
+        if issparse(numbers):
+            raise TypeError("impute fills dense rows; got a sparse matrix. Pass X.toarray().")
+        rows = self._rows_of(numbers, self._units)
+        self._check_rows(self.module_, rows)
+        uniform, mixing = shared_draws(n_draws, self._n_features_out, self._seed)
+
+        def expected(module, x, context):
+            loc = module.posterior(x, context).loc
+            return conditional_mean(module, x, row_noise(uniform.to(x), loc, mixing.to(x)), context)
+
+        filled = self._units.array(self._map(rows, expected))
+        described = np.where(np.isnan(rows.X), filled, rows.X)
+        if self.conditions is None:
+            return described if self._table is None else self._table.table(described)
+        numbers[:, self._table.described] = described
+        return self._table.table(numbers)
+
+    def _read_conditions(self, conditions, n_samples):
+        """Given conditions as numbers, one row for each sample."""
+        if conditions is None:
+            return None
+        if self.conditions is None:
+            raise ValueError("conditions are given, but the estimator's conditions are None")
+        numbers = self._table.given(conditions)
+        if len(numbers) not in (1, n_samples):
+            raise ValueError(
+                f"conditions must have one row for all, or one for each of the {n_samples}; got "
+                f"{len(numbers)}"
+            )
+        return np.broadcast_to(numbers, (n_samples, numbers.shape[1]))
+
+    def _told(self, given):
+        return None if given is None else self._table.context(given)
+
+    def _finished(self, rows, given=None):
+        """Rows of a tensor as a table in the units of the data, with the conditions in place."""
+        numbers = self._units.array(rows)
+        if given is not None:
+            described, numbers = numbers, np.empty((len(given), self.n_features_in_))
+            numbers[:, self._table.described] = described
+            numbers[:, list(self._table.conditions)] = given
+        return numbers if self._table is None else self._table.table(numbers)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _decoder(n_components, n_outputs, **options):
+    """An MLP in the order of the decoder's arguments."""
+    return MLP(n_components, out_features=n_outputs, **options)
 
 
 def _sizes(hidden_layer_sizes):

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from skvae.diagnostics import mutual_information
+from skvae.every_tau import EveryTau, RangeAdam
 from skvae.model import VAE
-from skvae.objectives import elbo_terms, mean_terms
+from skvae.objectives import Terms, elbo_terms, mean_terms
 from skvae.posteriors import Moments
 from skvae.training import Adam, generator_states, mean_over, set_generators, train_epoch
 
@@ -41,12 +42,39 @@ class Fitted(NamedTuple):
         Mean KL of each component.
     kl_floor : float
         What the posterior guarantees for their sum.
+    every : skvae.every_tau.EveryTau, optional
+        The model at every other tau of a range.
     """
 
     module: VAE
     lower_bound: float
     kl_per_component: np.ndarray
     kl_floor: float
+    every: EveryTau | None = None
+
+    @classmethod
+    def of(cls, module, terms, log_jacobian, every=None):
+        """Make one from mean terms in the units of the networks.
+
+        Parameters
+        ----------
+        module : skvae.model.VAE
+            In evaluation mode.
+        terms : skvae.objectives.Terms
+            Of a single reconstruction, and of one KL a component.
+        log_jacobian : float
+            As of `Units.log_jacobian`.
+        every : skvae.every_tau.EveryTau, optional
+            The model at every other tau.
+
+        Returns
+        -------
+        Fitted
+            With the floor of the posterior.
+        """
+        kl = np.asarray(terms.kl.cpu() if isinstance(terms.kl, torch.Tensor) else terms.kl)
+        floor = module.posterior_layer.kl_floor()
+        return cls(module, float(terms.elbo()) + log_jacobian, kl, floor, every)
 
 
 class Fit:
@@ -109,6 +137,9 @@ class Fit:
         self.history = {"loss": [], "rate": [], "distortion": [], "kl_weight": []}
         self.scores = []
         self.n_rows_seen = 0
+        self._momentum = module.posterior_layer.momentum
+        if stopping is None and not objective.encoder_steps:
+            module.posterior_layer.momentum = 0.0  # nobody evaluates it before it is finished
         # While its information grows, an encoder that is to be ahead takes steps of its own.
         self.information = None
         if objective.encoder_steps:
@@ -132,7 +163,7 @@ class Fit:
             For `load`. Shares the tensors of the training.
         """
         return {
-            "weights": dict(self.module.state_dict()),
+            "weights": dict(self._trained().state_dict()),
             "optimizers": [optimizer.state() for optimizer in self._optimizers()],
             "generator": self.generator.get_state(),
             "generators": generator_states(self.rows.device),
@@ -145,7 +176,7 @@ class Fit:
 
     def load(self, state):
         """Go on from the `state` of another fit of the same settings; in `borrowed_process`."""
-        self.module.load_state_dict(state["weights"])
+        self._trained().load_state_dict(state["weights"])
         for optimizer, theirs in zip(self._optimizers(), state["optimizers"], strict=True):
             optimizer.load(theirs)
         self.generator.set_state(state["generator"])
@@ -157,20 +188,16 @@ class Fit:
 
     def keep(self):
         """Remember the state at the end of an epoch, for `go_back`."""
-        state = self.state()
-        self._kept = {
-            **state,
-            "weights": {name: tensor.clone() for name, tensor in state["weights"].items()},
-            "optimizers": [[[t.clone() for t in ts] for ts in one] for one in state["optimizers"]],
-            "history": {name: list(curve) for name, curve in self.history.items()},
-            "scores": list(self.scores),
-        }
+        self._kept = _copied(self.state())
 
     def go_back(self):
         """Return to the end of the last epoch that was kept; say whether there was one."""
         if self._kept is not None:
             self.load(self._kept)
         return self._kept is not None
+
+    def _trained(self):
+        return self.module
 
     def _optimizers(self):
         ahead = getattr(self, "encoder_optimizer", None)
@@ -180,9 +207,11 @@ class Fit:
         """Go on with a former optimiser's state, and merge with the moments of former rows."""
         self.optimizer.load(optimizer_state)
         moments = Moments(*(m.clone() for m in self.module.posterior_layer.stored_moments()))
+        self.previous = self._faded(moments)
+
+    def _faded(self, moments):
         # The encoder has moved on since it saw the former rows: they fade.
-        weight = moments.weight.clamp_max(9.0 * len(self.rows))
-        self.previous = moments._replace(weight=weight)
+        return moments._replace(weight=moments.weight.clamp_max(9.0 * len(self.rows)))
 
     def epoch(self):
         """Train for an epoch; return whether it is time to stop.
@@ -220,26 +249,32 @@ class Fit:
 
     def _measure_information(self):
         """Leave the encoder to itself once its information has not risen."""
-        first = next(self.train.in_order(torch.float32)).x[:500]
+        first = next(self.train.in_order(torch.float32))
+        context = None if first.context is None else first.context[:500]
         self.module.eval()
         with torch.no_grad():
-            q = self.module.posterior(first)
+            q = self.module.posterior(first.x[:500], context)
         self.module.train()
         loc, scale = (moment.cpu().numpy().astype(float) for moment in (q.loc, q.scale))
         information = mutual_information(loc, scale, random_state=self.seed)
         self.information = information if information > self.information else None
 
     def _should_stop(self):
-        self.module.eval()
-        terms = self._mean_terms(self.module, self.aside, torch.float32)
-        self.module.train()
+        module, terms = self._judged()
         value = float(self.objective(terms, self._kl_weight()))
         self._check_finite(value)
         self.scores.append(value + self.rows.log_jacobian())
         # While the weight of the KL still changes, scores of two epochs do not compare.
         if self._progress() < self.objective.settled:
             return False
-        return self.stopping.should_stop(self.scores[-1], self.module)
+        return self.stopping.should_stop(self.scores[-1], module)
+
+    def _judged(self):
+        """What early stopping is to remember, and mean terms of the rows aside."""
+        self.module.eval()
+        terms = self._mean_terms(self.module, self.aside, torch.float32)
+        self.module.train()
+        return self.module, terms
 
     def _progress(self):
         return min(1.0, self.n_rows_seen / (len(self.train) * self.n_epochs))
@@ -263,16 +298,11 @@ class Fit:
         module = copy.deepcopy(self.module).eval()
         if self.stopping is not None and self.stopping.best_state is not None:
             module.load_state_dict(self.stopping.best_state)
+        module.posterior_layer.momentum = self._momentum
         module.to(dtype).finalise(self.rows.in_order(dtype), self.previous)
         terms = self._mean_terms(module, self.rows, dtype)
-        bound = float(terms.elbo())
-        self._check_finite(bound)
-        return Fitted(
-            module,
-            bound + self.rows.log_jacobian(),
-            terms.kl.cpu().numpy(),
-            module.posterior_layer.kl_floor(),
-        )
+        self._check_finite(float(terms.elbo()))
+        return Fitted.of(module, terms, self.rows.log_jacobian())
 
     def _loss(self, batch):
         value, terms = self._objective(batch)
@@ -287,8 +317,10 @@ class Fit:
         return self.objective(terms, self._kl_weight()), terms
 
     def _mean_terms(self, module, rows, dtype):
-        generator = torch.Generator(rows.device).manual_seed(self.seed)  # the same every time
-        return mean_terms(module, rows.in_order(dtype), generator)
+        return mean_terms(module, rows.in_order(dtype), self._same_noise())
+
+    def _same_noise(self):
+        return torch.Generator(self.rows.device).manual_seed(self.seed)
 
     def _check_finite(self, value):
         if not np.isfinite(value):
@@ -298,3 +330,73 @@ class Fit:
                 f"(now {self.optimizer.learning_rate:g}), look for extreme values in X or, with "
                 "a posterior or network of your own, for a division by zero"
             )
+
+
+class RangeFit(Fit):
+    """A fit for every tau of a range, which draws another tau for each batch.
+
+    What it reports of an epoch are means over the taus drawn in it, what it stops by is the mean
+    of both ends and the middle of the range.
+
+    Parameters
+    ----------
+    every : skvae.every_tau.EveryTau
+        What to train; changed in place.
+    rows : skvae.batches.Rows
+        The training rows, whose moments the finished model is given.
+    tau : float
+        Of the finished model.
+    **settings : dict
+        As of `Fit`.
+    """
+
+    def __init__(self, every, rows, tau, **settings):
+        super().__init__(every.module, rows, **settings)
+        if self.information is not None:
+            raise ValueError(
+                "objective='lagging-encoder' takes extra steps at one tau and cannot be trained "
+                "over a range. Give tau as a number, or take another objective."
+            )
+        self.every, self.tau = every, tau
+        self.optimizer = RangeAdam(every, settings["learning_rate"], self.seed)
+
+    def _trained(self):
+        return self.every
+
+    def state(self):
+        return {**super().state(), **self.optimizer.course()}
+
+    def load(self, state):
+        super().load(state)
+        self.optimizer.resume(state["averages"], state["n_steps"])
+
+    def continue_from(self, optimizer_state):
+        self.optimizer.load(optimizer_state)
+        self.previous = [self._faded(moments) for moments in self.every.moments]
+
+    def _judged(self):
+        every = self.optimizer.averaged()
+        every.finalise(self.train.in_order(torch.float32), n_nodes=3)
+        models = (every.model(every.tau(t)) for t in (-1.0, 0.0, 1.0))
+        terms = [self._mean_terms(model, self.aside, torch.float32) for model in models]
+        return every, Terms(*(torch.stack(parts).mean(0) for parts in zip(*terms, strict=True)))
+
+    def finished(self, dtype):
+        every = self.optimizer.averaged()
+        if self.stopping is not None and self.stopping.best_state is not None:
+            every.load_state_dict(self.stopping.best_state)
+        every.module.posterior_layer.momentum = self._momentum
+        every.to(dtype).finalise(self.rows.in_order(dtype), self.previous)
+        every.measure(lambda: self.rows.in_order(dtype), self._same_noise)
+        module, terms = every.at(self.tau)
+        self._check_finite(float(terms.elbo()))
+        return Fitted.of(module, terms, self.rows.log_jacobian(), every)
+
+
+def _copied(thing):
+    """A copy of tensors in dicts and lists that shares nothing with them."""
+    if isinstance(thing, torch.Tensor):
+        return thing.clone()
+    if isinstance(thing, dict):
+        return {name: _copied(one) for name, one in thing.items()}
+    return [_copied(one) for one in thing] if isinstance(thing, list) else thing

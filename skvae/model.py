@@ -65,7 +65,8 @@ class VAE(nn.Module):
         Tensor of shape (n_samples, in_features)
             What the posterior takes.
         """
-        return self.encoder(x) if context is None else self.encoder(x, context)
+        inputs = self.likelihood_layer.inputs(x)
+        return self.encoder(inputs) if context is None else self.encoder(inputs, context)
 
     def posterior(self, x, context=None, weight=None):
         """Return q(z|x).

@@ -388,16 +388,53 @@ def importance_bound(model, x, noise, context=None):
     Tensor of shape (n_samples,)
         In nats.
     """
-    q, p = model.posterior(x, context), model.prior()
+    log_weights = torch.stack([nats for _, nats in _weighted_codes(model, x, noise, context)])
+    return log_weights.logsumexp(0) - math.log(len(noise))
 
-    def log_weight(draw):
+
+def _weighted_codes(model, x, noise, context):
+    """Yield the likelihood at each draw's codes, and the log of the draw's importance weight."""
+    q, p = model.posterior(x, context), model.prior()
+    for draw in noise:
         z = q.loc + q.scale * draw
         # log q(z|x) from the draw itself: (z - mu) / sigma is lost to rounding for a tiny sigma
         log_q = -(q.scale.log() + 0.5 * (draw.square() + LOG_2_PI)).sum(-1)
-        return model.likelihood(z, context).log_prob(x) + p.log_prob(z).sum(-1) - log_q
+        likelihood = model.likelihood(z, context)
+        yield likelihood, likelihood.log_prob(x) + p.log_prob(z).sum(-1) - log_q
 
-    log_weights = torch.stack([log_weight(draw) for draw in noise])  # (n_draws, n_samples)
-    return log_weights.logsumexp(0) - math.log(len(noise))
+
+def conditional_mean(model, x, noise, context=None):
+    """Expected rows given the cells that are there, by importance weights (MIWAE).
+
+    ``sum_k w_k E[x|z_k]`` with ``w_k`` in proportion to ``p(x_there|z_k) p(z_k) / q(z_k|x_there)``,
+    the weights of `importance_bound`; for many draws ``E[x|x_there]`` under the model, whatever
+    the encoder. Mattei and Frellsen 2019, arXiv:1812.02633.
+
+    Parameters
+    ----------
+    model : skvae.model.VAE
+        The model, in evaluation mode.
+    x : Tensor of shape (n_samples, n_features)
+        Rows, in the units of the networks; NaN where missing.
+    noise : Tensor of shape (n_draws, n_samples, n_components) or (n_draws, 1, n_components)
+        As in `importance_bound`.
+    context : Tensor, optional
+        As in `VAE.posterior`.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_features)
+        Expected values, of categories the most probable: of missing cells and of the others.
+    """
+    layer = model.likelihood_layer
+    highest, total, expected = -torch.inf, 0.0, 0.0
+    # A running softmax: what all draws expect would not fit the memory.
+    for likelihood, nats in _weighted_codes(model, x, noise, context):
+        before, highest = highest, torch.maximum(nats, torch.as_tensor(highest).to(nats))
+        fading, weight = (before - highest).exp(), (nats - highest).exp()
+        total = total * fading + weight
+        expected = expected * fading[:, None] + weight[:, None] * layer.expected(likelihood)
+    return layer.settled(expected / total[:, None])
 
 
 @torch.no_grad()

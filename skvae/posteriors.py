@@ -68,7 +68,8 @@ class Moments(NamedTuple):
             total = weight.sum()
             share = (weight / total).unsqueeze(-1)
         mean = _mean(columns, share)
-        variance = _mean((columns - mean).square(), share)
+        centred = columns - mean
+        variance = _mean(centred * centred, share)
         moments = _OfRows(total, mean, variance, _mean(squares, share))
         moments.share = share
         return moments
@@ -96,26 +97,6 @@ class Moments(NamedTuple):
             torch.lerp(self.mean_square, other.mean_square, share),
         )
 
-    def standard(self, columns, eps):
-        """Columns of mean 0 and variance 1: ``(columns - mean) / sqrt(variance + eps)``.
-
-        Parameters
-        ----------
-        columns : Tensor of shape (n_samples, n_columns)
-            The columns that these are the moments of.
-        eps : float
-            What keeps the quotient finite.
-
-        Returns
-        -------
-        Tensor of shape (n_samples, n_columns)
-            With the gradient of the moments, if they are those of these rows.
-        """
-        if self.share is None:
-            return (columns - self.mean) * (self.variance + eps).rsqrt()
-        mean, variance = self.mean.detach(), self.variance.detach()
-        return _Standard.apply(columns, mean, variance, self.share, eps)
-
 
 class _OfRows(Moments):
     """Moments of the rows at hand; the class only so that an instance can have a share."""
@@ -123,69 +104,59 @@ class _OfRows(Moments):
 
 def _mean(rows, share):
     """Mean over rows of which each has its share, 1 in all."""
-    return rows.sum(0) * share if isinstance(share, float) else (share * rows).sum(0)
+    return rows.mean(0) if isinstance(share, float) else (share * rows).sum(0)
 
 
-# Of the two functions below autograd would make some fifty steps, each of which takes longer to
-# call than to compute on so small an array. In closed form they cost half as much.
+def _less(gradient, share, total, direction=None):
+    """``gradient - share * total * direction``: what goes through a moment, by each row's share."""
+    if direction is None:
+        weighted = share * total
+    elif isinstance(share, float):  # in one step
+        return torch.addcmul(gradient, total, direction, value=-share)
+    else:
+        weighted = share * total * direction
+    return gradient - weighted
 
 
-class _Standard(torch.autograd.Function):
-    """``s = (x - E x) / sqrt(Var x + eps)`` of a batch, and its gradient.
-
-    Of a loss with gradient g in s, ``dx = (g - w sum g - w s sum(g s)) / sqrt(Var x + eps)``, each
-    row having the share w of the moments.
-    """
-
-    @staticmethod
-    def forward(ctx, columns, mean, variance, share, eps):
-        inverse = (variance + eps).rsqrt()
-        standard = (columns - mean).mul_(inverse)
-        ctx.save_for_backward(standard, inverse)
-        ctx.share = share
-        return standard
-
-    @staticmethod
-    def backward(ctx, gradient):
-        standard, inverse = ctx.saved_tensors
-        along = (gradient * standard).sum(0)
-        mean = (gradient.sum(0) + standard * along) * ctx.share
-        return (gradient - mean).mul_(inverse), None, None, None, None
-
-
+# Autograd would make some forty steps of it, each of which takes longer to call than to compute on
+# so small an array. In closed form it costs half as much.
 class _Matched(torch.autograd.Function):
-    """`MomentPosterior.standardise` by the moments of the batch, and its gradient.
+    """`MomentPosterior.standardise` by the moments of the batch, and its gradient in the heads.
 
     ``mu = sqrt(signal) (m - E m)`` and ``sigma^2 = noise r`` with ``signal = tau / V + rest``,
-    ``noise = rest + eps signal / R``, ``rest = (1 - tau) / (V + R)``, where ``V = Var m + eps`` and
-    ``R = E r``. Each row has the share w of the moments, so that ``dE m = w dm``,
-    ``dV = 2 w (m - E m) dm`` and ``dR = w dr``.
+    ``noise = rest + eps signal / R``, ``rest = (1 - tau) / (V + R)``, where ``V = Var m + eps``,
+    ``r = exp(l)`` and ``R = E r``. Each row has the share w of the moments, so that
+    ``dE m = w dm``, ``dV = 2 w (m - E m) dm`` and ``dR = w r dl``.
     """
 
     @staticmethod
-    def forward(ctx, location, spread, mean, variance, mean_square, share, posterior):
-        variance = variance + posterior.eps
-        signal, rest = posterior.gains(variance, mean_square)
-        noise = posterior.noise(signal, rest, mean_square)
-        centred = location - mean
+    def forward(ctx, heads, weight, posterior):
+        location, head = heads.chunk(2, dim=-1)
+        spread = posterior.spread(head)
+        moments = posterior.moments(location, spread, weight)
+        signal, rest, noise = posterior.gains(moments)
+        root, centred = signal.sqrt(), location - moments.mean
         scale = (noise * spread).sqrt_()
-        ctx.save_for_backward(centred, spread, scale, variance, mean_square, signal, rest, noise)
-        ctx.share, ctx.tau, ctx.eps = share, posterior.tau, posterior.eps
-        return signal.sqrt() * centred, scale
+        ctx.save_for_backward(centred, spread, scale, *moments[2:], signal, root, rest, noise)
+        ctx.share, ctx.tau, ctx.eps = moments.share, posterior.tau, posterior.eps
+        return root * centred, scale
 
     @staticmethod
     def backward(ctx, g_loc, g_scale):
-        centred, spread, scale, variance, mean_square, signal, rest, noise = ctx.saved_tensors
+        centred, spread, scale, variance, mean_square, signal, root, rest, noise = ctx.saved_tensors
         share, tau, eps = ctx.share, ctx.tau, ctx.eps
-        root = signal.sqrt()
-        g_log = (g_scale * scale).mul_(0.5)  # in log r
-        g_noise = g_log.sum(0) / noise
-        g_signal = (g_loc * centred).sum(0) / (2 * root) + g_noise * eps / mean_square
-        g_rest = (g_signal + g_noise) * rest / (variance + mean_square)  # less, in V and R alike
-        g_variance = -g_rest - g_signal * tau / variance.square()
-        g_mean_square = -g_rest - g_noise * eps * signal / mean_square.square()
-        g_location = root * (g_loc - share * g_loc.sum(0)) + 2 * share * g_variance * centred
-        return g_location, g_log / spread + share * g_mean_square, *[None] * 5
+        variance = variance + eps
+        g_log_scale = g_scale * scale
+        # Of what has no rows, twice the gradient.
+        g_noise = g_log_scale.sum(0) / noise
+        g_signal = (g_loc * centred).sum(0) / root
+        g_signal = torch.addcdiv(g_signal, g_noise, mean_square, value=eps)
+        less = (g_signal + g_noise) * rest / (variance + mean_square)  # in V and in R alike
+        less_in_v = torch.addcdiv(less, g_signal, variance * variance, value=tau)
+        less_in_r = torch.addcdiv(less, g_noise * signal, mean_square * mean_square, value=eps)
+        g_location = _less(root * _less(g_loc, share, g_loc.sum(0)), share, less_in_v, centred)
+        g_head = 0.5 * _less(g_log_scale, share, less_in_r, spread)
+        return torch.cat([g_location, g_head], dim=-1), None, None
 
 
 def gamma_squares(tau, theta):
@@ -224,7 +195,13 @@ class Posterior(nn.Module):
     """
 
     eps = 1e-8  # added to variances; at 1e-5 a small initialisation loses the floor
-    momentum = 0.1  # weight of the newest batch in the running moments
+    momentum = 0.1  # weight of the newest batch in the running moments; 0 keeps none
+    closed_form = False  # whether `of_batch` may take a short cut to these very equations
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if {"spread", "collect", "moments", "standardise"} & vars(cls).keys():  # other equations
+            cls.closed_form = vars(cls).get("closed_form", False)
 
     def __init__(self, in_features, n_components, tau=0.5):
         super().__init__()
@@ -303,10 +280,46 @@ class Posterior(nn.Module):
         Normal
             Of batch shape (n_samples, n_components).
         """
-        location, spread = self._heads(features)
-        moments = self.moments(location, spread, weight)
-        loc, scale = self.standardise(location, spread, moments)
+        heads = self.heads(features)
+        if self.training:
+            loc, scale = self.of_batch(heads, weight)
+        else:
+            loc, scale = self.standardise(*self.read(heads), self.stored_moments())
         return Normal(loc, scale, validate_args=False)
+
+    def read(self, heads):
+        """Split the raw heads, the second read by `spread`.
+
+        Parameters
+        ----------
+        heads : Tensor of shape (n_samples, 2 * n_components)
+            The raw heads, side by side.
+
+        Returns
+        -------
+        location, spread : Tensor of shape (n_samples, n_components)
+            What the other methods take.
+        """
+        location, head = heads.chunk(2, dim=-1)
+        return location, self.spread(head)
+
+    def of_batch(self, heads, weight=None):
+        """As `standardise`, by the moments of the batch.
+
+        Parameters
+        ----------
+        heads : Tensor of shape (n_samples, 2 * n_components)
+            The raw heads, side by side.
+        weight : Tensor of shape (n_samples,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        tuple of Tensor
+            Mean and standard deviation, both (n_samples, n_components).
+        """
+        location, spread = self.read(heads)
+        return self.standardise(location, spread, self.moments(location, spread, weight))
 
     def moments(self, location, spread, weight=None):
         """Take the moments of the batch while training, and the stored ones else.
@@ -325,13 +338,13 @@ class Posterior(nn.Module):
         Moments
             To normalize with.
         """
-        stored = self.stored_moments()
         if not self.training or not len(self.mean):
-            return stored
+            return self.stored_moments()
         moments = Moments.of(*self.collect(location, spread), weight)
-        with torch.no_grad():
-            for running, new in zip(stored[1:], moments[1:], strict=True):
-                running.lerp_(new, self.momentum)
+        if self.momentum:
+            with torch.no_grad():
+                for running, new in zip(self.stored_moments()[1:], moments[1:], strict=True):
+                    running.lerp_(new, self.momentum)
         return moments
 
     def stored_moments(self):
@@ -355,24 +368,44 @@ class Posterior(nn.Module):
         previous : Moments, optional
             Moments to merge with, of rows seen before.
         """
-        parts = [self._precise(features, weight) for features, weight in batches]
+        parts = [self.measure(features, weight) for features, weight in batches]
         if not parts:
             raise ValueError("finalise needs at least one batch of rows; got none")
         moments = reduce(Moments.merge, parts)
         if previous is not None:
             moments = moments.merge(Moments(*(old.to(moments.mean.dtype) for old in previous)))
-        for stored, new in zip(self.stored_moments(), moments, strict=True):
-            stored.copy_(new)
+        self.store(moments)
 
-    def _heads(self, features):
-        location, head = self.heads(features).chunk(2, dim=-1)
-        return location, self.spread(head)
+    def measure(self, features, weight=None):
+        """Take the moments of rows, in double precision where the device has it.
 
-    def _precise(self, features, weight):
-        columns, squares = self.collect(*self._heads(features))
+        Parameters
+        ----------
+        features : Tensor of shape (n_samples, in_features)
+            Output of the encoder.
+        weight : Tensor of shape (n_samples,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        Moments
+            Of what `collect` names.
+        """
+        columns, squares = self.collect(*self.read(self.heads(features)))
         dtype = columns.dtype if columns.device.type == "mps" else torch.float64
         weight = torch.ones(len(columns), device=columns.device) if weight is None else weight
         return Moments.of(columns.to(dtype), squares.to(dtype), weight.to(dtype))
+
+    def store(self, moments):
+        """Keep moments for evaluation.
+
+        Parameters
+        ----------
+        moments : Moments
+            Of all rows.
+        """
+        for stored, new in zip(self.stored_moments(), moments, strict=True):
+            stored.copy_(new)
 
     def component_floors(self):
         """Floor of each component's mean KL over the rows of the stored moments, in nats.
@@ -439,7 +472,28 @@ class GaussianPosterior(Posterior):
         return np.zeros(self.n_components)
 
 
-class BatchNormMeanPosterior(Posterior):
+class _BatchNorm(Posterior):
+    """Abstract base of those that put PyTorch's batch normalization to use."""
+
+    def standardise(self, location, spread, moments):
+        columns, _ = self.collect(location, spread)
+        return self.scaled((columns - moments.mean) * (moments.variance + self.eps).rsqrt(), spread)
+
+    def of_batch(self, heads, weight=None):
+        if weight is not None or self.momentum or not self.closed_form:
+            return super().of_batch(heads, weight)
+        location, spread = self.read(heads)
+        columns, _ = self.collect(location, spread)
+        return self.scaled(
+            torch.native_batch_norm(columns, None, None, None, None, True, 0.0, self.eps)[0], spread
+        )
+
+    def scaled(self, standard, spread):
+        """Mean and standard deviation, of columns of mean 0 and variance 1."""
+        raise NotImplementedError
+
+
+class BatchNormMeanPosterior(_BatchNorm):
     """Batch normalization on the mean only, as in the paper.
 
     ``mu = gamma (m - E m) / sqrt(Var m + eps) + beta`` with ``gamma = sqrt(tau)`` fixed and
@@ -470,6 +524,8 @@ class BatchNormMeanPosterior(Posterior):
     [0.5, 0.5]
     """
 
+    closed_form = True
+
     def __init__(self, in_features, n_components, tau=0.5):
         super().__init__(in_features, n_components, tau)
         self.beta = nn.Parameter(torch.zeros(n_components))
@@ -477,8 +533,7 @@ class BatchNormMeanPosterior(Posterior):
     def collect(self, location, spread):
         return location, spread[:, :0]
 
-    def standardise(self, location, spread, moments):
-        standard = moments.standard(location, self.eps)
+    def scaled(self, standard, spread):
         return torch.add(self.beta, standard, alpha=self.tau**0.5), spread.sqrt()
 
     def component_floors(self):
@@ -486,7 +541,7 @@ class BatchNormMeanPosterior(Posterior):
         return mean_kl_floor(self.tau**0.5, beta, variance=self.location_variance(), eps=self.eps)
 
 
-class BatchNormPosterior(Posterior):
+class BatchNormPosterior(_BatchNorm):
     """Batch normalization on mean *and* standard deviation, as in the article.
 
     Both heads go through a batch normalization without scale and shift (eps 1e-8) and are then
@@ -522,6 +577,8 @@ class BatchNormPosterior(Posterior):
     [1.0, 1.0]
     """
 
+    closed_form = True
+
     def __init__(self, in_features, n_components, tau=0.5):
         super().__init__(in_features, n_components, tau)
         self.theta = nn.Parameter(torch.zeros(n_components))
@@ -532,8 +589,7 @@ class BatchNormPosterior(Posterior):
     def collect(self, location, spread):
         return torch.cat([location, spread], dim=-1), spread[:, :0]
 
-    def standardise(self, location, spread, moments):
-        standard = moments.standard(torch.cat([location, spread], dim=-1), self.eps)
+    def scaled(self, standard, spread):
         loc, signed = standard.chunk(2, dim=-1)
         gamma_mu, gamma_sigma = (square.sqrt() for square in gamma_squares(self.tau, self.theta))
         # Only a head that is exactly 0 is moved: its log and the noise must stay finite.
@@ -584,6 +640,7 @@ class MomentPosterior(Posterior):
     True
     """
 
+    closed_form = True
     theta_pace = 10.0
 
     def __init__(self, in_features, n_components, tau=0.5, gamma="heads"):
@@ -591,55 +648,44 @@ class MomentPosterior(Posterior):
         if gamma not in ("heads", "theta"):
             raise ValueError(f"gamma must be 'heads' or 'theta'; got {gamma!r}")
         self.theta = nn.Parameter(torch.zeros(n_components)) if gamma == "theta" else None
+        self.closed_form = self.closed_form and gamma == "heads"
 
     def collect(self, location, spread):
         return location, spread
 
     def standardise(self, location, spread, moments):
-        _, mean, variance, mean_square = moments
-        if moments.share is not None and self.theta is None:
-            given = (moment.detach() for moment in moments[1:])
-            return _Matched.apply(location, spread, *given, moments.share, self)
-        signal, rest = self.gains(variance + self.eps, mean_square)
-        noise = self.noise(signal, rest, mean_square)
-        return signal.sqrt() * (location - mean), (noise * spread).sqrt()
+        signal, _, noise = self.gains(moments)
+        return signal.sqrt() * (location - moments.mean), (noise * spread).sqrt()
 
-    def noise(self, signal, rest, mean_square):
-        """What the variance head is multiplied with: its gain, and what eps took from the mean's.
+    def of_batch(self, heads, weight=None):
+        if not self.closed_form:
+            return super().of_batch(heads, weight)
+        return _Matched.apply(heads, weight, self)
 
-        Parameters
-        ----------
-        signal, rest : Tensor of shape (n_components,)
-            As `gains` returns them.
-        mean_square : Tensor of shape (n_components,)
-            Of the variance head.
-
-        Returns
-        -------
-        Tensor of shape (n_components,)
-            Such that the second moments of the component sum to 1.
-        """
-        return rest + self.eps * signal / mean_square
-
-    def gains(self, variance, mean_square):
+    def gains(self, moments):
         """Share out the unit second moment of each component, at least tau to its mean.
 
         Parameters
         ----------
-        variance, mean_square : Tensor of shape (n_components,)
-            Of the two heads: signal and noise.
+        moments : Moments
+            Of the two heads.
 
         Returns
         -------
-        tuple of Tensor
-            ``gamma_mu^2 / variance`` and ``gamma_sigma^2 / mean_square``.
+        signal, rest, noise : Tensor of shape (n_components,)
+            What ``(m - E m)^2`` and r are multiplied with are the first and the last,
+            ``gamma_mu^2 / (Var m + eps)`` and ``gamma_sigma^2 / E r``, the latter with what eps
+            takes from the former; `rest` is it without.
         """
-        if self.theta is not None:
+        variance, mean_square = moments.variance + self.eps, moments.mean_square
+        if self.theta is None:
+            # theta = log(variance / mean_square), so sigmoid(theta) = variance / their sum
+            rest = (1 - self.tau) / (variance + mean_square)
+            signal = torch.add(rest, variance.reciprocal(), alpha=self.tau)
+        else:
             gamma_mu_sq, gamma_sigma_sq = gamma_squares(self.tau, self.theta_pace * self.theta)
-            return gamma_mu_sq / variance, gamma_sigma_sq / mean_square
-        # theta = log(variance / mean_square), so sigmoid(theta) = variance / their sum
-        noise = (1 - self.tau) / (variance + mean_square)
-        return self.tau / variance + noise, noise
+            signal, rest = gamma_mu_sq / variance, gamma_sigma_sq / mean_square
+        return signal, rest, torch.addcdiv(rest, signal, mean_square, value=self.eps)
 
     def component_floors(self):
         return kl_floor(self.tau * shrinkage(self.location_variance(), self.eps))

@@ -534,7 +534,6 @@ def broken(value):
 
 
 BAD_ROWS = [
-    (broken(np.nan), "Input X contains NaN"),
     (broken(np.inf), "Input X contains infinity"),
     (np.array([["a", "b", "c", "d"]] * 3), "could not convert string to float|dtype"),
     (np.empty((0, 4)), "Found array with 0 sample"),
@@ -542,6 +541,12 @@ BAD_ROWS = [
     (rows()[0], "Expected 2D array, got 1D array"),
     (rows() + 1j, "Complex data not supported"),
 ]
+
+
+@pytest.mark.parametrize("method", ["partial_fit", "transform", "score_samples"])
+def test_gaps_are_refused_where_fit_had_none(method):
+    with pytest.raises(ValueError, match="X has missing cells, but in fit it had none.*Fit on"):
+        getattr(small().fit(rows()), method)(broken(np.nan))
 
 
 @pytest.mark.parametrize(("X", "message"), BAD_ROWS)

@@ -37,7 +37,7 @@ def make(posterior="moment"):
             GaussianLikelihood(N_FEATURES),
             StandardNormal(D),
         )
-    module.likelihood_layer.start(torch.zeros(N_FEATURES), torch.zeros(N_FEATURES) == 1)
+    module.likelihood_layer.start(Marginals(data()))
     return module
 
 
@@ -52,7 +52,7 @@ def start(
     objective="elbo",
 ):
     X = data() if X is None else X
-    marginals = Marginals.of(X)
+    marginals = Marginals(X)
     rows = Rows(X, Units(marginals.mean, marginals.scale), weight, torch.device("cpu"))
     train, aside, stopping = rows, None, None
     if patience is not None:
@@ -206,9 +206,18 @@ def test_validation_and_training_weigh_the_kl_alike(beta):
 def test_validation_does_not_touch_the_moments():
     plain, watched = start(), start(patience=100)
     plain.train = watched.train
+    plain.module.posterior_layer.momentum = watched.module.posterior_layer.momentum
     plain.epoch()
     watched.epoch()
     assert_close(watched.module.state_dict(), plain.module.state_dict(), rtol=0, atol=0)
+
+
+def test_running_moments_are_kept_only_for_who_looks_at_them():
+    plain, watched = run(start(), 2), run(start(patience=100), 2)
+    assert plain.module.posterior_layer.mean.abs().max() == 0.0
+    assert watched.module.posterior_layer.mean.abs().max() > 0.0
+    for fit in (plain, watched):  # what comes of it goes on as any other
+        assert fit.finished(torch.float64).module.posterior_layer.momentum == 0.1
 
 
 def test_validation_draws_the_same_noise_every_epoch():

@@ -22,8 +22,10 @@ ORDER = [
     "training",
     "distributed",
     "diagnostics",
+    "every_tau",
     "fitting",
     "persistence",
+    "tables",
     "base",
     "estimator",
     "text",
@@ -35,6 +37,7 @@ ENTRANCES = ["__init__", "__main__"]  # above the order: they may import everyth
 # What of scikit-learn a file knows: the estimators all, the others nothing unless said here.
 SKLEARN = {name: ("sklearn",) for name in ("base", "estimator", "text", "search", "__main__")}
 SKLEARN["batches"] = ("sklearn.preprocessing",)
+SKLEARN["tables"] = ("sklearn.utils._indexing",)
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

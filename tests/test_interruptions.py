@@ -80,7 +80,8 @@ def breaks():
 
 def everything(model):
     """All that a fit has made, as bytes and numbers."""
-    weights = {name: w.numpy().tobytes() for name, w in model.module_.state_dict().items()}
+    module = model._every or model.module_
+    weights = {name: w.numpy().tobytes() for name, w in module.state_dict().items()}
     optimizer = [[t.numpy().tobytes() for t in ts] for ts in model._optimizer_state]
     curves = model.history_, model.validation_scores_, model.lower_bound_, model._seed
     return weights, optimizer, curves, model.kl_per_component_.tobytes()
@@ -95,6 +96,7 @@ CASES = {
     "lagging encoder": {"objective": "lagging-encoder"},
     "dropout": {"encoder": Drops},
     "weights": {},
+    "a range of tau": {"tau": (0.1, 0.9), "early_stopping": True},
 }
 
 

@@ -1,21 +1,50 @@
 """The likelihoods and the prior against SciPy's distributions and against their own samples."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from scipy import special, stats
+from scipy.sparse import csr_matrix
 from torch.testing import assert_close
 
+from skvae.batches import Marginals
 from skvae.likelihoods import (
     LIKELIHOODS,
     BernoulliLikelihood,
+    CategoricalLikelihood,
     GaussianLikelihood,
     Likelihood,
+    MixedLikelihood,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
+    StudentTLikelihood,
 )
 from skvae.priors import StandardNormal
 
-every = pytest.mark.parametrize("name", LIKELIHOODS)
 N_FEATURES = 4
+N_CATEGORIES = [2, 3, 1, 4]
+COUNTS = ["poisson", "negative_binomial"]
+TOTALS = [f"{name}, exposure" for name in COUNTS]
+
+
+def mixed(n_features):
+    """Gaussian, bernoulli and categorical columns, in another order; the others are counts."""
+    parts = [(BernoulliLikelihood(1), [1]), (GaussianLikelihood(1), [0])]
+    parts.append((CategoricalLikelihood([3]), [2]))
+    return MixedLikelihood([*parts, (PoissonLikelihood(n_features - 3), range(3, n_features))])
+
+
+EVERY = LIKELIHOODS | {
+    "categorical": lambda n_features: CategoricalLikelihood(
+        (N_CATEGORIES * n_features)[:n_features]
+    ),
+    "poisson, exposure": partial(PoissonLikelihood, exposure="total"),
+    "negative_binomial, exposure": partial(NegativeBinomialLikelihood, exposure="total"),
+    "mixed": mixed,
+}
+every = pytest.mark.parametrize("name", EVERY)
 
 
 def normal(*shape, seed=0):
@@ -25,131 +54,525 @@ def normal(*shape, seed=0):
 
 def make(name, n_features=N_FEATURES):
     """A likelihood in double precision with parameters drawn at random."""
-    likelihood = LIKELIHOODS[name](n_features).double()
+    likelihood = EVERY[name](n_features).double()
     with torch.no_grad():
-        for parameter in likelihood.parameters():
-            parameter.copy_(0.1 * normal(*parameter.shape, seed=7))
+        for i, parameter in enumerate(likelihood.parameters()):
+            parameter.add_(0.1 * normal(*parameter.shape, seed=7 + i))
     return likelihood
 
 
-def data(name, n_rows=6):
-    x = normal(n_rows, N_FEATURES, seed=1)
-    return x if name == "gaussian" else (x > 0).double()
+def outputs_of(likelihood, *leading):
+    return normal(*leading, likelihood.n_outputs)
 
 
-def of_scipy(name, likelihood, outputs):
-    outputs = outputs.detach().numpy()
-    if name == "gaussian":
-        return stats.norm(outputs, likelihood.scale().detach().numpy())
-    return stats.bernoulli(special.expit(outputs + likelihood.bias.detach().numpy()))
+def data(name, n_rows=6, n_features=N_FEATURES):
+    rng = np.random.default_rng(1)
+    real, counts = rng.normal(size=(n_rows, n_features)), rng.poisson(2.0, (n_rows, n_features))
+    numbers = rng.integers((N_CATEGORIES * n_features)[:n_features], size=(n_rows, n_features))
+    if name == "mixed":
+        x = np.column_stack([real[:, 0], real[:, 1] > 0, counts[:, 2] % 3, counts[:, 3:]])
+    else:
+        x = {"gaussian": real, "student_t": real, "bernoulli": real > 0, "categorical": numbers}
+        x = x.get(name, counts)
+    return torch.from_numpy(x.astype(float))
+
+
+class Multinomial:
+    """Of SciPy, the single draws of categories as a distribution of their numbers."""
+
+    def __init__(self, probs):
+        self.probs = probs  # (n_samples, n_features, most categories)
+
+    def logpmf(self, x):
+        one_hot = np.eye(self.probs.shape[-1])[x.astype(int)]
+        return stats.multinomial(1, self.probs).logpmf(one_hot)
+
+    def mean(self):
+        return self.probs.argmax(-1)
+
+    def moments(self):
+        numbers = np.arange(self.probs.shape[-1])
+        mean = self.probs @ numbers
+        return mean, self.probs @ numbers**2 - mean**2
+
+
+def of_scipy(name, likelihood, outputs, x=None):
+    """The same in SciPy; with exposure, at the totals of `x` or at the likelihood's own."""
+    o = outputs.detach().numpy()
+    p = {k: v.detach().numpy() for k, v in likelihood.named_parameters()}
+    if name in ("gaussian", "student_t"):
+        scale = likelihood.scale().detach().numpy()
+        if name == "gaussian":
+            return stats.norm(o, scale)
+        return stats.t(likelihood.df().detach().numpy(), o, scale)
+    if name == "bernoulli":
+        return stats.bernoulli(special.expit(o + p["bias"]))
+    if name == "categorical":
+        ends = np.cumsum(N_CATEGORIES)[:-1]
+        probs = [special.softmax(part, axis=-1) for part in np.split(o + p["bias"], ends, axis=-1)]
+        most = max(N_CATEGORIES)
+        return Multinomial(
+            np.stack([np.pad(q, ((0, 0), (0, most - q.shape[1]))) for q in probs], axis=1)
+        )
+    rate = np.exp(o + p["log_mean"])
+    if name in TOTALS:
+        total = np.exp(likelihood.log_total[0].item()) if x is None else x.sum(1, keepdims=True)
+        rate = total * special.softmax(o + p["log_mean"], axis=-1)
+    if name.startswith("poisson"):
+        return stats.poisson(rate)
+    shape = 1 / likelihood.dispersion().detach().numpy()
+    return stats.nbinom(shape, shape / (shape + rate))
+
+
+single = pytest.mark.parametrize("name", [name for name in EVERY if name != "mixed"])
 
 
 # -- every likelihood ----------------------------------------------------------------------
 
 
-@every
+@single
 def test_log_prob_is_scipys(name):
-    likelihood, outputs, x = make(name), normal(6, N_FEATURES), data(name)
-    theirs = of_scipy(name, likelihood, outputs)
-    log_density = theirs.logpdf if name == "gaussian" else theirs.logpmf
+    likelihood, x = make(name), data(name)
+    outputs = outputs_of(likelihood, 6)
+    theirs = of_scipy(name, likelihood, outputs, x.numpy())
+    log_density = theirs.logpdf if name in ("gaussian", "student_t") else theirs.logpmf
     ours = likelihood(outputs).log_prob(x).detach().numpy()
-    np.testing.assert_allclose(ours, log_density(x.numpy()).sum(1), rtol=1e-12)
+    np.testing.assert_allclose(ours, log_density(x.numpy()).sum(1), rtol=1e-10)
 
 
-@every
+@single
 def test_mean_is_scipys(name):
-    likelihood, outputs = make(name), normal(6, N_FEATURES)
+    likelihood = make(name)
+    outputs = outputs_of(likelihood, 6)
     ours = likelihood(outputs).mean.detach().numpy()
-    np.testing.assert_allclose(ours, of_scipy(name, likelihood, outputs).mean(), rtol=1e-12)
+    np.testing.assert_allclose(ours, of_scipy(name, likelihood, outputs).mean(), rtol=1e-10)
 
 
-@every
+@single
 def test_samples_have_the_mean_and_variance(name):
     n_draws = 20_000
-    likelihood, outputs = make(name), normal(2, N_FEATURES)
+    likelihood = make(name)
+    outputs = outputs_of(likelihood, 2)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         draws = likelihood(outputs).sample((n_draws,)).numpy()
     theirs = of_scipy(name, likelihood, outputs)
-    error = 5 * theirs.std() / np.sqrt(n_draws)  # 5 standard errors
-    assert (abs(draws.mean(0) - theirs.mean()) < error).all()
-    np.testing.assert_allclose(draws.var(0), theirs.var(), rtol=0.1)
+    mean, variance = theirs.moments() if name == "categorical" else (theirs.mean(), theirs.var())
+    error = 5 * np.sqrt(variance / n_draws)  # 5 standard errors
+    assert (abs(draws.mean(0) - mean) <= error).all()
+    heavy = name == "student_t"  # its samples' variance converges slowly
+    np.testing.assert_allclose(draws.var(0), variance, rtol=0.5 if heavy else 0.1)
 
 
 @every
 def test_its_samples_are_in_its_support(name):
-    draws = make(name)(normal(500, N_FEATURES)).sample()
-    LIKELIHOODS[name].check_support(draws.min(), draws.max())
+    likelihood = make(name)
+    likelihood.check_support(likelihood(outputs_of(likelihood, 500)).sample().numpy())
 
 
 @every
 def test_a_row_is_one_event(name):
-    p = make(name)(normal(6, N_FEATURES))
+    likelihood = make(name)
+    p = likelihood(outputs_of(likelihood, 6))
     assert p.batch_shape == (6,)
     assert p.event_shape == (N_FEATURES,)
+    assert p.sample().shape == p.mean.shape == (6, N_FEATURES)
+    assert p.sample((3, 2)).shape == (3, 2, 6, N_FEATURES)
 
 
 @every
 def test_codes_may_have_several_leading_axes(name):
-    likelihood, outputs, x = make(name), normal(3, 6, N_FEATURES), data(name)
+    likelihood, x = make(name), data(name)
+    outputs = outputs_of(likelihood, 3, 6)
     ours = likelihood(outputs).log_prob(x)
     assert_close(ours, torch.stack([likelihood(one).log_prob(x) for one in outputs]))
 
 
 @every
-def test_n_outputs_is_the_width_that_it_takes(name):
-    likelihood = make(name)
-    assert likelihood(normal(2, likelihood.n_outputs)).event_shape == (likelihood.n_features,)
-
-
-@every
 def test_gradients_agree_with_finite_differences(name):
     likelihood, x = make(name), data(name)
-    outputs = normal(6, N_FEATURES).requires_grad_()
+    outputs = outputs_of(likelihood, 6).requires_grad_()
     assert torch.autograd.gradcheck(lambda o: likelihood(o).log_prob(x), outputs)
 
 
 @every
-def test_gradients_are_finite_far_out(name):
-    likelihood = LIKELIHOODS[name](2)
-    outputs = torch.tensor([[-50.0, 50.0], [50.0, -50.0]], requires_grad=True)
-    for x in (torch.zeros(2, 2), torch.ones(2, 2)):
-        log_prob = likelihood(outputs).log_prob(x)
-        gradients = torch.autograd.grad(log_prob.sum(), [outputs, *likelihood.parameters()])
+@pytest.mark.parametrize("far", [50.0, 1000.0])
+@pytest.mark.parametrize("missing", [False, True])
+def test_gradients_are_finite_far_out(name, far, missing):
+    likelihood = EVERY[name](N_FEATURES)
+    likelihood.missing = missing
+    outputs = far * torch.sign(outputs_of(likelihood, 2).float())
+    for sign in (1, -1):
+        o = (sign * outputs).requires_grad_()
+        x = data(name, 2).float()
+        if missing:
+            x[0], x[1, 1] = torch.nan, torch.nan
+        log_prob = likelihood(o).log_prob(x)
+        gradients = torch.autograd.grad(log_prob.sum(), [o, *likelihood.parameters()])
         assert log_prob.isfinite().all()
         assert all(gradient.isfinite().all() for gradient in gradients)
 
 
 @every
 def test_the_start_is_trained_further(name):
-    likelihood = LIKELIHOODS[name](3)
-    likelihood.start(torch.full((3,), 0.25), torch.tensor([False, True, False]))
+    likelihood = EVERY[name](N_FEATURES)
+    likelihood.start(Marginals(data(name).numpy()))
     assert all(parameter.requires_grad for parameter in likelihood.parameters())
+    assert all(parameter.isfinite().all() for parameter in likelihood.parameters())
+
+
+@every
+def test_at_its_start_it_has_the_means_of_the_data(name):
+    x = data(name, 4000)
+    likelihood = EVERY[name](N_FEATURES).double()
+    likelihood.start(Marginals(x.numpy()))
+    units = likelihood.units(Marginals(x.numpy()))
+    p = likelihood(torch.zeros(1, likelihood.n_outputs).double())
+    mean = p.mean[0].detach().numpy() * units[1] + units[0]
+    if name in ("categorical", "mixed"):  # the most frequent category
+        for j in {"mixed": [2]}.get(name, range(N_FEATURES)):
+            assert mean[j] == np.bincount(x[:, j].int()).argmax()
+    if name != "categorical":
+        columns = [0, 1, 3] if name == "mixed" else range(N_FEATURES)
+        np.testing.assert_allclose(mean[columns], x.numpy().mean(0)[columns], rtol=0.05, atol=0.05)
+
+
+@every
+def test_the_start_is_better_than_no_start(name):
+    x = 3 * data(name, 400) + 1 if name == "gaussian" else data(name, 400)
+    marginals = Marginals(x.numpy())
+    likelihood = EVERY[name](N_FEATURES).double()
+    zeros = torch.zeros(400, likelihood.n_outputs).double()
+    offset, scale = (torch.from_numpy(u) for u in likelihood.units(marginals))
+    units = (x - offset) / scale
+    before = likelihood(zeros).log_prob(units).mean()
+    likelihood.start(marginals)
+    assert likelihood(zeros).log_prob(units).mean() >= before - 0.05
+
+
+@every
+@pytest.mark.parametrize("row", [[0], [0, 0]])
+def test_it_starts_finite_at_constant_columns(name, row):
+    likelihood = EVERY[name](N_FEATURES)
+    likelihood.start(Marginals(np.zeros((len(row), N_FEATURES))))
+    p = likelihood(torch.zeros(1, likelihood.n_outputs))
+    assert p.log_prob(torch.zeros(1, N_FEATURES)).isfinite().all()
+    assert likelihood.see(torch.zeros(1, N_FEATURES)).isfinite().all()
+
+
+@every
+def test_what_the_encoder_sees_is_of_the_size_of_1(name):
+    x = data(name, 400).numpy()
+    x = 50 * x if name in ("gaussian", "student_t", *COUNTS, *TOTALS) else x
+    likelihood = EVERY[name](N_FEATURES).double()
+    marginals = Marginals(x)
+    likelihood.start(marginals)
+    offset, scale = likelihood.units(marginals)
+    seen = likelihood.see(torch.from_numpy((x - offset) / scale))
+    assert seen.shape == (400, likelihood.n_seen)
+    assert seen.mean(0).abs().max() <= 1
+    assert seen.std(0).max() < 1.5
+
+
+# -- missing cells -------------------------------------------------------------------------
+
+
+def with_gaps(name, n_rows=6):
+    x = data(name, n_rows)
+    there = torch.from_numpy(np.random.default_rng(2).random(x.shape) < 0.6)
+    return x.where(there, torch.nan), there
+
+
+@every
+def test_with_nothing_missing_rows_have_the_same_log_prob(name):
+    likelihood, x = make(name), data(name)
+    outputs = outputs_of(likelihood, 6)
+    complete = likelihood(outputs).log_prob(x)
+    likelihood.missing = True
+    assert_close(likelihood(outputs).log_prob(x), complete)
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if name not in TOTALS])
+def test_a_row_is_worth_its_cells(name):
+    likelihood, x = make(name), data(name)
+    likelihood.missing = True
+    p = likelihood(outputs_of(likelihood, 6))
+    cells = [
+        p.log_prob(x.where(torch.arange(N_FEATURES) == j, torch.nan)) for j in range(N_FEATURES)
+    ]
+    assert_close(p.log_prob(x), sum(cells))
+    x, there = with_gaps(name)
+    assert_close(p.log_prob(x), (torch.stack(cells, 1) * there).sum(1))
+
+
+@every
+def test_a_row_of_which_nothing_is_there_is_worth_nothing(name):
+    likelihood = make(name)
+    likelihood.missing = True
+    nothing = torch.full((2, N_FEATURES), torch.nan).double()
+    assert likelihood(outputs_of(likelihood, 2)).log_prob(nothing).tolist() == [0.0, 0.0]
+
+
+@every
+def test_the_encoder_sees_which_cells_are_there(name):
+    likelihood, (x, there) = make(name), with_gaps(name)
+    likelihood.missing = True
+    inputs = likelihood.inputs(x)
+    assert inputs.shape == (6, likelihood.n_inputs)
+    assert inputs.isfinite().all()
+    assert torch.equal(inputs[:, likelihood.n_seen :], there.double())
+
+
+@every
+def test_complete_rows_bring_no_mask(name):
+    likelihood, x = make(name), data(name)
+    assert likelihood.n_inputs == likelihood.n_seen
+    assert_close(likelihood.inputs(x), likelihood.see(x))
+
+
+@every
+def test_support_and_start_pass_over_missing_cells(name):
+    x = data(name, 400)
+    likelihood, complete = EVERY[name](N_FEATURES), EVERY[name](N_FEATURES)
+    gaps = np.insert(x.numpy(), [0, 100], np.nan, axis=0)
+    likelihood.check_support(gaps)
+    likelihood.start(Marginals(gaps))
+    complete.start(Marginals(x.numpy()))
+    for mine, theirs in zip(likelihood.parameters(), complete.parameters(), strict=True):
+        assert_close(mine, theirs, atol=0.01, rtol=0.01)
+
+
+@pytest.mark.parametrize("name", TOTALS)
+def test_of_a_row_with_gaps_the_total_is_that_of_what_is_there(name):
+    # As if the row had only those columns, of which the decoder gives the shares.
+    likelihood, x = make(name), data(name)
+    likelihood.missing = True
+    outputs = outputs_of(likelihood, 6)
+    x[:, 0] = torch.nan
+    few = EVERY[name](N_FEATURES - 1).double()
+    few.load_state_dict(
+        {k: v if k == "log_total" else v[1:] for k, v in likelihood.state_dict().items()}
+    )
+    assert_close(likelihood(outputs).log_prob(x), few(outputs[:, 1:]).log_prob(x[:, 1:]))
 
 
 def test_the_base_takes_all_data_and_gives_no_distribution():
     likelihood = Likelihood(3)
-    likelihood.check_support(-np.inf, np.inf)
-    likelihood.start(torch.zeros(3), torch.zeros(3, dtype=torch.bool))
+    likelihood.check_support(np.array([[-1e300, 0.0, 1e300]]))
+    likelihood.start(Marginals(np.zeros((1, 3))))
     with pytest.raises(NotImplementedError):
         likelihood(torch.zeros(1, 3))
+
+
+# -- what each refuses ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", [np.asarray, csr_matrix])
+@pytest.mark.parametrize(
+    ("name", "value", "came"),
+    [
+        ("bernoulli", -0.5, "from 0 to 1; got values from -0.5 to 0"),
+        ("bernoulli", 255.0, "from 0 to 1; got values from 0 to 255"),
+        ("bernoulli", -1e-9, "from 0 to 1; got values from -1e-09 to 0"),
+        ("poisson", -1.0, "counts, whole numbers from 0 on; got -1"),
+        ("poisson", 2.5, "counts, whole numbers from 0 on; got 2.5"),
+        ("negative_binomial", 0.1, "counts, whole numbers from 0 on; got 0.1"),
+        ("categorical", 5.0, "from 0 to 2 in column 1; got values from 0 to 5"),
+        ("categorical", 0.5, "from 0 to 2 in column 1; got values from 0 to 0.5"),
+        ("categorical", -1.0, "from 0 to 2 in column 1; got values from -1 to 0"),
+    ],
+)
+def test_what_it_cannot_model_is_refused_by_name(form, name, value, came):
+    X = np.zeros((3, N_FEATURES))
+    X[1, 1] = value
+    with pytest.raises(ValueError, match=f"likelihood='{name}' takes .*{came}"):
+        EVERY[name](N_FEATURES).check_support(form(X))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("bernoulli", [0.0, 1.0]),
+        ("bernoulli", [0.3, 0.7]),
+        ("gaussian", [-1e300, 1e300]),
+        ("student_t", [-1e300, 1e300]),
+        ("poisson", [0.0, 1e6]),
+        ("negative_binomial", [0.0, 1e6]),
+    ],
+)
+@pytest.mark.parametrize("form", [np.asarray, csr_matrix])
+def test_what_it_can_model_is_taken(form, name, values):
+    EVERY[name](2).check_support(form([values, values]))
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_an_unknown_exposure_is_refused(name):
+    with pytest.raises(ValueError, match="exposure must be None or 'total'.*got 'size'"):
+        EVERY[name](3, exposure="size")
+
+
+# -- the new members of the family ---------------------------------------------------------
+
+
+def test_student_t_of_many_degrees_of_freedom_is_the_gaussian():
+    t, gaussian = StudentTLikelihood(3).double(), GaussianLikelihood(3).double()
+    with torch.no_grad():
+        t.log_df.fill_(100.0)
+    outputs, x = normal(5, 3), normal(5, 3, seed=1)
+    assert_close(t(outputs).log_prob(x), gaussian(outputs).log_prob(x), rtol=1e-2, atol=0)
+
+
+def test_student_t_counts_in_units_that_outliers_do_not_move():
+    x = data("gaussian", 1000).numpy()
+    wild = x.copy()
+    wild[:10] = 1e9
+    calm, moved = (
+        StudentTLikelihood(4).units(Marginals(x)),
+        StudentTLikelihood(4).units(Marginals(wild)),
+    )
+    np.testing.assert_allclose(calm[1], moved[1], rtol=0.1)
+    np.testing.assert_allclose(calm[1], x.std(0), rtol=0.1)  # 1 for normal data, then
+
+
+def test_negative_binomial_starts_at_the_dispersion_of_the_data():
+    X = np.random.default_rng(0).negative_binomial(2, 0.1, size=(20_000, 2)).astype(float)
+    likelihood = NegativeBinomialLikelihood(2)
+    likelihood.start(Marginals(X))
+    assert_close(likelihood.dispersion(), torch.full((2,), 0.5), rtol=0.05, atol=0)
+
+
+def test_negative_binomial_of_the_least_dispersion_is_next_to_poisson():
+    likelihood, poisson = NegativeBinomialLikelihood(4).double(), PoissonLikelihood(4).double()
+    with torch.no_grad():
+        likelihood.log_dispersion.fill_(-100.0)
+    outputs, x = normal(6, 4), data("poisson")
+    assert_close(likelihood(outputs).log_prob(x), poisson(outputs).log_prob(x), rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_rates_that_run_away_grow_linearly(name):
+    p = EVERY[name](1)(torch.tensor([[10.0], [10.0 + 1], [10.0 + 2]]))
+    assert_close(p.mean.ravel(), np.exp(10) * torch.tensor([1.0, 2.0, 3.0]))
+
+
+@pytest.mark.parametrize("name", TOTALS)
+def test_shares_do_not_tell_of_the_total(name):
+    likelihood, x = make(name), data(name)
+    likelihood.start(Marginals(x.numpy()))
+    assert_close(likelihood.see(3 * x), likelihood.see(x))
+    few, many = (likelihood(outputs_of(likelihood, 6)).log_prob(k * x).sum() for k in (1, 3))
+    assert few.isfinite()
+    assert many.isfinite()
+
+
+@pytest.mark.parametrize("name", TOTALS)
+def test_totals_are_drawn_as_the_data_have_them(name):
+    rng = np.random.default_rng(0)
+    X = rng.poisson(rng.lognormal(3.0, 0.5, size=(4000, 1)) * np.ones(5)).astype(float)
+    likelihood = EVERY[name](5)
+    likelihood.start(Marginals(X))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        total = likelihood(torch.zeros(4000, 5)).sample().sum(1)
+    assert total.log().mean() == pytest.approx(np.log(X.sum(1)).mean(), abs=0.1)
+    assert total.log().std() == pytest.approx(np.log(X.sum(1)).std(), rel=0.2)
+
+
+def test_a_row_of_no_counts_has_shares_too():
+    likelihood = make("poisson, exposure")
+    outputs = outputs_of(likelihood, 1)
+    assert likelihood.see(torch.zeros(1, 4).double()).isfinite().all()
+    assert likelihood(outputs).log_prob(torch.zeros(1, 4)).isfinite().all()
+
+
+def test_log_poisson_has_its_rate_for_variance():
+    p = PoissonLikelihood(3)(torch.tensor([[0.0, 1.0, 2.0]]))
+    assert_close(p.base_dist.variance, p.base_dist.mean)
+
+
+def test_a_category_is_seen_as_a_1_in_its_place():
+    likelihood = CategoricalLikelihood([2, 3])
+    seen = likelihood.see(torch.tensor([[1.0, 2.0], [0.0, torch.nan]]))
+    assert seen.tolist() == [[0, 1, 0, 0, 1], [1, 0, 0, 0, 0]]
+
+
+def test_probabilities_of_the_categories_sum_to_1_and_are_0_where_there_is_none():
+    likelihood = make("categorical")
+    probs = likelihood(outputs_of(likelihood, 5)).base_dist.probs
+    assert_close(probs.sum(-1), torch.ones(5, N_FEATURES).double())
+    assert (probs[:, 0, 2:] == 0).all()
+
+
+def test_categorical_starts_at_the_frequencies():
+    x = data("categorical", 1000)
+    likelihood = CategoricalLikelihood(N_CATEGORIES).double()
+    likelihood.start(Marginals(x.numpy()))
+    probs = likelihood(torch.zeros(1, 10).double()).base_dist.probs[0, 3].detach().numpy()
+    np.testing.assert_allclose(probs, np.bincount(x[:, 3].int()) / 1000, atol=1e-3)
+
+
+def test_a_category_never_seen_can_still_happen():
+    likelihood = CategoricalLikelihood([3])
+    likelihood.start(Marginals(np.zeros((10, 1))))
+    assert likelihood(torch.zeros(1, 3)).log_prob(torch.tensor([[2.0]])) > -4
+
+
+def test_categories_weigh_rows_by_their_weights():
+    likelihood = CategoricalLikelihood([2])
+    X, weight = np.array([[0.0], [1.0]]), np.array([3.0, 1.0])
+    assert Marginals(X, weight).frequencies(0, 2).tolist() == [0.75, 0.25]
+    likelihood.start(Marginals(X, weight))
+    assert likelihood.bias[0] > likelihood.bias[1]
+
+
+def test_a_mix_is_its_parts():
+    likelihood, x = make("mixed"), data("mixed")
+    outputs = outputs_of(likelihood, 6)
+    bernoulli, gaussian, categorical, poisson = likelihood.parts
+    log_prob = (
+        bernoulli(outputs[:, :1]).log_prob(x[:, [1]])
+        + gaussian(outputs[:, 1:2]).log_prob(x[:, [0]])
+        + categorical(outputs[:, 2:5]).log_prob(x[:, [2]])
+        + poisson(outputs[:, 5:]).log_prob(x[:, [3]])
+    )
+    assert_close(likelihood(outputs).log_prob(x), log_prob)
+    mean = likelihood(outputs).mean
+    assert_close(mean[:, [0]], gaussian(outputs[:, 1:2]).mean)
+    assert_close(mean[:, [1]], bernoulli(outputs[:, :1]).mean)
+
+
+def test_a_mix_counts_each_column_in_its_units():
+    x = 3 * data("mixed", 100).numpy() + 1
+    offset, scale = mixed(4).units(Marginals(x))
+    np.testing.assert_allclose(offset, [x[:, 0].mean(), 0, 0, 0])
+    np.testing.assert_allclose(scale, [x[:, 0].std(), 1, 1, 1])
+
+
+def test_a_mix_refuses_what_a_part_refuses():
+    X = data("mixed").numpy()
+    X[0, 1] = 3
+    with pytest.raises(ValueError, match="likelihood='bernoulli' takes values from 0 to 1"):
+        mixed(4).check_support(X)
 
 
 # -- gaussian ------------------------------------------------------------------------------
 
 
-def test_gaussian_takes_all_real_numbers():
-    GaussianLikelihood.check_support(-1e300, 1e300)
+def test_only_real_numbers_are_counted_in_other_units():
+    X = 2 + 3 * np.random.default_rng(0).random((20, 4)).round()
+    moved = [name for name in LIKELIHOODS if EVERY[name](4).units(Marginals(X))[0].any()]
+    assert moved == ["gaussian", "student_t"]
 
 
-def test_only_gaussian_sees_standardised_columns():
-    assert [name for name in LIKELIHOODS if LIKELIHOODS[name].standardises] == ["gaussian"]
+def columns(*constant):
+    """Marginals of columns of unit variance, or of a single value."""
+    return Marginals(np.where(constant, 0.0, [[-1.0], [1.0]]))
 
 
 @pytest.mark.parametrize("constant", [False, True])
 def test_gaussian_starts_at_the_unit_scale_of_the_columns(constant):
     likelihood = GaussianLikelihood(2).double()
-    likelihood.start(torch.zeros(2), torch.tensor([constant, constant]))
+    likelihood.start(columns(constant, constant))
     assert_close(likelihood.scale(), torch.ones(2).double(), rtol=1e-6, atol=0)
 
 
@@ -162,7 +585,7 @@ def test_the_noise_cannot_fall_below_a_thousandth():
 
 def test_a_constant_column_keeps_its_unit_scale_whatever_is_learnt():
     likelihood = GaussianLikelihood(2)
-    likelihood.start(torch.zeros(2), torch.tensor([True, False]))
+    likelihood.start(columns(True, False))
     with torch.no_grad():
         likelihood.log_scale.fill_(-100.0)
     assert_close(likelihood.scale(), torch.tensor([1.0, 1e-3]))
@@ -193,29 +616,9 @@ def test_the_best_noise_is_the_root_mean_squared_error():
 # -- bernoulli -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("minimum", "maximum"), [(0.0, 1.0), (0.0, 0.0), (0.3, 0.7)])
-def test_bernoulli_takes_values_from_0_to_1(minimum, maximum):
-    BernoulliLikelihood.check_support(minimum, maximum)
-
-
-@pytest.mark.parametrize(("minimum", "maximum"), [(-0.5, 1.0), (0.0, 255.0), (-1e-9, 0.0)])
-def test_bernoulli_refuses_others_by_name(minimum, maximum):
-    came = f"got values from {minimum:g} to {maximum:g}. Rescale X, with MinMaxScaler"
-    with pytest.raises(
-        ValueError, match=f"likelihood='bernoulli' takes values from 0 to 1; {came}"
-    ):
-        BernoulliLikelihood.check_support(minimum, maximum)
-
-
-def test_bernoulli_starts_at_the_means_of_the_columns():
-    likelihood, mean = BernoulliLikelihood(3), torch.tensor([0.1, 0.5, 0.98])
-    likelihood.start(mean, torch.zeros(3, dtype=torch.bool))
-    assert_close(likelihood(torch.zeros(1, 3)).mean[0], mean)
-
-
 def test_bernoulli_starts_finite_at_constant_columns():
     likelihood = BernoulliLikelihood(2)
-    likelihood.start(torch.tensor([0.0, 1.0]), torch.tensor([True, True]))
+    likelihood.start(Marginals(np.array([[0.0, 1.0]])))
     assert_close(likelihood(torch.zeros(1, 2)).mean[0], torch.tensor([1e-3, 1 - 1e-3]))
 
 
@@ -245,3 +648,19 @@ def test_the_prior_has_nothing_to_train_and_moves_with_its_module():
     prior = StandardNormal(3).double()
     assert list(prior.parameters()) == []
     assert prior().loc.dtype == torch.float64
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (2, 7, 3)])
+def test_gradients_of_the_gaussian_agree_with_finite_differences(shape):
+    generator = torch.Generator().manual_seed(0)
+    x, loc = (
+        torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+        for _ in range(2)
+    )
+    likelihood = GaussianLikelihood(3).double()
+
+    def log_prob(x, loc, log_scale):
+        return likelihood(loc).log_prob(x)
+
+    log_scale = likelihood.log_scale
+    assert torch.autograd.gradcheck(log_prob, (x, loc, log_scale))

@@ -16,13 +16,15 @@ N_FEATURES, D, N_CONTEXT = 5, 2, 3
 
 
 def make(posterior="moment", likelihood="gaussian", n_context=0):
+    columns = [3] * N_FEATURES if likelihood == "categorical" else N_FEATURES
+    likelihood = LIKELIHOODS[likelihood](columns)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return VAE(
-            MLP(N_FEATURES, (8,), context_features=n_context),
+            MLP(likelihood.n_inputs, (8,), context_features=n_context),
             POSTERIORS[posterior](8, D),
-            MLP(D, (8,), N_FEATURES, context_features=n_context),
-            LIKELIHOODS[likelihood](N_FEATURES),
+            MLP(D, (8,), likelihood.n_outputs, context_features=n_context),
+            likelihood,
             StandardNormal(D),
         )
 
@@ -136,3 +138,11 @@ def test_finalising_needs_no_gradient():
     vae = make()
     vae.finalise([Batch(x)])
     assert not any(buffer.requires_grad for buffer in vae.buffers())
+
+
+def test_the_encoder_is_given_what_the_likelihood_lets_it_see():
+    vae = make(likelihood="categorical")
+    rows = torch.tensor([[0.0, 1.0, 2.0, 0.0, 1.0]])
+    assert_close(
+        vae.features(rows), vae.encoder(nn.functional.one_hot(rows.long(), 3).flatten(1).float())
+    )

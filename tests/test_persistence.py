@@ -231,6 +231,35 @@ def test_what_was_saved_gives_the_same_results(fitted, tmp_path):
     np.testing.assert_array_equal(found.sample(3, 0), fitted.sample(3, 0))
 
 
+VARIANTS = {
+    "a range of tau": ({"tau": (0.1, 0.9)}, rows()),
+    "gaps": ({}, np.where(rows() > 1.5, np.nan, rows())),
+    "counts": ({"likelihood": "negative_binomial"}, np.floor(np.exp(rows()))),
+    "a mix": ({"likelihood": [("bernoulli", [0]), ("student_t", [1, 2])]}, rows() > 0),
+    "categories": ({"likelihood": "auto"}, np.array([["a", 1.5], ["b", 2.0]] * 20, dtype=object)),
+    "conditions": ({"conditions": [0]}, rows()),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_kind_of_estimator_comes_back(name, tmp_path):
+    parameters, X = VARIANTS[name]
+    model = small(**parameters).fit(X)
+    found = saved(model, tmp_path / "model")
+    np.testing.assert_array_equal(found.transform(X), model.transform(X))
+    np.testing.assert_array_equal(found.score_samples(X), model.score_samples(X))
+    assert found.sample(3, 0).tolist() == model.sample(3, 0).tolist()
+    twin = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(twin.transform(X), model.transform(X))
+
+
+def test_a_range_of_tau_moves_and_goes_on_after_coming_back(tmp_path):
+    model = small(tau=(0.1, 0.9)).fit(rows())
+    found = saved(model, tmp_path / "model")
+    codes = [one.partial_fit(rows()).at_tau(0.3).transform(rows()) for one in (model, found)]
+    np.testing.assert_array_equal(*codes)
+
+
 def test_all_attributes_and_parameters_come_back(fitted, tmp_path):
     found = saved(fitted, tmp_path / "model")
     assert vars(found).keys() == vars(fitted).keys()

@@ -631,22 +631,38 @@ def test_gradients_agree_with_finite_differences(name):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("eps", [1e-8, 1.0])  # at 1 its part in the gradient is not lost
 @pytest.mark.parametrize("name", CENTRED)
-def test_gradients_in_closed_form_are_those_of_autograd(name, eps, weighted):
+def test_the_short_cut_has_values_and_gradients_of_the_equations(name, eps, weighted):
     posterior = make(name)
-    posterior.eps = eps
-    location, spread = normal(2, 9, 3)
+    posterior.eps, posterior.momentum = eps, 0.0
+    short_cut = posterior.closed_form
+    assert short_cut == (name != "moment-theta")
+    raw = normal(9, 6)
     weight = normal(9).square() if weighted else None
 
-    def gradients(of_rows):
-        heads = location.clone().requires_grad_(), spread.exp().clone().requires_grad_()
-        moments = Moments.of(*posterior.collect(*heads), weight)
-        if not of_rows:  # a copy that has its own gradient, and no share
-            moments = Moments(*moments)
-        loc, scale = posterior.standardise(*heads, moments)
-        return torch.autograd.grad((loc.sin() + scale.cos()).sum(), heads)
+    def both(closed_form):
+        posterior.closed_form = closed_form and short_cut
+        heads = raw.clone().requires_grad_()
+        loc, scale = posterior.of_batch(heads, weight)
+        return loc, scale, *torch.autograd.grad((loc.sin() + scale.cos()).sum(), heads)
 
-    for closed, by_autograd in zip(gradients(True), gradients(False), strict=True):
+    for closed, by_autograd in zip(both(True), both(False), strict=True):
         assert_close(closed, by_autograd, rtol=1e-9, atol=1e-12)
+
+
+def test_a_subclass_of_other_equations_takes_no_short_cut():
+    class Wider(MomentPosterior):
+        def standardise(self, location, spread, moments):
+            loc, scale = super().standardise(location, spread, moments)
+            return loc, 2 * scale
+
+    class Renamed(MomentPosterior):
+        pass
+
+    assert Renamed.closed_form
+    assert not Wider.closed_form
+    posterior = Wider(IN_FEATURES, 2)
+    q = posterior(torch.randn(50, IN_FEATURES, generator=seeded(0)))
+    assert_close(q.loc.square().mean(0) + q.scale.square().mean(0) / 4, torch.ones(2))
 
 
 # -- links to the plain VAE ----------------------------------------------------------------

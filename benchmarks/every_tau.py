@@ -1,0 +1,140 @@
+"""One fit for every tau of a range against a fit for each: what is lost, and what it costs.
+
+Same networks, epochs and learning rate; held-out ELBO and accuracy of a logistic regression on
+the code. Then the choice of tau by cross-validation, both ways. Seconds are of the processor.
+
+    python benchmarks/every_tau.py [--seeds 3] [--scale 1.0] [--only digits wine search]
+"""
+
+import argparse
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import time
+import warnings
+
+import numpy as np
+from gamma import breast_cancer, digits, patches, wine
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skvae import BNVAEEstimator, BNVAEEstimatorCV
+from skvae.diagnostics import PosteriorCollapseWarning
+
+TAUS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)
+EPOCHS = {digits: 200, breast_cancer: 300, wine: 600, patches: 30}
+
+
+def timed(function):
+    """What it returns, and the processor's seconds."""
+    start = time.process_time()
+    return function(), time.process_time() - start
+
+
+def probe():
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+
+
+def measure(model, X, y, train, test):
+    """Held-out ELBO, and accuracy of a linear classifier on the code."""
+    elbo = model.score_samples(X[test], 64, bound="elbo").mean()
+    if y is None:
+        return elbo, np.nan
+    classifier = probe().fit(model.transform(X[train]), y[train])
+    return elbo, classifier.score(model.transform(X[test]), y[test])
+
+
+def compare(X, y, settings, epochs, seed):
+    """ELBO and accuracy at each tau of separate fits and of one fit, and the cost of the one."""
+    train, test = train_test_split(np.arange(len(X)), test_size=0.25, random_state=seed)
+    if "likelihood" not in settings:  # so that nats are those of columns of variance 1
+        X = StandardScaler().fit(X[train]).transform(X)
+    make = BNVAEEstimator(max_iter=epochs, random_state=seed, **settings).set_params
+    apart, seconds = [], []
+    for tau in TAUS:
+        model, one = timed(lambda tau=tau: make(tau=tau).fit(X[train]))
+        apart.append(measure(model, X, y, train, test))
+        seconds.append(one)
+    every, whole = timed(lambda: make(tau=(TAUS[0], TAUS[-1])).fit(X[train]))
+    together = [measure(every.at_tau(tau), X, y, train, test) for tau in TAUS]
+    return np.array(apart), np.array(together), whole / np.mean(seconds)
+
+
+def table(data, n_seeds, scale):
+    X, y, settings = data()
+    epochs = max(1, round(scale * EPOCHS[data]))
+    runs = [compare(X, y, settings, epochs, seed) for seed in range(n_seeds)]
+    apart, together, cost = (np.array(part) for part in zip(*runs, strict=True))
+    print(f"\n{data.__name__}, {X.shape[0]} x {X.shape[1]}, {epochs} epochs, {n_seeds} seeds")
+    print("  tau   ELBO apart    of one    loss      %   accuracy apart  of one")
+    loss = (apart - together)[..., 0]  # (n_seeds, n_taus)
+    share = 100 * loss / abs(apart[..., 0])
+    for number, tau in enumerate(TAUS):
+        one, other = apart[:, number].mean(0), together[:, number].mean(0)
+        print(
+            f"{tau:5.2f}  {one[0]:11.2f}{other[0]:10.2f}{loss[:, number].mean():8.2f}"
+            f"{share[:, number].mean():7.2f}{one[1]:17.3f}{other[1]:8.3f}"
+        )
+    print(
+        f"mean loss {loss.mean():.2f} nats, {share.mean():.2f} % (seeds from "
+        f"{share.mean(1).min():.2f} to {share.mean(1).max():.2f}); cost {cost.mean():.2f} of a fit",
+        flush=True,
+    )
+
+
+def searches(X, y, settings, taus, final, seed):
+    """Tau by a grid search and from one fit a fold, and the cost of the second."""
+    cv = StratifiedKFold(5, shuffle=True, random_state=seed)
+    vae = BNVAEEstimator(**settings)
+    pipeline = vae if final is None else make_pipeline(vae, final)
+    grid = {"tau" if final is None else "bnvaeestimator__tau": taus}
+    apart, slow = timed(lambda: GridSearchCV(pipeline, grid, cv=cv).fit(X, y))
+    vae = BNVAEEstimatorCV(taus=taus, cv=cv, final_estimator=final, **settings)
+    one, fast = timed(lambda: vae.fit(X, y))
+    return apart, one, fast / slow
+
+
+def search(n_seeds, scale):
+    """Ten taus and five folds, by cross-validated accuracy and by importance bound."""
+    taus = np.round(np.linspace(0.05, 0.95, 10), 2)
+    X, y, settings = digits()
+    settings |= {"max_iter": max(1, round(scale * 60)), "random_state": 0}
+    for name, final in (("accuracy", probe()), ("importance bound", None)):
+        for seed in range(n_seeds):
+            apart, one, cost = searches(X, y, settings, taus, final, seed)
+            scores, others = (found.cv_results_["mean_test_score"] for found in (apart, one))
+            print(
+                f"\nby {name}, seed {seed}: GridSearchCV takes tau {taus[apart.best_index_]}, "
+                f"BNVAEEstimatorCV {one.tau_:g}, at {cost:.3f} of the cost"
+            )
+            print("tau     ", *(f"{tau:8.2f}" for tau in taus))
+            print("apart   ", *(f"{score:8.3f}" for score in scores))
+            print("of one  ", *(f"{score:8.3f}" for score in others))
+            error = apart.cv_results_["std_test_score"].mean() / 5**0.5
+            print(
+                f"apart, the tau of one scores {scores.max() - scores[one.best_index_]:.3f} below "
+                f"the best; the standard error of a score is {error:.3f}",
+                flush=True,
+            )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the epochs")
+    parts = [*(data.__name__ for data in EPOCHS), "search"]
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts)
+    args = parser.parse_args()
+    warnings.simplefilter("ignore", PosteriorCollapseWarning)
+    for data in EPOCHS:
+        if data.__name__ in args.only:
+            table(data, args.seeds, args.scale)
+    if "search" in args.only:
+        search(args.seeds, args.scale)
+
+
+if __name__ == "__main__":
+    main()
