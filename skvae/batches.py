@@ -4,6 +4,7 @@ Where rows come from, an array, a CSR matrix or sentences, is known here only. B
 whole arrays; nothing is done row by row.
 """
 
+import hashlib
 from functools import cached_property
 from typing import NamedTuple
 
@@ -238,6 +239,32 @@ def chunk_slices(n_rows, n_columns, n_numbers=IN_MEMORY):
     """
     size = max(1, min(4096, n_numbers // max(1, n_columns)))
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+
+
+def fingerprint(X, weight=None, n_rows=1024):
+    """Tell data from other data.
+
+    Parameters
+    ----------
+    X : ndarray or CSR of shape (n_samples, n_features)
+        The data.
+    weight : ndarray of shape (n_samples,), optional
+        Weights of the rows.
+    n_rows : int, default=1024
+        How many rows are looked at, at even distances.
+
+    Returns
+    -------
+    str
+        The same for the same data.
+    """
+    digest = hashlib.sha256(f"{X.shape} {X.dtype}".encode())
+    index = np.unique(np.linspace(0, X.shape[0] - 1, n_rows).astype(int))
+    for part in (X, weight):
+        if part is not None:
+            seen = part[index]
+            digest.update(np.asarray(seen.toarray() if issparse(seen) else seen).tobytes())
+    return digest.hexdigest()
 
 
 class Rows:

@@ -99,6 +99,8 @@ class BNVAETextEstimator(BaseVAE):
         Rise of the ELBO, in nats per sentence, that counts as an improvement.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights and the vocabulary of the last call.
+    checkpoint : str, PathLike or None, default=None
+        File that `fit` writes after each epoch and goes on from, as in `BNVAEEstimator`.
     device : str or torch.device, default="auto"
         As in `BNVAEEstimator`.
     random_state : int, RandomState instance or None, default=None
@@ -208,6 +210,7 @@ class BNVAETextEstimator(BaseVAE):
         n_iter_no_change=3,
         tol=1e-4,
         warm_start=False,
+        checkpoint=None,
         device="auto",
         random_state=None,
         verbose=0,
@@ -240,6 +243,7 @@ class BNVAETextEstimator(BaseVAE):
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
