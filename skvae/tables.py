@@ -43,7 +43,13 @@ class Column(NamedTuple):
     declared: tuple = ()
 
     def numbers(self):
-        """The values as floats."""
+        """The values as floats.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            NaN where missing.
+        """
         numbers = np.full(len(self.values), np.nan)
         try:
             numbers[~self.missing] = self.values[~self.missing].astype(float)
@@ -55,7 +61,13 @@ class Column(NamedTuple):
         return numbers
 
     def categories(self):
-        """All values that there are or can be, in their order."""
+        """All values that there are or can be, in their order.
+
+        Returns
+        -------
+        list
+            Each once.
+        """
         found = {*self.values[~self.missing].tolist(), *self.declared}
         try:
             return sorted(found)
@@ -66,7 +78,18 @@ class Column(NamedTuple):
             ) from error
 
     def places(self, categories):
-        """The place of each value among the categories."""
+        """The place of each value among the categories.
+
+        Parameters
+        ----------
+        categories : list
+            What there can be.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            From 0 on; NaN where missing.
+        """
         place = {category: i for i, category in enumerate(categories)}
         values = self.values[~self.missing].tolist()
         unknown = sorted({value for value in values if value not in place}, key=str)
@@ -104,7 +127,18 @@ def columns_of(X):
 
 
 def is_frame(X):
-    """Whether `X` is a DataFrame, of whatever library."""
+    """Whether something is a DataFrame, of whatever library.
+
+    Parameters
+    ----------
+    X : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        Not of lazy frames, whose rows are nowhere yet.
+    """
     return isinstance(nw.from_native(X, eager_only=True, pass_through=True), nw.DataFrame)
 
 

@@ -13,10 +13,11 @@ from sklearn.compose import make_column_selector
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
+from torch.distributions import Independent, Normal
 
 from skvae import BNVAEEstimator, PosteriorCollapseWarning
 from skvae.bounds import kl_floor
-from skvae.likelihoods import NegativeBinomialLikelihood
+from skvae.likelihoods import GaussianLikelihood, NegativeBinomialLikelihood
 from skvae.tables import Table, columns_of
 
 N = 200
@@ -423,6 +424,27 @@ def test_a_column_of_gaps_is_refused_by_number():
     X[:, 3] = np.nan
     with pytest.raises(ValueError, match=r"Columns \[3\] of X have no value at all.*Drop them"):
         small(likelihood="gaussian").fit(X)
+
+
+class Stubborn(GaussianLikelihood):
+    """Makes its rows by itself."""
+
+    validates = False
+
+    def forward(self, outputs):
+        cells = Normal(outputs, self.scale(), validate_args=self.validates)
+        return Independent(cells, 1, validate_args=False)
+
+
+@pytest.mark.parametrize("validates", [False, True])
+def test_a_likelihood_that_cannot_pass_over_gaps_is_refused(validates, monkeypatch):
+    monkeypatch.setattr(Stubborn, "validates", validates)
+    X = table_of(np.random.default_rng(0))
+    small(likelihood=Stubborn).fit(X)
+    with pytest.raises(
+        ValueError, match="missing cells, which Stubborn cannot pass over.*self.row"
+    ):
+        small(likelihood=Stubborn).fit(holes(X)[0])
 
 
 def test_a_row_of_gaps_has_the_score_of_nothing():
