@@ -155,6 +155,7 @@ class BNVAETextEstimator(BaseVAE):
 
     _parameter_constraints = {
         **BaseVAE._parameter_constraints,
+        "tau": [Interval(Real, 0, 1, closed="neither")],
         "posterior": [StrOptions({*POSTERIORS, "none"}), callable],
         "analyzer": [StrOptions({"word", "char"}), callable],
         "tokenizer": [callable, None],
@@ -388,7 +389,8 @@ class BNVAETextEstimator(BaseVAE):
             Tokens with a space between them (nothing between characters). The unknown word is
             never written.
         """
-        _check_count("n_beams", n_beams)
+        if not isinstance(n_beams, Integral) or n_beams < 1:
+            raise ValueError(f"n_beams must be an int of at least 1; got {n_beams!r}")
         return self._sentences(
             self._infer_codes(X, lambda module, z, _: module.likelihood(z).mode(n_beams))
         )
@@ -483,8 +485,3 @@ class BNVAETextEstimator(BaseVAE):
 
 def _as_they_are(tokens):
     return tokens
-
-
-def _check_count(name, value):
-    if not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be an int of at least 1; got {value!r}")
