@@ -271,9 +271,8 @@ class BNVAEEstimatorCV(BNVAEEstimator):
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
         X, y, sample_weight = indexable(X, y, sample_weight)
-        folds = list(
-            check_cv(self.cv, y, classifier=is_classifier(self.final_estimator)).split(X, y)
-        )
+        classifies = self.final_estimator is not None and is_classifier(self.final_estimator)
+        folds = list(check_cv(self.cv, y, classifier=classifies).split(X, y))
         own = BNVAEEstimator().get_params(deep=False).keys() - {"tau"}
         vae = BNVAEEstimator(tau=self.tau, **{name: getattr(self, name) for name in own})
         run = delayed(_score_fold)
@@ -299,6 +298,8 @@ class BNVAEEstimatorCV(BNVAEEstimator):
                 f"taus must hold at least two different numbers, or be their number; got "
                 f"{self.taus!r}. For a single tau take BNVAEEstimator."
             )
+        if not ((taus > 0) & (taus < 1)).all():
+            raise ValueError(f"taus must lie between 0 and 1, both excluded; got {self.taus!r}")
         return taus.astype(float)
 
 

@@ -5,7 +5,7 @@ import pytest
 import sklearn.utils.estimator_checks as checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skvae import BNVAEEstimator
+from skvae import BNVAEEstimator, BNVAEEstimatorCV
 from skvae.posteriors import POSTERIORS
 
 MINIBATCHES = (
@@ -22,6 +22,10 @@ def expected_failures(estimator):
 
 
 ESTIMATORS = [BNVAEEstimator(2, posterior=name, max_iter=2) for name in POSTERIORS]
+ESTIMATORS += [
+    BNVAEEstimator(2, tau=(0.2, 0.8), max_iter=2),
+    BNVAEEstimatorCV(2, taus=2, cv=2, max_iter=2),
+]
 
 
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures, xfail_strict=True)
