@@ -23,11 +23,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import itertools
 import logging
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
@@ -90,11 +90,12 @@ def products(shape, X, device):
 
 def ours(posterior):
     def build(shape, X, device):
-        n_features, hidden, d, batch_size, _ = shape
+        _, hidden, d, batch_size, _ = shape
         estimator = BNVAEEstimator(
             d, hidden_layer_sizes=hidden, batch_size=batch_size, posterior=posterior, device=device
         )
-        return estimator._prepare(X, None, device, n_epochs=1).epoch
+        rows = estimator._validate_rows(X, reset=True)
+        return estimator._prepare(rows, None, device, n_epochs=1).epoch
 
     return build
 
@@ -222,19 +223,18 @@ def step(device, rounds):
         print(f"{name:28}{floor:8.2f} ms" + "".join(f"{r:10.2f}x" for r in ratios), flush=True)
 
 
+def bare(module, x, device):
+    with torch.no_grad():
+        return [module.posterior(part).loc.cpu() for part in x.to(device).split(4096)]
+
+
 def transform(device, rounds):
     print(f"{'transform of 50,000 rows':40}{'bare pass':>12}{'share of it':>14}")
     for name, (n_features, hidden, d, _, _) in SHAPES.items():
         X = np.random.RandomState(0).randn(50_000, n_features).astype(np.float32)
         estimator = BNVAEEstimator(d, hidden_layer_sizes=hidden, max_iter=1, device=device)
         module = estimator.fit(X[:1000]).module_
-        x = torch.from_numpy(X)
-
-        def bare(module=module.float(), x=x):
-            with torch.no_grad():
-                return [module.posterior(part).loc.cpu() for part in x.to(device).split(4096)]
-
-        runs = bare, lambda estimator=estimator, X=X: estimator.transform(X)
+        runs = partial(bare, module, torch.from_numpy(X), device), partial(estimator.transform, X)
         times = np.array([[seconds(run, device) for run in runs] for _ in range(rounds)])
         share = np.median(times[1:, 0] / times[1:, 1])
         print(f"{name:40}{1e3 * np.median(times[:, 0]):9.1f} ms{share:14.2f}", flush=True)
@@ -246,15 +246,18 @@ def rows(device, rounds):
         code = f"""
 import resource, time, numpy as np
 from skvae import BNVAEEstimator
-X = np.random.RandomState(0).standard_normal(({n_rows}, 64), dtype=np.float32)
+X = np.random.default_rng(0).standard_normal(({n_rows}, 64), dtype=np.float32)
 vae = BNVAEEstimator(16, hidden_layer_sizes=(64,), batch_size=256, device={str(device)!r})
 vae.set_params(max_iter=1).fit(X[:500])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 start = time.perf_counter()
 vae.set_params(max_iter=2).fit(X)
-print((time.perf_counter() - start) / 2, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+seconds = (time.perf_counter() - start) / 2
+print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
+        )
         epoch, peak = (float(word) for word in done.stdout.split())
         data = n_rows * 64 * 4 / 2**20
         print(

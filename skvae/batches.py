@@ -1,9 +1,10 @@
 """From rows to batches of tensors, in the units of the networks.
 
-Where rows come from, an array or a CSR matrix, is known here only. Batches are made of whole
-arrays; nothing is done row by row.
+Where rows come from, an array, a CSR matrix or sentences, is known here only. Batches are made of
+whole arrays; nothing is done row by row.
 """
 
+import hashlib
 from functools import cached_property
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 from sklearn.preprocessing import RobustScaler, StandardScaler
+
+from skvae.recurrent import PADDING
 
 
 class Batch(NamedTuple):
@@ -164,8 +167,8 @@ class Units(NamedTuple):
         return cls(np.zeros(n_features), np.ones(n_features))
 
     def pieces(self, n_rows):
-        """Cut that many rows into pieces that fit the memory, for what needs no gradient."""
-        return chunk_slices(n_rows, len(self.scale))
+        """Cut that many rows into pieces that fit the cache, for what needs no gradient."""
+        return chunk_slices(n_rows, len(self.scale), IN_CACHE)
 
     def log_jacobian(self):
         """What a log-density in the networks' units is short of one in the data's, in nats."""
@@ -184,21 +187,84 @@ class Units(NamedTuple):
         return (x * self.scale + self.offset).astype(x.dtype)
 
 
-def chunk_slices(n_rows, n_columns):
-    """Cut rows into pieces of some 32 MB, for what needs no gradient.
+class TokenUnits(NamedTuple):
+    """Rows of token numbers, padded on the right: the networks see them as they are, less padding.
+
+    Parameters
+    ----------
+    n_tokens : int
+        Size of the vocabulary, the special tokens included.
+    max_length : int
+        Words of the longest sentence.
+    """
+
+    n_tokens: int
+    max_length: int
+
+    def pieces(self, n_rows):
+        """As `Units.pieces`: what counts is the output layer, with a logit for every token."""
+        return chunk_slices(n_rows, (self.max_length + 1) * self.n_tokens)
+
+    def log_jacobian(self):
+        """As `Units.log_jacobian`: nothing."""
+        return 0.0
+
+    def tensor(self, X, dtype, device="cpu"):
+        """Rows as a tensor of integers, no longer than the longest of them."""
+        longest = int((X != PADDING).sum(1).max())
+        return torch.from_numpy(X[:, :longest]).long().to(device)
+
+    def array(self, x):
+        """Rows of a tensor as an array."""
+        return x.cpu().numpy()
+
+
+IN_CACHE, IN_MEMORY = 2**18, 2**22  # doubles: 2 MB and 32 MB
+
+
+def chunk_slices(n_rows, n_columns, n_numbers=IN_MEMORY):
+    """Cut rows into pieces of a bounded size, for what needs no gradient.
 
     Parameters
     ----------
     n_rows, n_columns : int
         Shape of the data.
+    n_numbers : int, default=2**22
+        Numbers of a piece, at most; but no piece has less than a row or more than 4,096.
 
     Returns
     -------
     list of slice
         They cover all rows, in order.
     """
-    size = max(1, min(4096, 2**22 // max(1, n_columns)))
+    size = max(1, min(4096, n_numbers // max(1, n_columns)))
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+
+
+def fingerprint(X, weight=None, n_rows=1024):
+    """Tell data from other data.
+
+    Parameters
+    ----------
+    X : ndarray or CSR of shape (n_samples, n_features)
+        The data.
+    weight : ndarray of shape (n_samples,), optional
+        Weights of the rows.
+    n_rows : int, default=1024
+        How many rows are looked at, at even distances.
+
+    Returns
+    -------
+    str
+        The same for the same data.
+    """
+    digest = hashlib.sha256(f"{X.shape} {X.dtype}".encode())
+    index = np.unique(np.linspace(0, X.shape[0] - 1, n_rows).astype(int))
+    for part in (X, weight):
+        if part is not None:
+            seen = part[index]
+            digest.update(np.asarray(seen.toarray() if issparse(seen) else seen).tobytes())
+    return digest.hexdigest()
 
 
 class Rows:
@@ -208,7 +274,7 @@ class Rows:
     ----------
     X : ndarray or CSR of shape (n_samples, n_features)
         The data.
-    units : Units
+    units : Units or TokenUnits
         The units of the networks.
     weight : ndarray of shape (n_samples,) or None
         Weights of the rows, taken relative to their mean.
@@ -266,7 +332,7 @@ class Rows:
         Nor is any left with a single row, whose moments would say nothing: rather than that, one
         of the batches of two has a third.
         """
-        if self._dense is None and not issparse(self.X):
+        if self._dense is None and isinstance(self.units, Units) and not issparse(self.X):
             self._dense = self._copied()
         weights = None if self.weight is None else self.weight.float().to(self.device)
         order = torch.randperm(len(self), generator=generator, device=generator.device)

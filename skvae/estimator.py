@@ -92,6 +92,11 @@ class BNVAEEstimator(BaseVAE):
         Rise of the ELBO, in nats per row, that counts as an improvement.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last call.
+    checkpoint : str, PathLike or None, default=None
+        File that `fit` writes after each epoch, and goes on from if it is there: with the same
+        result, to the bit, as if it had not been interrupted. Where training was over, it has
+        nothing to do; delete the file to start anew. A file of other parameters or other data is
+        an error. `partial_fit` does without: use `save` there.
     device : str or torch.device, default="auto"
         "cpu", "cuda", "cuda:1", "mps" and so on; "auto" takes CUDA where it is available and
         the CPU elsewhere.
@@ -194,6 +199,7 @@ class BNVAEEstimator(BaseVAE):
         n_iter_no_change=10,
         tol=1e-4,
         warm_start=False,
+        checkpoint=None,
         device="auto",
         random_state=None,
         verbose=0,
@@ -217,6 +223,7 @@ class BNVAEEstimator(BaseVAE):
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.device = device
         self.random_state = random_state
         self.verbose = verbose

@@ -6,6 +6,8 @@ what distribution they mean. A cell that is NaN is missing: it counts nothing, a
 told so.
 """
 
+import math
+
 import numpy as np
 import torch
 from scipy.sparse import issparse
@@ -18,6 +20,8 @@ from torch.distributions import (
     Normal,
     StudentT,
 )
+
+LOG_2_PI = math.log(2 * math.pi)
 
 
 class Likelihood(nn.Module):
@@ -244,7 +248,39 @@ class GaussianLikelihood(Likelihood):
         return torch.hypot((self.pace * self.log_scale).exp(), self.scale_floor)
 
     def forward(self, outputs):
-        return self.row(Normal(outputs, self.scale(), validate_args=False))
+        return self.row(_Noise(outputs, self.scale()))
+
+
+class _Noise(Normal):
+    """A normal distribution around the outputs whose scale is one for all rows."""
+
+    def __init__(self, loc, scale):
+        super().__init__(loc, scale, validate_args=False)
+        self.shared_scale = scale
+
+    def log_prob(self, value):
+        return _LogNormal.apply(value, self.loc, self.shared_scale)
+
+
+class _LogNormal(torch.autograd.Function):
+    """``log p = -1/2 r^2 - log s - 1/2 log 2 pi`` with ``r = (x - m) / s``, and its gradient.
+
+    ``dlog p = r / s (dm - dx) + (r^2 - 1) / s ds``. In closed form it takes half the time.
+    """
+
+    @staticmethod
+    def forward(ctx, value, loc, scale):
+        residual = (value - loc).div_(scale)
+        ctx.save_for_backward(residual, scale)
+        return torch.addcmul(-scale.log() - LOG_2_PI / 2, residual, residual, value=-0.5)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        residual, scale = ctx.saved_tensors
+        along = gradient * residual
+        g_loc = along / scale
+        g_scale = (along * residual - gradient).sum_to_size(scale.shape) / scale
+        return -g_loc if ctx.needs_input_grad[0] else None, g_loc, g_scale
 
 
 class StudentTLikelihood(GaussianLikelihood):

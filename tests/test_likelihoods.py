@@ -648,3 +648,19 @@ def test_the_prior_has_nothing_to_train_and_moves_with_its_module():
     prior = StandardNormal(3).double()
     assert list(prior.parameters()) == []
     assert prior().loc.dtype == torch.float64
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (2, 7, 3)])
+def test_gradients_of_the_gaussian_agree_with_finite_differences(shape):
+    generator = torch.Generator().manual_seed(0)
+    x, loc = (
+        torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+        for _ in range(2)
+    )
+    likelihood = GaussianLikelihood(3).double()
+
+    def log_prob(x, loc, log_scale):
+        return likelihood(loc).log_prob(x)
+
+    log_scale = likelihood.log_scale
+    assert torch.autograd.gradcheck(log_prob, (x, loc, log_scale))
