@@ -301,6 +301,8 @@ class BNVAEEstimatorCV(BNVAEEstimator):
                 f"taus must hold at least two different numbers, or be their number; got "
                 f"{self.taus!r}. For a single tau take BNVAEEstimator."
             )
+        if not ((taus > 0) & (taus < 1)).all():
+            raise ValueError(f"taus must lie between 0 and 1, both excluded; got {self.taus!r}")
         return taus.astype(float)
 
 
