@@ -18,6 +18,7 @@ ORDER = [
     "priors",
     "model",
     "objectives",
+    "streams",
     "batches",
     "training",
     "distributed",
