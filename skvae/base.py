@@ -14,6 +14,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state
+from sklearn.utils._metadata_requests import UNUSED
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from torch import nn
@@ -22,9 +23,11 @@ from skvae.batches import Rows, Units, fingerprint
 from skvae.diagnostics import diagnose, warn_if_collapsed
 from skvae.every_tau import EveryTau
 from skvae.fitting import Fit, Fitted, NotFinite, RangeFit
+from skvae.likelihoods import Likelihood
 from skvae.objectives import BOUNDS, OBJECTIVES, Objective, row_noise, shared_draws
 from skvae.persistence import CannotSave, Checkpoint, State, read, restored, state_of, write
 from skvae.posteriors import POSTERIORS, PriorPosterior
+from skvae.streams import in_pieces
 from skvae.training import EarlyStopping, borrowed_process, seeded
 
 
@@ -97,8 +100,10 @@ class BaseVAE(
 
         Parameters
         ----------
-        X : {array-like, CSR} of shape (n_samples, n_features)
-            The rows.
+        X : {array-like, CSR, stream} of shape (n_samples, n_features)
+            The rows. A stream is anything with a shape, a dtype and rows by slices, such as a
+            `numpy.memmap`, a dataset of h5py or an array of zarr or dask: beyond 1 GB it stays
+            where it is, and is read and shuffled block by block.
         y : Ignored
             Present for API consistency; callbacks see it.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -137,8 +142,10 @@ class BaseVAE(
 
         Parameters
         ----------
-        X : {array-like, CSR} of shape (n_samples, n_features)
-            The rows.
+        X : {array-like, CSR, stream} of shape (n_samples, n_features)
+            The rows. A stream is anything with a shape, a dtype and rows by slices, such as a
+            `numpy.memmap`, a dataset of h5py or an array of zarr or dask: beyond 1 GB it stays
+            where it is, and is read and shuffled block by block.
         y : Ignored
             Present for API consistency; callbacks see it.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -415,20 +422,25 @@ class BaseVAE(
 
     # -- using the code --------------------------------------------------------------------
 
-    def transform(self, X):
+    __metadata_request__transform = {"out": UNUSED}  # it is no metadata of the rows
+
+    def transform(self, X, out=None):
         """Encode rows: the posterior means.
 
         Parameters
         ----------
-        X : {array-like, CSR} of shape (n_samples, n_features)
+        X : {array-like, CSR, stream} of shape (n_samples, n_features)
             The rows.
+        out : array of shape (n_samples, n_components), default=None
+            Where to put the codes, piece by piece: an ndarray or memmap, a dataset of h5py or
+            whatever takes slices of rows. It is returned.
 
         Returns
         -------
         ndarray of shape (n_samples, n_components)
             The same for the same row in any company; never a random draw.
         """
-        return self._infer(X, lambda module, x, context: module.posterior(x, context).loc)
+        return self._infer(X, lambda module, x, context: module.posterior(x, context).loc, out)
 
     def encode(self, X):
         """Encode rows: means and standard deviations of the posteriors.
@@ -451,7 +463,7 @@ class BaseVAE(
         loc, scale = np.moveaxis(self._infer(X, moments), 1, 0)
         return loc, scale
 
-    def score_samples(self, X, n_draws=32, bound="importance"):
+    def score_samples(self, X, n_draws=32, bound="importance", out=None):
         """Lower bound on the log-density of each row.
 
         Parameters
@@ -463,6 +475,8 @@ class BaseVAE(
         bound : {"importance", "elbo"}, default="importance"
             The importance-weighted bound, which more draws tighten, or the ELBO, which more
             draws only estimate better.
+        out : array of shape (n_samples,), default=None
+            Where to put the scores, as in `transform`.
 
         Returns
         -------
@@ -481,9 +495,7 @@ class BaseVAE(
             return BOUNDS[bound](module, x, noise, context)
 
         rows = self._read_rows(X)
-        scores = self._map(rows, nats).numpy()
-        scores += rows.log_jacobians()
-        return scores
+        return self._filled(rows, nats, out, rows.log_jacobians())
 
     def score(self, X, y=None):
         """Mean of `score_samples`: a lower bound on the log-likelihood of a row.
@@ -547,10 +559,10 @@ class BaseVAE(
 
     def _check_rows(self, module, rows):
         """Refuse rows that the module cannot take."""
-        module.likelihood_layer.check_support(rows.X)
+        check_support(module.likelihood_layer, rows.X)
 
-    def _infer(self, X, function):
-        return self._map(self._read_rows(X), function).numpy()
+    def _infer(self, X, function, out=None):
+        return self._filled(self._read_rows(X), function, out)
 
     def _infer_codes(self, X, function, context=None):
         check_is_fitted(self)
@@ -565,10 +577,27 @@ class BaseVAE(
 
     def _map(self, rows, function):
         """Apply ``function(module, x, context)`` to pieces of the rows, in their precision."""
+        return torch.cat([found for _, found in self._mapped(rows, function)])
+
+    def _filled(self, rows, function, out=None, more=None):
+        """As `_map`, plus `more`, into an array."""
+        for piece, found in self._mapped(rows, function):
+            found = found.numpy() if more is None else found.numpy() + more[piece]
+            shape = (len(rows), *found.shape[1:])
+            if out is None:
+                out = np.empty(shape, dtype=found.dtype)
+            elif piece.start == 0:
+                _check_out(out, shape)
+            out[piece] = found
+        return out
+
+    def _mapped(self, rows, function):
+        """Slices of the rows, and what the function makes of them."""
         module = self._in_precision(rows.X.dtype)
         dtype = module.prior().loc.dtype
         with borrowed_process(_piece_work(rows, module), rows.device), torch.no_grad():
-            return torch.cat([function(module, b.x, b.context).cpu() for b in rows.in_order(dtype)])
+            for piece, batch in zip(rows.pieces(), rows.in_order(dtype), strict=True):
+                yield piece, function(module, batch.x, batch.context).cpu()
 
     def _in_precision(self, dtype):
         """The module in the precision for data of that dtype."""
@@ -803,6 +832,11 @@ def _device(device):
     return device
 
 
+def _check_out(out, shape):
+    if tuple(getattr(out, "shape", ())) != shape:
+        raise ValueError(f"out must have the shape {shape}; got {getattr(out, 'shape', type(out))}")
+
+
 def _home(module):
     return module.prior().loc.device
 
@@ -814,6 +848,13 @@ def _n_weights(module):
 def _piece_work(rows, module):
     """Multiplications for a piece of the rows, as `Rows.in_order` cuts them."""
     return len(range(len(rows))[rows.pieces()[0]]) * _n_weights(module)
+
+
+def check_support(likelihood, X):
+    """Refuse rows that the likelihood cannot take."""
+    if type(likelihood).check_support is not Likelihood.check_support:  # else it takes anything
+        for rows in in_pieces(X):
+            likelihood.check_support(rows)
 
 
 def check_n_draws(n_draws):

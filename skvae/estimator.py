@@ -10,7 +10,15 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
-from skvae.base import BaseVAE, check_n_draws, check_n_samples, module_of, random_state_of, width_of
+from skvae.base import (
+    BaseVAE,
+    check_n_draws,
+    check_n_samples,
+    check_support,
+    module_of,
+    random_state_of,
+    width_of,
+)
 from skvae.batches import Marginals, Rows, Units, gaps
 from skvae.likelihoods import LIKELIHOODS, CategoricalLikelihood, MixedLikelihood
 from skvae.model import VAE
@@ -18,6 +26,7 @@ from skvae.networks import ACTIVATIONS, MLP
 from skvae.objectives import conditional_mean, row_noise, shared_draws
 from skvae.posteriors import POSTERIORS
 from skvae.priors import StandardNormal
+from skvae.streams import Stream, is_stream, opened
 from skvae.tables import Table, is_frame
 
 
@@ -233,11 +242,21 @@ class BNVAEEstimator(BaseVAE):
     def _validate_rows(self, X, reset):
         if isinstance(X, torch.Tensor):
             X = X.detach().cpu().numpy()
+        if is_stream(X):
+            X = opened(X)
         if reset:
             self._table = None
         numbers = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
         if not (self._has_table() if reset else self._table):
+            if isinstance(X, Stream):
+                validate_data(self, X, reset=reset, skip_check_array=True)
+                return X
             return validate_data(self, X, reset=reset, accept_sparse="csr", **numbers)
+        if isinstance(X, Stream):
+            raise TypeError(
+                "Columns of different kinds need rows in memory; X is a stream of "
+                f"{X.shape[0]} rows that are not. Give one likelihood, and no conditions."
+            )
         if not is_frame(X):
             plain = isinstance(X, np.ndarray) or issparse(X)
             # Of a list of lists that hold strings, NumPy would make strings of all.
@@ -325,7 +344,7 @@ class BNVAEEstimator(BaseVAE):
         return module_of("likelihood", make, len(columns)), place
 
     def _measure(self, module, X, weight):
-        module.likelihood_layer.check_support(self._described(X))
+        check_support(module.likelihood_layer, self._described(X))
         marginals = Marginals(self._described(X), weight)
         module.likelihood_layer.start(marginals)
         return Units(*module.likelihood_layer.units(marginals))
