@@ -2,12 +2,7 @@
 
 import numpy as np
 
-SENTENCE_FACTORS = {
-    "topic": ("food", "staff", "place"),
-    "sentiment": ("negative", "positive"),
-    "tense": ("present", "past"),
-    "number": ("singular", "plural"),
-}
+SENTENCE_FACTORS = {"sentiment": ("negative", "positive"), "tense": ("present", "past")}
 
 SPRITE_FACTORS = {
     "shape": ("disc", "square", "diamond"),
@@ -16,38 +11,25 @@ SPRITE_FACTORS = {
     "size": (),
 }
 
-_NOUNS = (
-    ("soup", "pizza", "salad", "coffee", "cake", "pie"),
-    ("waiter", "cook", "owner", "manager", "host", "server"),
-    ("room", "garden", "bar", "kitchen", "hall", "terrace"),
-)
-_ADJECTIVES = (
-    (
-        ("stale", "cold", "bland", "greasy", "burnt", "sour"),
-        ("fresh", "tasty", "delicious", "crisp", "hot", "rich"),
-    ),
-    (
-        ("rude", "slow", "loud", "careless", "unkind", "bored"),
-        ("kind", "quick", "polite", "helpful", "friendly", "calm"),
-    ),
-    (
-        ("dirty", "dark", "noisy", "cramped", "ugly", "dusty"),
-        ("clean", "bright", "quiet", "cosy", "lovely", "airy"),
-    ),
-)
-_VERBS = (("is", "are"), ("was", "were"))
+_OPENINGS = ("honestly", "as always", "this time", "for once", "to be fair", "well")
+_NOUNS = ("soup", "pizza", "salad", "coffee", "bread", "fish", "cake", "pie")
+_VERBS = ("is", "was")
 _DEGREES = ("really", "very", "quite", "so", "rather", "truly")
-_TIMES = ("today", "at lunch", "at night", "on monday")
+_ADJECTIVES = (
+    ("stale", "cold", "bland", "greasy", "awful", "poor", "sour", "burnt"),
+    ("fresh", "tasty", "crisp", "rich", "great", "lovely", "perfect", "fine"),
+)
+_CLOSINGS = ("for me", "for us", "for the price", "at lunch", "at night", "on monday")
 _ENDS = (".", "!")
 
 
 def make_sentences(n_samples=1000, random_state=None):
-    """Generate short reviews that four independent factors run through.
+    """Generate short reviews with two factors: sentiment and tense.
 
-    Two clauses, such as "the soup was very stale and the cake was cold .": topic, sentiment, tense
-    and number are the same in both, each word being drawn from the six that fit. A network that
-    reads the first clause knows all factors for the second, which is why the decoder of a plain
-    VAE does without a code.
+    Such as "honestly , the soup was very stale and cold at lunch ." The sentiment decides the
+    list that both adjectives are drawn from, the tense is the verb's, and all other words are
+    drawn at random. Once a decoder has learnt that one adjective announces the other, it gains
+    nothing from a code, however well that were to tell the sentiment.
 
     Parameters
     ----------
@@ -60,8 +42,8 @@ def make_sentences(n_samples=1000, random_state=None):
     -------
     sentences : list of str
         Words and marks with spaces between them.
-    factors : ndarray of shape (n_samples, 4)
-        Values of topic, sentiment, tense and number, as indices into `SENTENCE_FACTORS`.
+    factors : ndarray of shape (n_samples, 2)
+        Sentiment and tense, as indices into the values of `SENTENCE_FACTORS`.
 
     Raises
     ------
@@ -72,23 +54,24 @@ def make_sentences(n_samples=1000, random_state=None):
     --------
     >>> from skvae.datasets import make_sentences
     >>> sentences, factors = make_sentences(2, random_state=0)
-    >>> factors.shape
-    (2, 4)
+    >>> sentences[0]
+    'for once , the coffee was so burnt and cold at lunch !'
+    >>> factors[0].tolist()
+    [0, 1]
     """
     if n_samples < 1:
         raise ValueError(f"n_samples must be at least 1; got {n_samples!r}")
     rng = _random_state(random_state)
-    sizes = [len(values) for values in SENTENCE_FACTORS.values()]
-    factors = rng.randint(sizes, size=(n_samples, len(sizes)))
-    choices = rng.randint([6, 6, 6, 6, 6, 4, 2], size=(n_samples, 7))
+    factors = rng.randint(2, size=(n_samples, 2))
+    choices = rng.randint([6, 8, 6, 8, 8, 6, 2], size=(n_samples, 7))
     return [_sentence(*row) for row in np.hstack([factors, choices]).tolist()], factors
 
 
-def _sentence(topic, sentiment, tense, number, noun, degree, first, second, third, time, end):
-    subject, adjectives = _NOUNS[topic][noun] + ("", "s")[number], _ADJECTIVES[topic][sentiment]
+def _sentence(sentiment, tense, opening, noun, degree, first, second, closing, end):
+    adjectives = _ADJECTIVES[sentiment]
     return (
-        f"the {subject} {_VERBS[tense][number]} {_DEGREES[degree]} {adjectives[first]} , "
-        f"{adjectives[second]} and {adjectives[third]} {_TIMES[time]} {_ENDS[end]}"
+        f"{_OPENINGS[opening]} , the {_NOUNS[noun]} {_VERBS[tense]} {_DEGREES[degree]} "
+        f"{adjectives[first]} and {adjectives[second]} {_CLOSINGS[closing]} {_ENDS[end]}"
     )
 
 

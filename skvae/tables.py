@@ -4,6 +4,7 @@ Tables are arrays, CSR matrices, or frames of pandas or polars. In the numbers, 
 place among the column's categories, and a missing cell is NaN.
 """
 
+from importlib import import_module
 from typing import NamedTuple
 
 import narwhals as nw
@@ -170,6 +171,57 @@ def _of_array(j, values):
     return Column(j, kind, values, missing)
 
 
+class Frame(NamedTuple):
+    """Of which library a frame is, and the types of its columns, in words.
+
+    Parameters
+    ----------
+    library : {"pandas", "polars"}
+        The library.
+    types : list of tuple
+        Of each column the name of its type, its declared categories or None, and whether these
+        have an order.
+    """
+
+    library: str
+    types: list
+
+    @classmethod
+    def of(cls, X):
+        """Describe a frame."""
+        if not nw.from_native(X).implementation.is_pandas():
+            kinds = [
+                (str(kind.base_type()), getattr(kind, "categories", None)) for kind in X.dtypes
+            ]
+            return cls("polars", [(name, _plain(found), False) for name, found in kinds])
+        kinds = [(str(kind), getattr(kind, "categories", None), kind) for kind in X.dtypes]
+        return cls(
+            "pandas",
+            [
+                (name, _plain(found), bool(getattr(kind, "ordered", 0)))
+                for name, found, kind in kinds
+            ],
+        )
+
+    def empty(self, names):
+        """A frame of these types without rows."""
+        library = import_module(self.library)
+        if self.library == "polars":
+            kinds = (getattr(library, name) for name, *_ in self.types)
+            told = zip(kinds, self.types, strict=True)
+            types = [kind(found) if kind is library.Enum else kind for kind, (_, found, _) in told]
+            return library.DataFrame(schema=dict(zip(names, types, strict=True)))
+        types = [
+            name if found is None else library.CategoricalDtype(found, ordered)
+            for name, found, ordered in self.types
+        ]
+        return library.DataFrame(columns=names).astype(dict(zip(names, types, strict=True)))
+
+
+def _plain(categories):
+    return None if categories is None else list(categories.to_list())
+
+
 class Table:
     """What is known of a table after `fit`: what its columns are, and their categories.
 
@@ -200,7 +252,7 @@ class Table:
 
     def __init__(self, X, likelihood, conditions=None):
         columns = None if issparse(X) else columns_of(X)
-        self.template = X[:0] if is_frame(X) else None
+        self.frame = Frame.of(X) if is_frame(X) else None
         self.names = nw.from_native(X).columns if is_frame(X) else list(range(X.shape[1]))
         kinds = ["number"] * X.shape[1] if columns is None else [column.kind for column in columns]
         self.conditions = {}
@@ -348,18 +400,19 @@ class Table:
                     [*categories, None], dtype=object
                 )  # of one axis, whatever they are
             columns[j] = values[columns[j].astype(int)]
-        if self.template is None:
+        if self.frame is None:
             if all(column.dtype != object for column in columns):
                 return np.column_stack(columns).astype(numbers.dtype)
             return np.column_stack([column.astype(object) for column in columns])
-        template = nw.from_native(self.template)
+        empty = self.frame.empty(self.names)
+        template = nw.from_native(empty)
         columns = {
             name: _typed(values, template.schema[name])
             for name, values in zip(template.columns, columns, strict=True)
         }
         frame = nw.from_dict(columns, backend=template.implementation)
         if template.implementation.is_pandas():  # it has types that narwhals does not tell apart
-            return frame.to_native().astype(self.template.dtypes.to_dict())
+            return frame.to_native().astype(empty.dtypes.to_dict())
         types = template.schema.items()
         return frame.select(nw.col(name).cast(dtype) for name, dtype in types).to_native()
 

@@ -99,6 +99,8 @@ class BNVAETextEstimator(BaseVAE):
         Rise of the ELBO, in nats per sentence, that counts as an improvement.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights and the vocabulary of the last call.
+    checkpoint : str, PathLike or None, default=None
+        File that `fit` writes after each epoch and goes on from, as in `BNVAEEstimator`.
     device : str or torch.device, default="auto"
         As in `BNVAEEstimator`.
     random_state : int, RandomState instance or None, default=None
@@ -153,6 +155,7 @@ class BNVAETextEstimator(BaseVAE):
 
     _parameter_constraints = {
         **BaseVAE._parameter_constraints,
+        "tau": [Interval(Real, 0, 1, closed="neither")],
         "posterior": [StrOptions({*POSTERIORS, "none"}), callable],
         "analyzer": [StrOptions({"word", "char"}), callable],
         "tokenizer": [callable, None],
@@ -208,6 +211,7 @@ class BNVAETextEstimator(BaseVAE):
         n_iter_no_change=3,
         tol=1e-4,
         warm_start=False,
+        checkpoint=None,
         device="auto",
         random_state=None,
         verbose=0,
@@ -240,6 +244,7 @@ class BNVAETextEstimator(BaseVAE):
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -256,12 +261,12 @@ class BNVAETextEstimator(BaseVAE):
         """The tokens of each document."""
         if isinstance(X, str):
             raise ValueError("X must be a list of documents; got a single string. Pass [X].")
-        documents = list(X) if np.ndim(X) == 1 or not hasattr(X, "shape") else None
-        if documents is None:
+        if len(getattr(X, "shape", (0,))) != 1:
             raise ValueError(
-                f"X must be a list of documents, of one dimension; got the shape {np.shape(X)}. "
+                f"X must be a list of documents, of one dimension; got the shape {X.shape}. "
                 "Pass one column of it."
             )
+        documents = list(X)
         if not documents:
             raise ValueError("X must hold at least one document; got none")
         if not callable(self.analyzer):
@@ -384,7 +389,8 @@ class BNVAETextEstimator(BaseVAE):
             Tokens with a space between them (nothing between characters). The unknown word is
             never written.
         """
-        _check_count("n_beams", n_beams)
+        if not isinstance(n_beams, Integral) or n_beams < 1:
+            raise ValueError(f"n_beams must be an int of at least 1; got {n_beams!r}")
         return self._sentences(
             self._infer_codes(X, lambda module, z, _: module.likelihood(z).mode(n_beams))
         )
@@ -479,8 +485,3 @@ class BNVAETextEstimator(BaseVAE):
 
 def _as_they_are(tokens):
     return tokens
-
-
-def _check_count(name, value):
-    if not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be an int of at least 1; got {value!r}")

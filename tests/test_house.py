@@ -21,6 +21,7 @@ ORDER = [
     "priors",
     "model",
     "objectives",
+    "streams",
     "batches",
     "training",
     "distributed",

@@ -5,7 +5,7 @@ import pytest
 import sklearn.utils.estimator_checks as checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skvae import BNVAEEstimator
+from skvae import BNVAEEstimator, BNVAEEstimatorCV
 from skvae.convolutional import ConvDecoder, ConvEncoder
 from skvae.posteriors import POSTERIORS
 
@@ -37,8 +37,10 @@ VARIANTS = [
     {"likelihood": "auto"},
     {"likelihood": [("student_t", [0])]},
     {"encoder": conv_encoder, "decoder": conv_decoder},
+    {"tau": (0.2, 0.8)},
 ]
 ESTIMATORS = [BNVAEEstimator(2, max_iter=2, **variant) for variant in VARIANTS]
+ESTIMATORS.append(BNVAEEstimatorCV(2, taus=2, cv=2, max_iter=2))
 
 
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures, xfail_strict=True)

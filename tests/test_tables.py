@@ -613,3 +613,24 @@ def test_conditions_go_with_other_objectives_and_early_stopping(objective):
 
 def test_conditions_go_with_diagnosis():
     assert conditioned(max_iter=20).fit(frame()).diagnose(frame()).n_samples == N
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_mixed_model_comes_back_from_a_file_with_the_types_of_its_columns(library, tmp_path):
+    rng = np.random.default_rng(0)
+    columns = {
+        "size": rng.normal(size=60),
+        "kind": np.array(["a", "b", "c"])[rng.integers(3, size=60)],
+        "flag": rng.random(60) < 0.5,
+        "n": rng.integers(5, size=60).astype(np.uint8),
+    }
+    if library == "pandas":
+        X = pd.DataFrame(columns).astype({"kind": pd.CategoricalDtype(list("cbad"), ordered=True)})
+    else:
+        X = pl.DataFrame(columns).with_columns(pl.col("kind").cast(pl.Enum(list("cbad"))))
+    model = small(likelihood="auto").fit(X)
+    model.save(tmp_path / "model")
+    again = BNVAEEstimator.load(tmp_path / "model")
+    first, second = (m.sample(8, random_state=0) for m in (model, again))
+    assert first.equals(second)
+    assert list(second.dtypes) == list(X.dtypes)
