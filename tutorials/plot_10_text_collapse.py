@@ -10,9 +10,9 @@ in text VAEs. Here it happens within seconds, and matched moments prevent it.
 # %%
 # Sentences with two known factors
 # --------------------------------
-# Short reviews: the sentiment decides which adjectives can come, the tense the
-# verb, and everything else is drawn at random. The two adjectives of a
-# sentence share its sentiment. That is all there is to say about it as a whole.
+# Short reviews: the sentiment decides which adjectives can come, the tense
+# the verb, and everything else is drawn at random. The two adjectives of a
+# sentence share its sentiment; nothing else concerns it as a whole.
 
 import warnings
 
@@ -65,10 +65,10 @@ for model in models.values():
 figure, (left, right) = plt.subplots(
     1, 2, figsize=(8, 3.6), layout="constrained"
 )
-colors = dict(zip(models, ("tab:gray", "tab:orange", "tab:blue")))
-for name, model in models.items():
+colors = "tab:gray", "tab:orange", "tab:blue"
+for (name, model), color in zip(models.items(), colors, strict=True):
     epochs = np.arange(1, model.n_iter_ + 1)
-    history, color = model.history_, colors[name]
+    history = model.history_
     left.plot(epochs, history["rate"], "o-", color=color, label=name)
     right.plot(epochs, history["distortion"], "o-", color=color)
 floor = models["matched moments"].kl_floor_
