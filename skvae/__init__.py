@@ -7,6 +7,8 @@ __version__ = "0.1.0"
 # Loaded when first asked for, so that importing skvae does not load PyTorch.
 _HOMES = {
     "BNVAEEstimator": "skvae.estimator",
+    "ConvDecoder": "skvae.convolutional",
+    "ConvEncoder": "skvae.convolutional",
     "BNVAEEstimatorCV": "skvae.search",
     "BNVAETextEstimator": "skvae.text",
     "MomentPosterior": "skvae.posteriors",
@@ -30,6 +32,9 @@ _HOMES = {
     "text": None,
     "tokens": None,
     "networks": None,
+    "tables": None,
+    "datasets": None,
+    "convolutional": None,
     "recurrent": None,
     "objectives": None,
     "posteriors": None,
@@ -43,6 +48,8 @@ __all__ = [
     "BNVAEEstimator",
     "BNVAEEstimatorCV",
     "BNVAETextEstimator",
+    "ConvDecoder",
+    "ConvEncoder",
     "KLDisplay",
     "LatentMapDisplay",
     "MomentPosterior",

@@ -1,25 +1,33 @@
 """What estimators of tables and of sentences share: everything but how rows are read."""
 
 import copy
+import json
+import warnings
 from functools import wraps
 from numbers import Integral, Real
+from os import PathLike
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state
+from sklearn.utils._metadata_requests import UNUSED
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from torch import nn
 
-from skvae.batches import Rows, Units
+from skvae.batches import Rows, Units, fingerprint
 from skvae.diagnostics import diagnose, warn_if_collapsed
 from skvae.every_tau import EveryTau
-from skvae.fitting import Fit, Fitted, RangeFit
+from skvae.fitting import Fit, Fitted, NotFinite, RangeFit
+from skvae.likelihoods import Likelihood
 from skvae.objectives import BOUNDS, OBJECTIVES, Objective, row_noise, shared_draws
+from skvae.persistence import CannotSave, Checkpoint, State, read, restored, state_of, write
 from skvae.posteriors import POSTERIORS, PriorPosterior
+from skvae.streams import in_pieces
 from skvae.training import EarlyStopping, borrowed_process, seeded
 
 
@@ -65,6 +73,7 @@ class BaseVAE(
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "warm_start": ["boolean"],
+        "checkpoint": [str, PathLike, None],
         "device": [str, torch.device],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -91,8 +100,10 @@ class BaseVAE(
 
         Parameters
         ----------
-        X : {array-like, CSR} of shape (n_samples, n_features)
-            The rows.
+        X : {array-like, CSR, stream} of shape (n_samples, n_features)
+            The rows. A stream is anything with a shape, a dtype and rows by slices, such as a
+            `numpy.memmap`, a dataset of h5py or an array of zarr or dask: beyond 1 GB it stays
+            where it is, and is read and shuffled block by block.
         y : Ignored
             Present for API consistency; callbacks see it.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -107,7 +118,15 @@ class BaseVAE(
         ------
         ValueError
             If a parameter or the data cannot be used, or if the objective became infinite or
-            NaN. The estimator is then as it was before the call.
+            NaN in the first epoch. The estimator is then as it was before the call.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the objective became infinite or NaN in a later epoch: the weights are those of
+            the epoch before.
+        UserWarning
+            If training was interrupted by Ctrl-C: the weights are those of the last whole epoch.
         """
         again = self.warm_start and hasattr(self, "module_")
         return self._fit(X, y, sample_weight, n_epochs=self.max_iter, again=again)
@@ -123,8 +142,10 @@ class BaseVAE(
 
         Parameters
         ----------
-        X : {array-like, CSR} of shape (n_samples, n_features)
-            The rows.
+        X : {array-like, CSR, stream} of shape (n_samples, n_features)
+            The rows. A stream is anything with a shape, a dtype and rows by slices, such as a
+            `numpy.memmap`, a dataset of h5py or an array of zarr or dask: beyond 1 GB it stays
+            where it is, and is read and shuffled block by block.
         y : Ignored
             Present for API consistency; callbacks see it.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -151,7 +172,10 @@ class BaseVAE(
         context = self._init_callback_context(max_subtasks=n_epochs)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
 
-        fit = self._prepare(rows, sample_weight, device, n_epochs, again)
+        checkpoint = None if partial else self._checkpoint(rows, sample_weight, again)
+        found = checkpoint and checkpoint.read()
+        seeds = found["seeds"] if found else self._seeds()
+        fit = self._prepare(rows, sample_weight, device, n_epochs, seeds, again)
         if partial and again:
             if self._fitted_range() != _range(self.tau):
                 raise ValueError(
@@ -163,23 +187,18 @@ class BaseVAE(
         dtype = _precision(rows.dtype, device)
         work = 3 * fit.batch_size * _n_weights(fit.module)
         with borrowed_process(work, device, fit.seed):
-            for epoch in range(1, n_epochs + 1):
-                task = context.subcontext(task_name="epoch")
-                task.call_on_fit_task_begin(estimator=self, X=X, y=y)
-                stop = fit.epoch()
-                if self.verbose:
-                    print(
-                        f"[{type(self).__name__}] epoch {epoch}, loss {fit.history['loss'][-1]:.6g}"
-                    )
-                stop |= task.call_on_fit_task_end(
-                    estimator=self,
-                    X=X,
-                    y=y,
-                    reconstruction_attributes=lambda: self._attributes(fit, dtype),
-                )
-                if stop:
-                    break
-            attributes = self._attributes(fit, dtype)
+            if found:
+                fit.load(found["fit"])
+            error = None
+            try:
+                over = bool(found) and found["over"]
+                while not over and fit.n_epochs_done < n_epochs:
+                    over = self._epoch(fit, context, X, y, dtype)
+                    if checkpoint:
+                        checkpoint.write({"seeds": seeds, "over": over, "fit": fit.state()})
+            except (KeyboardInterrupt, NotFinite) as ended_by:
+                error = ended_by
+            attributes = self._after(fit, dtype, error, n_epochs)
         if again:
             for name, curve in attributes["history_"].items():
                 curve[:0] = self.history_[name]
@@ -190,12 +209,70 @@ class BaseVAE(
             warn_if_collapsed(self.kl_per_component_, fit.optimizer.travel())
         return self
 
-    def _prepare(self, X, sample_weight, device, n_epochs, again=False):
+    def _epoch(self, fit, context, X, y, dtype):
+        """Train for an epoch, with what callbacks want of it; return whether it was the last."""
+        told = {"estimator": self, "X": X, "y": y}
+        task = context.subcontext(task_name="epoch")
+        task.call_on_fit_task_begin(**told)
+        stop = fit.epoch()
+        fit.keep()
+        if self.verbose:
+            loss = fit.history["loss"][-1]
+            print(f"[{type(self).__name__}] epoch {fit.n_epochs_done}, loss {loss:.6g}")
+        return stop | task.call_on_fit_task_end(
+            reconstruction_attributes=lambda: self._attributes(fit, dtype), **told
+        )
+
+    def _after(self, fit, dtype, error, n_epochs):
+        """What has been learnt, even if an error ended the training: by the last whole epoch."""
+        if error is None:
+            return self._attributes(fit, dtype)
+        if not fit.go_back() and isinstance(error, NotFinite):
+            raise error
+        try:
+            attributes = self._attributes(fit, dtype)
+        except NotFinite:
+            raise error from None
+        n_done = fit.n_epochs_done
+        when = f"after epoch {n_done} of {n_epochs}" if n_done else "in the middle of epoch 1"
+        if isinstance(error, NotFinite):
+            message = f"{error.reason}. The estimator is as it was {when}."
+            warnings.warn(message, ConvergenceWarning, stacklevel=5)
+        else:
+            message = f"Training was interrupted; the estimator is as it was {when}."
+            warnings.warn(message, UserWarning, stacklevel=5)
+        return attributes
+
+    def _checkpoint(self, X, sample_weight, again):
+        """The file to go on from, if one is asked for."""
+        if self.checkpoint is None:
+            return None
+        if again:
+            raise ValueError(
+                "checkpoint does not go with warm_start=True: a fit that goes on from another is "
+                "not the fit of the checkpoint. Use one of the two."
+            )
+        apart = ("checkpoint", "device", "verbose", "warm_start")
+        identity = {
+            name: _in_words(value)
+            for name, value in self.get_params(deep=False).items()
+            if name not in apart
+        }
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight, dtype=np.float64)
+        return Checkpoint(
+            self.checkpoint,
+            {"estimator": type(self).__name__, **identity, "X": fingerprint(X, sample_weight)},
+        )
+
+    def _seeds(self):
+        return random_state_of(self.random_state).randint(2**31 - 1, size=2).tolist()
+
+    def _prepare(self, X, sample_weight, device, n_epochs, seeds, again=False):
         """Everything that changes during the fit, before its first epoch."""
         X, weight = _weighted(X, sample_weight)
-        seeds = random_state_of(self.random_state).randint(2**31 - 1, size=2).tolist()
         if again:  # else every call would meet the same noise
-            seeds[1] = (seeds[1] + self.n_iter_) % 2**31
+            seeds = seeds[0], (seeds[1] + self.n_iter_) % 2**31
         module, units = self._resume() if again else self._start(X, weight, seeds[0])
         rows = train = self._rows_of(X, units, weight, device)
         self._check_rows(module, rows)
@@ -270,6 +347,7 @@ class BaseVAE(
             "history_": {name: list(curve) for name, curve in fit.history.items()},
             "validation_scores_": list(fit.scores),
             "_units": fit.rows.units,
+            "_log_jacobian": fit.rows.log_jacobian(),
             "_optimizer_state": fit.optimizer.state(),
             "_seed": fit.seed,
             "_every": fitted.every,
@@ -327,7 +405,7 @@ class BaseVAE(
                 f"tau must lie in the range of the fit, from {low:g} to {high:g}; got {tau!r}. "
                 "Fit a wider range."
             )
-        fitted = Fitted.of(*self._every.at(float(tau)), self._units.log_jacobian(), self._every)
+        fitted = Fitted.of(*self._every.at(float(tau)), self._log_jacobian, self._every)
         moved = type(self).__new__(type(self))
         vars(moved).update(vars(self) | _reached(fitted))
         return moved
@@ -344,20 +422,25 @@ class BaseVAE(
 
     # -- using the code --------------------------------------------------------------------
 
-    def transform(self, X):
+    __metadata_request__transform = {"out": UNUSED}  # it is no metadata of the rows
+
+    def transform(self, X, out=None):
         """Encode rows: the posterior means.
 
         Parameters
         ----------
-        X : {array-like, CSR} of shape (n_samples, n_features)
+        X : {array-like, CSR, stream} of shape (n_samples, n_features)
             The rows.
+        out : array of shape (n_samples, n_components), default=None
+            Where to put the codes, piece by piece: an ndarray or memmap, a dataset of h5py or
+            whatever takes slices of rows. It is returned.
 
         Returns
         -------
         ndarray of shape (n_samples, n_components)
             The same for the same row in any company; never a random draw.
         """
-        return self._infer(X, lambda module, x, context: module.posterior(x, context).loc)
+        return self._infer(X, lambda module, x, context: module.posterior(x, context).loc, out)
 
     def encode(self, X):
         """Encode rows: means and standard deviations of the posteriors.
@@ -380,7 +463,7 @@ class BaseVAE(
         loc, scale = np.moveaxis(self._infer(X, moments), 1, 0)
         return loc, scale
 
-    def score_samples(self, X, n_draws=32, bound="importance"):
+    def score_samples(self, X, n_draws=32, bound="importance", out=None):
         """Lower bound on the log-density of each row.
 
         Parameters
@@ -392,6 +475,8 @@ class BaseVAE(
         bound : {"importance", "elbo"}, default="importance"
             The importance-weighted bound, which more draws tighten, or the ELBO, which more
             draws only estimate better.
+        out : array of shape (n_samples,), default=None
+            Where to put the scores, as in `transform`.
 
         Returns
         -------
@@ -410,9 +495,7 @@ class BaseVAE(
             return BOUNDS[bound](module, x, noise, context)
 
         rows = self._read_rows(X)
-        scores = self._map(rows, nats).numpy()
-        scores += rows.log_jacobians()
-        return scores
+        return self._filled(rows, nats, out, rows.log_jacobians())
 
     def score(self, X, y=None):
         """Mean of `score_samples`: a lower bound on the log-likelihood of a row.
@@ -476,10 +559,10 @@ class BaseVAE(
 
     def _check_rows(self, module, rows):
         """Refuse rows that the module cannot take."""
-        module.likelihood_layer.check_support(rows.X)
+        check_support(module.likelihood_layer, rows.X)
 
-    def _infer(self, X, function):
-        return self._map(self._read_rows(X), function).numpy()
+    def _infer(self, X, function, out=None):
+        return self._filled(self._read_rows(X), function, out)
 
     def _infer_codes(self, X, function, context=None):
         check_is_fitted(self)
@@ -494,10 +577,27 @@ class BaseVAE(
 
     def _map(self, rows, function):
         """Apply ``function(module, x, context)`` to pieces of the rows, in their precision."""
+        return torch.cat([found for _, found in self._mapped(rows, function)])
+
+    def _filled(self, rows, function, out=None, more=None):
+        """As `_map`, plus `more`, into an array."""
+        for piece, found in self._mapped(rows, function):
+            found = found.numpy() if more is None else found.numpy() + more[piece]
+            shape = (len(rows), *found.shape[1:])
+            if out is None:
+                out = np.empty(shape, dtype=found.dtype)
+            elif piece.start == 0:
+                _check_out(out, shape)
+            out[piece] = found
+        return out
+
+    def _mapped(self, rows, function):
+        """Slices of the rows, and what the function makes of them."""
         module = self._in_precision(rows.X.dtype)
         dtype = module.prior().loc.dtype
         with borrowed_process(_piece_work(rows, module), rows.device), torch.no_grad():
-            return torch.cat([function(module, b.x, b.context).cpu() for b in rows.in_order(dtype)])
+            for piece, batch in zip(rows.pieces(), rows.in_order(dtype), strict=True):
+                yield piece, function(module, batch.x, batch.context).cpu()
 
     def _in_precision(self, dtype):
         """The module in the precision for data of that dtype."""
@@ -531,15 +631,162 @@ class BaseVAE(
             return min(max(n_rows // 8, 32), 128)
         return self.batch_size
 
+    # -- saving and loading ----------------------------------------------------------------
+
+    def save(self, path):
+        """Write the fitted estimator to a file that can be read without running its code.
+
+        The file is a safetensors file with the settings as JSON in its metadata. It replaces
+        what was at `path` in one step, once all of it is on the disk. Callbacks are not saved.
+
+        Parameters
+        ----------
+        path : str or PathLike
+            Where to.
+
+        Raises
+        ------
+        ValueError
+            If the estimator holds something that no such file can hold.
+
+        See Also
+        --------
+        load : The way back.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from sklearn.datasets import load_iris
+        >>> from skvae import BNVAEEstimator
+        >>> X, _ = load_iris(return_X_y=True)
+        >>> vae = BNVAEEstimator(2, max_iter=2, random_state=0).fit(X)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     vae.save(Path(folder) / "iris.safetensors")
+        ...     again = BNVAEEstimator.load(Path(folder) / "iris.safetensors")
+        >>> bool((again.transform(X) == vae.transform(X)).all())
+        True
+        """
+        check_is_fitted(self)
+        parameters, given = {}, {}
+        for name, value in self.get_params(deep=False).items():
+            try:
+                state_of(value)
+            except CannotSave:
+                given[name] = _described(value)
+            else:
+                parameters[name] = value
+        try:
+            state = state_of({"parameters": parameters, "fitted": self._fitted()})
+        except CannotSave as error:
+            raise ValueError(
+                f"This {type(self).__name__} cannot be saved: {error}. Use networks that are built "
+                "by a function given as a parameter, or pickle it."
+            ) from error
+        contents = {"estimator": type(self).__name__, "given": given, "state": state.settings}
+        write(path, state._replace(settings=contents))
+
+    @classmethod
+    def load(cls, path, **given):
+        """Read an estimator from a file that `save` wrote.
+
+        Nothing in the file is run. What was fitted on another device is on the CPU.
+
+        Parameters
+        ----------
+        path : str or PathLike
+            Where from.
+        **given : object
+            The parameters that were functions or objects of your own, such as ``encoder=...``:
+            the file only has their names. A function must build the network that was saved.
+
+        Returns
+        -------
+        BaseVAE
+            The fitted estimator, which gives the results of the one that was saved.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, of another estimator or of a later version, or if a
+            parameter has to be given or must not be.
+        """
+        state = read(path)
+        try:
+            estimator, needed = state.settings["estimator"], state.settings["given"]
+            settings = state.settings["state"]
+        except (LookupError, TypeError):
+            raise ValueError(
+                f"{str(path)!r} holds no estimator; if it is a checkpoint, pass it as the "
+                "parameter checkpoint and call fit."
+            ) from None
+        if estimator != cls.__name__:
+            raise ValueError(
+                f"{str(path)!r} holds a {estimator}, not a {cls.__name__}; use {estimator}.load"
+            )
+        _check_given(path, needed, given)
+        try:
+            found = restored(State(settings, state.arrays, given))
+            self = cls(**found["parameters"], **given)
+            vars(self).update(found["fitted"])
+        except (LookupError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{str(path)!r} cannot be read as a {cls.__name__} by this version of skvae: "
+                f"{error}"
+            ) from error
+        return self
+
+    def _fitted(self):
+        """What `fit` has learnt, by name of the attribute."""
+        apart = {*self._get_param_names(), "_skl_callbacks"}
+        return {name: value for name, value in vars(self).items() if name not in apart}
+
     def __getstate__(self):
         state = super().__getstate__().copy()
-        if "module_" in state:  # to be read where there is no such device
-            state["module_"] = copy.deepcopy(self.module_).cpu()
-            state["_every"] = copy.deepcopy(self._every)
-            if self._every is not None:
-                state["_every"].cpu()
-            state["_optimizer_state"] = [[t.cpu() for t in ts] for ts in self._optimizer_state]
-        return state
+        if "module_" not in state:
+            return state
+        fitted = self._fitted()
+        plain = state_of(fitted, keep_foreign=True)
+        state = {name: value for name, value in state.items() if name not in fitted}
+        return state | {"_state": plain._replace(settings=json.dumps(plain.settings))._asdict()}
+
+    def __setstate__(self, state):
+        state = dict(state)
+        plain = state.pop("_state", None)
+        super().__setstate__(state)
+        if plain is not None:
+            plain = State(**plain)
+            vars(self).update(restored(plain._replace(settings=json.loads(plain.settings))))
+
+
+def _in_words(value):
+    """A parameter, to be compared with that of another process."""
+    try:
+        state_of(value)
+    except CannotSave:
+        return _described(value)
+    return "a RandomState" if isinstance(value, np.random.RandomState) else repr(value)
+
+
+def _described(value):
+    """A name for what a file cannot hold."""
+    return getattr(value, "__qualname__", None) or type(value).__qualname__
+
+
+def _check_given(path, needed, given):
+    """Refuse a file without what it needs, and needless gifts."""
+    missing = [f"{name}=... (it was {needed[name]})" for name in needed if name not in given]
+    if missing:
+        raise ValueError(
+            f"{str(path)!r} was saved with parameters of your own, which have to be given again: "
+            f"load(path, {', '.join(missing)})"
+        )
+    needless = sorted(given.keys() - needed.keys())
+    if needless:
+        raise ValueError(
+            f"load was given {needless}, which {str(path)!r} does not ask for. Change parameters "
+            "by set_params after loading."
+        )
 
 
 def _range(tau):
@@ -585,6 +832,11 @@ def _device(device):
     return device
 
 
+def _check_out(out, shape):
+    if tuple(getattr(out, "shape", ())) != shape:
+        raise ValueError(f"out must have the shape {shape}; got {getattr(out, 'shape', type(out))}")
+
+
 def _home(module):
     return module.prior().loc.device
 
@@ -596,6 +848,13 @@ def _n_weights(module):
 def _piece_work(rows, module):
     """Multiplications for a piece of the rows, as `Rows.in_order` cuts them."""
     return len(range(len(rows))[rows.pieces()[0]]) * _n_weights(module)
+
+
+def check_support(likelihood, X):
+    """Refuse rows that the likelihood cannot take."""
+    if type(likelihood).check_support is not Likelihood.check_support:  # else it takes anything
+        for rows in in_pieces(X):
+            likelihood.check_support(rows)
 
 
 def check_n_draws(n_draws):
@@ -641,6 +900,7 @@ def module_of(name, build, *args, **options):
         raise TypeError(
             f"{name} must return a torch.nn.Module; {name}{args} returned a {type(module).__name__}"
         )
+    vars(module)["_built_by"] = (name, args, options)  # so that a file can say what to call again
     return module
 
 

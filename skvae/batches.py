@@ -4,6 +4,7 @@ Where rows come from, an array, a CSR matrix or sentences, is known here only. B
 whole arrays; nothing is done row by row.
 """
 
+import hashlib
 from functools import cached_property
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from scipy.sparse import issparse
 from sklearn.preprocessing import RobustScaler, StandardScaler
 
 from skvae.recurrent import PADDING
+from skvae.streams import Stream, in_pieces
 
 
 class Batch(NamedTuple):
@@ -56,7 +58,13 @@ class Marginals:
     def _scaler(self):
         # with_mean is about transform: a sparse matrix's means are computed either way.
         scaler = StandardScaler(with_mean=not issparse(self.X))
-        return scaler.fit(self.X, sample_weight=self.weight)
+        start = 0
+        for rows in in_pieces(self.X):
+            stop = start + rows.shape[0]
+            weight = None if self.weight is None else self.weight[start:stop]
+            scaler.partial_fit(rows, sample_weight=weight)
+            start = stop
+        return scaler
 
     @property
     def mean(self):
@@ -75,11 +83,12 @@ class Marginals:
 
     @cached_property
     def _robust_scaler(self):
-        return RobustScaler(unit_variance=True).fit(_dense(self.X))
+        X = self.X.sampled() if isinstance(self.X, Stream) else _dense(self.X)
+        return RobustScaler(unit_variance=True).fit(X)
 
     @property
     def median(self):
-        """Medians, of the rows without their weights."""
+        """Medians, of the rows without their weights; of a stream, of some of its rows."""
         return self._robust_scaler.center_
 
     @property
@@ -89,11 +98,13 @@ class Marginals:
 
     def log1p(self):
         """The marginals of ``log(1 + X)``."""
+        if isinstance(self.X, Stream):
+            return Marginals(_Mapped(self.X, np.log1p), self.weight)
         return Marginals(self.X.log1p() if issparse(self.X) else np.log1p(self.X), self.weight)
 
     def log_total(self):
         """Mean and standard deviation of the logarithm of the rows' totals, empty rows aside."""
-        total = np.asarray(self.X.sum(1)).ravel() if issparse(self.X) else np.nansum(self.X, axis=1)
+        total = np.concatenate([_totals(rows) for rows in in_pieces(self.X)])
         if not (total > 0).any():
             return 0.0, 0.0
         weight = None if self.weight is None else self.weight[total > 0]
@@ -111,6 +122,21 @@ class Marginals:
     def part(self, columns):
         """The marginals of some columns."""
         return Marginals(self.X[:, columns], self.weight)
+
+
+class _Mapped(Stream):
+    """A function of a stream's values."""
+
+    def __init__(self, stream, function):
+        super().__init__(stream.source, stream.index)
+        self.function = function
+
+    def _checked(self, rows, start):
+        return self.function(super()._checked(rows, start))
+
+
+def _totals(X):
+    return np.asarray(X.sum(1)).ravel() if issparse(X) else np.nansum(X, axis=1)
 
 
 def gaps(X):
@@ -166,8 +192,8 @@ class Units(NamedTuple):
         return cls(np.zeros(n_features), np.ones(n_features))
 
     def pieces(self, n_rows):
-        """Cut that many rows into pieces that fit the memory, for what needs no gradient."""
-        return chunk_slices(n_rows, len(self.scale))
+        """Cut that many rows into pieces that fit the cache, for what needs no gradient."""
+        return chunk_slices(n_rows, len(self.scale), IN_CACHE)
 
     def log_jacobian(self):
         """What a log-density in the networks' units is short of one in the data's, in nats."""
@@ -218,21 +244,55 @@ class TokenUnits(NamedTuple):
         return x.cpu().numpy()
 
 
-def chunk_slices(n_rows, n_columns):
-    """Cut rows into pieces of some 32 MB, for what needs no gradient.
+IN_CACHE, IN_MEMORY = 2**18, 2**22  # doubles: 2 MB and 32 MB
+
+
+def chunk_slices(n_rows, n_columns, n_numbers=IN_MEMORY):
+    """Cut rows into pieces of a bounded size, for what needs no gradient.
 
     Parameters
     ----------
     n_rows, n_columns : int
         Shape of the data.
+    n_numbers : int, default=2**22
+        Numbers of a piece, at most; but no piece has less than a row or more than 4,096.
 
     Returns
     -------
     list of slice
         They cover all rows, in order.
     """
-    size = max(1, min(4096, 2**22 // max(1, n_columns)))
+    size = max(1, min(4096, n_numbers // max(1, n_columns)))
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
+
+
+def fingerprint(X, weight=None, n_rows=1024):
+    """Tell data from other data.
+
+    Parameters
+    ----------
+    X : ndarray or CSR of shape (n_samples, n_features)
+        The data.
+    weight : ndarray of shape (n_samples,), optional
+        Weights of the rows.
+    n_rows : int, default=1024
+        How many rows are looked at, at even distances.
+
+    Returns
+    -------
+    str
+        The same for the same data.
+    """
+    digest = hashlib.sha256(f"{X.shape} {X.dtype}".encode())
+    if isinstance(X, Stream):
+        digest.update(X.sampled(n_rows).tobytes())
+        X = np.empty((X.shape[0], 0))
+    index = np.unique(np.linspace(0, X.shape[0] - 1, n_rows).astype(int))
+    for part in (X, weight):
+        if part is not None:
+            seen = part[index]
+            digest.update(np.asarray(seen.toarray() if issparse(seen) else seen).tobytes())
+    return digest.hexdigest()
 
 
 class Rows:
@@ -240,7 +300,7 @@ class Rows:
 
     Parameters
     ----------
-    X : ndarray or CSR of shape (n_samples, n_features)
+    X : ndarray, CSR or Stream of shape (n_samples, n_features)
         The data.
     units : Units or TokenUnits
         The units of the networks.
@@ -279,13 +339,16 @@ class Rows:
 
     @cached_property
     def missing(self):
-        """Whether cells are missing."""
+        """Whether cells are missing; of a stream, none may be."""
+        if isinstance(self.X, Stream):
+            return False
         stored = self.X.data if issparse(self.X) else self.X
         # Nothing is NaN if the sum is not, and that needs no memory of the size of X.
         return bool(np.isnan(np.sum(stored)) and np.isnan(stored).any())
 
     def part(self, index):
         """The rows of an index."""
+        index = np.sort(index) if isinstance(self.X, Stream) else index
         weight = None if self.weight is None else self.weight[index].numpy()
         context = None if self.context is None else self.context[index]
         return Rows(self.X[index], self.units, weight, self.device, context)
@@ -298,19 +361,43 @@ class Rows:
         """Yield every row once, in batches that differ by at most one row in size.
 
         Nor is any left with a single row, whose moments would say nothing: rather than that, one
-        of the batches of two has a third.
+        of the batches of two has a third. A stream is shuffled in two steps, so that memory is
+        bounded: blocks of neighbouring rows, and all rows of as many blocks as are read together.
         """
-        if self._dense is None and isinstance(self.units, Units) and not issparse(self.X):
-            self._dense = self._copied()
-        weights = None if self.weight is None else self.weight.float().to(self.device)
-        order = torch.randperm(len(self), generator=generator, device=generator.device)
         n_batches = -(-len(self) // batch_size)
         if batch_size > 1:
             n_batches = max(1, min(n_batches, len(self) // 2))
-        for index in order.tensor_split(n_batches):
+        drawn = self._drawn_from_stream if isinstance(self.X, Stream) else self._drawn
+        weights = None if self.weight is None else self.weight.float().to(self.device)
+        for index, x in drawn(n_batches, generator):
             weight = None if weights is None else weights[index]
-            context = self._context(index.cpu().numpy(), torch.float32)
-            yield Batch(self._take(index), weight, context)
+            yield Batch(x, weight, self._context(index.cpu().numpy(), torch.float32))
+
+    def _drawn(self, n_batches, generator):
+        """Numbers of the rows of each batch, and the rows."""
+        if self._dense is None and isinstance(self.units, Units) and not issparse(self.X):
+            self._dense = self._copied()
+        order = torch.randperm(len(self), generator=generator, device=generator.device)
+        for index in order.tensor_split(n_batches):
+            yield index, self._take(index)
+
+    def _drawn_from_stream(self, n_batches, generator):
+        def permutation(n):
+            return torch.randperm(n, generator=generator, device=generator.device).cpu()
+
+        sizes = [len(range(i, len(self), n_batches)) for i in range(n_batches)]
+        blocks = self.X.blocks()
+        index, x = torch.empty(0, dtype=torch.long), torch.empty(0, self.X.shape[1])
+        for chosen in permutation(len(blocks)).split(self.X.blocks_of_a_buffer()):
+            read = [blocks[number] for number in chosen.tolist()]
+            index = torch.cat([index, *(torch.arange(block.start, block.stop) for block in read)])
+            x = torch.cat([x, *(self.units.tensor(self.X[b], torch.float32) for b in read)])
+            order, start = permutation(len(index)), 0
+            while sizes and start + sizes[0] <= len(order):
+                rows = order[start : start + sizes[0]]
+                yield index[rows], x[rows].to(self.device)
+                start += sizes.pop(0)
+            index, x = index[order[start:]], x[order[start:]]  # what was left over
 
     def _copied(self):
         dense = torch.empty(self.X.shape, dtype=torch.float32)

@@ -10,7 +10,15 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
-from skvae.base import BaseVAE, check_n_draws, check_n_samples, module_of, random_state_of, width_of
+from skvae.base import (
+    BaseVAE,
+    check_n_draws,
+    check_n_samples,
+    check_support,
+    module_of,
+    random_state_of,
+    width_of,
+)
 from skvae.batches import Marginals, Rows, Units, gaps
 from skvae.likelihoods import LIKELIHOODS, CategoricalLikelihood, MixedLikelihood
 from skvae.model import VAE
@@ -18,6 +26,7 @@ from skvae.networks import ACTIVATIONS, MLP
 from skvae.objectives import conditional_mean, row_noise, shared_draws
 from skvae.posteriors import POSTERIORS
 from skvae.priors import StandardNormal
+from skvae.streams import Stream, is_stream, opened
 from skvae.tables import Table, is_frame
 
 
@@ -92,6 +101,11 @@ class BNVAEEstimator(BaseVAE):
         Rise of the ELBO, in nats per row, that counts as an improvement.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last call.
+    checkpoint : str, PathLike or None, default=None
+        File that `fit` writes after each epoch, and goes on from if it is there: with the same
+        result, to the bit, as if it had not been interrupted. Where training was over, it has
+        nothing to do; delete the file to start anew. A file of other parameters or other data is
+        an error. `partial_fit` does without: use `save` there.
     device : str or torch.device, default="auto"
         "cpu", "cuda", "cuda:1", "mps" and so on; "auto" takes CUDA where it is available and
         the CPU elsewhere.
@@ -194,6 +208,7 @@ class BNVAEEstimator(BaseVAE):
         n_iter_no_change=10,
         tol=1e-4,
         warm_start=False,
+        checkpoint=None,
         device="auto",
         random_state=None,
         verbose=0,
@@ -217,6 +232,7 @@ class BNVAEEstimator(BaseVAE):
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -226,11 +242,21 @@ class BNVAEEstimator(BaseVAE):
     def _validate_rows(self, X, reset):
         if isinstance(X, torch.Tensor):
             X = X.detach().cpu().numpy()
+        if is_stream(X):
+            X = opened(X)
         if reset:
             self._table = None
         numbers = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
         if not (self._has_table() if reset else self._table):
+            if isinstance(X, Stream):
+                validate_data(self, X, reset=reset, skip_check_array=True)
+                return X
             return validate_data(self, X, reset=reset, accept_sparse="csr", **numbers)
+        if isinstance(X, Stream):
+            raise TypeError(
+                "Columns of different kinds need rows in memory; X is a stream of "
+                f"{X.shape[0]} rows that are not. Give one likelihood, and no conditions."
+            )
         if not is_frame(X):
             plain = isinstance(X, np.ndarray) or issparse(X)
             # Of a list of lists that hold strings, NumPy would make strings of all.
@@ -306,6 +332,7 @@ class BNVAEEstimator(BaseVAE):
                     "learnt of them. Drop them."
                 )
             likelihood.missing = True
+            _check_takes_gaps(likelihood)
         return likelihood
 
     def _build_part(self, likelihood, columns):
@@ -317,7 +344,7 @@ class BNVAEEstimator(BaseVAE):
         return module_of("likelihood", make, len(columns)), place
 
     def _measure(self, module, X, weight):
-        module.likelihood_layer.check_support(self._described(X))
+        check_support(module.likelihood_layer, self._described(X))
         marginals = Marginals(self._described(X), weight)
         module.likelihood_layer.start(marginals)
         return Units(*module.likelihood_layer.units(marginals))
@@ -464,6 +491,20 @@ class BNVAEEstimator(BaseVAE):
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _check_takes_gaps(likelihood):
+    """Refuse a likelihood under which cells that are missing count something."""
+    nothing = torch.full((1, likelihood.n_features), torch.nan)
+    try:
+        worth = likelihood(torch.zeros(1, likelihood.n_outputs)).log_prob(nothing).tolist()
+    except ValueError:  # of a distribution that validates its values
+        worth = None
+    if worth != [0.0]:
+        raise ValueError(
+            f"X has missing cells, which {type(likelihood).__name__} cannot pass over. Let its "
+            "forward make rows by self.row(cells), or fill the cells, with SimpleImputer say."
+        )
 
 
 def _decoder(n_components, n_outputs, **options):

@@ -7,6 +7,7 @@ range is a plain :class:`~skvae.model.VAE`, with its weights and moments worked 
 """
 
 import copy
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -324,6 +325,7 @@ class RangeAdam:
         self.parameters = [*every.told, *every.shared]
         self.averages = [parameter.detach().clone() for parameter in self.adam.parameters]
         self.n_steps = 0
+        self.seed = seed
         self.taus = every.draws(seed)
         every.move(next(self.taus))
 
@@ -346,6 +348,33 @@ class RangeAdam:
             ):
                 parameter.copy_(average)
         return every.eval()
+
+    def course(self):
+        """What `resume` needs beside the `state`, to go on within a fit.
+
+        Returns
+        -------
+        dict
+            The running averages and the number of steps.
+        """
+        return {"averages": self.averages, "n_steps": self.n_steps}
+
+    def resume(self, averages, n_steps):
+        """Go on within a fit, once weights and `state` have been loaded.
+
+        Parameters
+        ----------
+        averages : list of Tensor
+            As of `course`.
+        n_steps : int
+            Steps that were taken.
+        """
+        for mine, theirs in zip(self.averages, averages, strict=True):
+            mine.copy_(theirs)
+        self.n_steps, self.taus = n_steps, self.every.draws(self.seed)
+        for tau in islice(self.taus, n_steps + 1):
+            last = tau
+        self.every.move(last)
 
     def state(self):
         """As `Adam.state`."""

@@ -12,7 +12,21 @@ from skvae.every_tau import EveryTau, RangeAdam
 from skvae.model import VAE
 from skvae.objectives import Terms, elbo_terms, mean_terms
 from skvae.posteriors import Moments
-from skvae.training import Adam, mean_over, train_epoch
+from skvae.training import Adam, generator_states, mean_over, set_generators, train_epoch
+
+
+class NotFinite(ValueError):
+    """The objective is infinite or NaN.
+
+    Parameters
+    ----------
+    reason : str
+        When, and what to do.
+    """
+
+    def __init__(self, reason):
+        super().__init__(f"{reason}; nothing was kept.")
+        self.reason = reason
 
 
 class Fitted(NamedTuple):
@@ -132,7 +146,62 @@ class Fit:
             self.information = 0.0
             inference = [*module.encoder.parameters(), *module.posterior_layer.parameters()]
             self.encoder_optimizer = Adam(inference, learning_rate)
+        self._kept = None
         module.train()
+
+    @property
+    def n_epochs_done(self):
+        """Epochs that were trained to their end."""
+        return len(self.history["loss"])
+
+    def state(self):
+        """All that changes during the training; in `borrowed_process`.
+
+        Returns
+        -------
+        dict
+            For `load`. Shares the tensors of the training.
+        """
+        return {
+            "weights": dict(self._trained().state_dict()),
+            "optimizers": [optimizer.state() for optimizer in self._optimizers()],
+            "generator": self.generator.get_state(),
+            "generators": generator_states(self.rows.device),
+            "history": self.history,
+            "scores": self.scores,
+            "n_rows_seen": self.n_rows_seen,
+            "information": self.information,
+            "stopping": None if self.stopping is None else self.stopping.state(),
+        }
+
+    def load(self, state):
+        """Go on from the `state` of another fit of the same settings; in `borrowed_process`."""
+        self._trained().load_state_dict(state["weights"])
+        for optimizer, theirs in zip(self._optimizers(), state["optimizers"], strict=True):
+            optimizer.load(theirs)
+        self.generator.set_state(state["generator"])
+        set_generators(self.rows.device, state["generators"])
+        for name in ("history", "scores", "n_rows_seen", "information"):
+            setattr(self, name, state[name])
+        if self.stopping is not None:
+            self.stopping.load(state["stopping"])
+
+    def keep(self):
+        """Remember the state at the end of an epoch, for `go_back`."""
+        self._kept = _copied(self.state())
+
+    def go_back(self):
+        """Return to the end of the last epoch that was kept; say whether there was one."""
+        if self._kept is not None:
+            self.load(self._kept)
+        return self._kept is not None
+
+    def _trained(self):
+        return self.module
+
+    def _optimizers(self):
+        ahead = getattr(self, "encoder_optimizer", None)
+        return [self.optimizer] if ahead is None else [self.optimizer, ahead]
 
     def continue_from(self, optimizer_state):
         """Go on with a former optimiser's state, and merge with the moments of former rows."""
@@ -149,8 +218,8 @@ class Fit:
 
         Raises
         ------
-        ValueError
-            If the objective is not finite.
+        NotFinite
+            If the objective is.
         """
         self._seen = []  # of each batch: rows, mean reconstruction, mean KL per component
         batches = self.train.shuffled(self.batch_size, self.generator)
@@ -256,10 +325,10 @@ class Fit:
     def _check_finite(self, value):
         if not np.isfinite(value):
             epoch = len(self.history["loss"])
-            raise ValueError(
+            raise NotFinite(
                 f"The objective became {value} in epoch {epoch}. Lower learning_rate "
                 f"(now {self.optimizer.learning_rate:g}), look for extreme values in X or, with "
-                "a posterior or network of your own, for a division by zero; nothing was kept."
+                "a posterior or network of your own, for a division by zero"
             )
 
 
@@ -291,6 +360,16 @@ class RangeFit(Fit):
         self.every, self.tau = every, tau
         self.optimizer = RangeAdam(every, settings["learning_rate"], self.seed)
 
+    def _trained(self):
+        return self.every
+
+    def state(self):
+        return {**super().state(), **self.optimizer.course()}
+
+    def load(self, state):
+        super().load(state)
+        self.optimizer.resume(state["averages"], state["n_steps"])
+
     def continue_from(self, optimizer_state):
         self.optimizer.load(optimizer_state)
         self.previous = [self._faded(moments) for moments in self.every.moments]
@@ -312,3 +391,12 @@ class RangeFit(Fit):
         module, terms = every.at(self.tau)
         self._check_finite(float(terms.elbo()))
         return Fitted.of(module, terms, self.rows.log_jacobian(), every)
+
+
+def _copied(thing):
+    """A copy of tensors in dicts and lists that shares nothing with them."""
+    if isinstance(thing, torch.Tensor):
+        return thing.clone()
+    if isinstance(thing, dict):
+        return {name: _copied(one) for name, one in thing.items()}
+    return [_copied(one) for one in thing] if isinstance(thing, list) else thing

@@ -99,6 +99,8 @@ class BNVAETextEstimator(BaseVAE):
         Rise of the ELBO, in nats per sentence, that counts as an improvement.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights and the vocabulary of the last call.
+    checkpoint : str, PathLike or None, default=None
+        File that `fit` writes after each epoch and goes on from, as in `BNVAEEstimator`.
     device : str or torch.device, default="auto"
         As in `BNVAEEstimator`.
     random_state : int, RandomState instance or None, default=None
@@ -209,6 +211,7 @@ class BNVAETextEstimator(BaseVAE):
         n_iter_no_change=3,
         tol=1e-4,
         warm_start=False,
+        checkpoint=None,
         device="auto",
         random_state=None,
         verbose=0,
@@ -241,6 +244,7 @@ class BNVAETextEstimator(BaseVAE):
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -337,7 +341,7 @@ class BNVAETextEstimator(BaseVAE):
             word_dropout=self.word_dropout,
         )
         if self.posterior == "none":
-            posterior = PriorPosterior(1, d, self.tau)
+            posterior = PriorPosterior(1, d, self._first_tau())
             return VAE(Constant(1), posterior, Constant(d), likelihood, StandardNormal(d))
         encoder = RecurrentEncoder(
             n_tokens,
@@ -348,7 +352,9 @@ class BNVAETextEstimator(BaseVAE):
             dropout=self.dropout,
         )
         make_posterior = POSTERIORS.get(self.posterior, self.posterior)
-        posterior = module_of("posterior", make_posterior, encoder.out_features, d, self.tau)
+        posterior = module_of(
+            "posterior", make_posterior, encoder.out_features, d, self._first_tau()
+        )
         return VAE(encoder, posterior, nn.Identity(), likelihood, StandardNormal(d))
 
     def _measure(self, module, X, weight):

@@ -132,6 +132,14 @@ class EarlyStopping:
         self.patience, self.tol = patience, tol
         self.best, self.best_state, self.n_without = -math.inf, None, 0
 
+    def state(self):
+        """What a later one goes on from, by `load`."""
+        return {"best": self.best, "best_state": self.best_state, "n_without": self.n_without}
+
+    def load(self, state):
+        """Go on from the `state` of another."""
+        vars(self).update(state)
+
     def should_stop(self, score, module):
         """Take the score of an epoch, larger being better."""
         self.n_without = 0 if score > self.best + self.tol else self.n_without + 1
@@ -209,6 +217,28 @@ def seeded(build, seed, device):
         for generator in _generators(device):
             generator.manual_seed(seed)
         return build()
+
+
+def generator_states(device):
+    """What the process's generators will draw next.
+
+    Parameters
+    ----------
+    device : torch.device
+        Whose generator is meant, beside the CPU's.
+
+    Returns
+    -------
+    list of Tensor
+        For `set_generators`.
+    """
+    return [generator.get_state() for generator in _generators(device)]
+
+
+def set_generators(device, states):
+    """Let the process's generators draw what they would have; in `borrowed_process`."""
+    for generator, state in zip(_generators(device), states, strict=True):
+        generator.set_state(state)
 
 
 def _generators(device):

@@ -13,6 +13,7 @@ PACKAGE = Path(skvae.__file__).parent
 ORDER = [
     "bounds",
     "networks",
+    "convolutional",
     "recurrent",
     "posteriors",
     "likelihoods",
@@ -20,6 +21,7 @@ ORDER = [
     "priors",
     "model",
     "objectives",
+    "streams",
     "batches",
     "training",
     "distributed",
