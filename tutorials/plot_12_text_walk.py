@@ -64,7 +64,7 @@ for sentence in vae.interpolate(complaint, praise, n_samples=8):
 code, y = vae.transform(sentences), factors[:, 0]
 direction = code[y == 1].mean(0) - code[y == 0].mean(0)
 start = vae.transform([complaint])
-steps = np.linspace(0, 3, 7)[:, None]
+steps = np.linspace(0, 2, 5)[:, None]
 for sentence in vae.inverse_transform(start + steps * direction):
     print(sentence)
 
