@@ -13,7 +13,7 @@ import torch
 from scipy.sparse import issparse
 from sklearn.preprocessing import RobustScaler, StandardScaler
 
-from skvae.streams import Stream, in_pieces
+from skvae.streams import Stream, give_back, in_pieces
 
 
 class Batch(NamedTuple):
@@ -358,10 +358,11 @@ class Rows:
                 index[n : n + len(rows)] = torch.arange(rows.start, rows.stop)
                 x[n : n + len(rows)] = self.units.tensor(self.X[blocks[number]], torch.float32)
                 n += len(rows)
+            give_back()
             order, start = permutation(n), 0
             while sizes and start + sizes[0] <= n:
                 rows = order[start : start + sizes[0]]
-                yield index[rows], x[rows].to(self.device)
+                yield index[rows], x.index_select(0, rows).to(self.device)
                 start += sizes.pop(0)
             left = order[start:]
             n = len(left)
