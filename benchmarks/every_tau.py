@@ -25,7 +25,7 @@ from skvae import BNVAEEstimator, BNVAEEstimatorCV
 from skvae.diagnostics import PosteriorCollapseWarning
 
 TAUS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)
-EPOCHS = {digits: 200, breast_cancer: 300, wine: 600, patches: 30}
+EPOCHS = {digits: 200, breast_cancer: 300, wine: 600, patches: 100}
 
 
 def timed(function):

@@ -246,7 +246,7 @@ def rows(device, rounds):
         code = f"""
 import resource, time, numpy as np
 from skvae import BNVAEEstimator
-X = np.random.RandomState(0).standard_normal(({n_rows}, 64), dtype=np.float32)
+X = np.random.default_rng(0).standard_normal(({n_rows}, 64), dtype=np.float32)
 vae = BNVAEEstimator(16, hidden_layer_sizes=(64,), batch_size=256, device={str(device)!r})
 vae.set_params(max_iter=1).fit(X[:500])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -255,7 +255,9 @@ vae.set_params(max_iter=2).fit(X)
 seconds = (time.perf_counter() - start) / 2
 print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True
+        )
         epoch, peak = (float(word) for word in done.stdout.split())
         data = n_rows * 64 * 4 / 2**20
         print(

@@ -27,7 +27,7 @@ from skvae.fitting import Fit, Fitted, NotFinite, RangeFit
 from skvae.likelihoods import Likelihood
 from skvae.objectives import BOUNDS, OBJECTIVES, Objective, row_noise, shared_draws
 from skvae.persistence import CannotSave, Checkpoint, State, read, restored, state_of, write
-from skvae.posteriors import POSTERIORS
+from skvae.posteriors import POSTERIORS, PriorPosterior
 from skvae.streams import in_pieces
 from skvae.training import EarlyStopping, borrowed_process, seeded
 
@@ -221,7 +221,7 @@ class BaseVAE(
             attributes["validation_scores_"][:0] = self.validation_scores_
         vars(self).update(attributes)
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
-        if not partial:
+        if not partial and not isinstance(self.module_.posterior_layer, PriorPosterior):
             warn_if_collapsed(self.kl_per_component_, fit.optimizer.travel())
         return self
 
@@ -361,6 +361,7 @@ class BaseVAE(
             "history_": {name: list(curve) for name, curve in fit.history.items()},
             "validation_scores_": list(fit.scores),
             "_units": fit.rows.units,
+            "_log_jacobian": fit.rows.log_jacobian(),
             "_optimizer_state": fit.optimizer.state(),
             "_seed": fit.seed,
             "_every": fitted.every,
@@ -418,7 +419,7 @@ class BaseVAE(
                 f"tau must lie in the range of the fit, from {low:g} to {high:g}; got {tau!r}. "
                 "Fit a wider range."
             )
-        fitted = Fitted.of(*self._every.at(float(tau)), self._units.log_jacobian(), self._every)
+        fitted = Fitted.of(*self._every.at(float(tau)), self._log_jacobian, self._every)
         moved = type(self).__new__(type(self))
         vars(moved).update(vars(self) | _reached(fitted))
         return moved

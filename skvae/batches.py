@@ -1,7 +1,7 @@
 """From rows to batches of tensors, in the units of the networks.
 
-Where rows come from, an array or a CSR matrix, is known here only. Batches are made of whole
-arrays; nothing is done row by row.
+Where rows come from, an array, a CSR matrix or sentences, is known here only. Batches are made of
+whole arrays; nothing is done row by row.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ import torch
 from scipy.sparse import issparse
 from sklearn.preprocessing import RobustScaler, StandardScaler
 
+from skvae.recurrent import PADDING
 from skvae.streams import Stream, give_back, in_pieces
 
 
@@ -191,8 +192,8 @@ class Units(NamedTuple):
         return cls(np.zeros(n_features), np.ones(n_features))
 
     def pieces(self, n_rows):
-        """Cut that many rows into pieces that fit the memory, for what needs no gradient."""
-        return chunk_slices(n_rows, len(self.scale))
+        """Cut that many rows into pieces that fit the cache, for what needs no gradient."""
+        return chunk_slices(n_rows, len(self.scale), IN_CACHE)
 
     def log_jacobian(self):
         """What a log-density in the networks' units is short of one in the data's, in nats."""
@@ -211,20 +212,57 @@ class Units(NamedTuple):
         return (x * self.scale + self.offset).astype(x.dtype)
 
 
-def chunk_slices(n_rows, n_columns):
-    """Cut rows into pieces of some 32 MB, for what needs no gradient.
+class TokenUnits(NamedTuple):
+    """Rows of token numbers, padded on the right: the networks see them as they are, less padding.
+
+    Parameters
+    ----------
+    n_tokens : int
+        Size of the vocabulary, the special tokens included.
+    max_length : int
+        Words of the longest sentence.
+    """
+
+    n_tokens: int
+    max_length: int
+
+    def pieces(self, n_rows):
+        """As `Units.pieces`: what counts is the output layer, with a logit for every token."""
+        return chunk_slices(n_rows, (self.max_length + 1) * self.n_tokens)
+
+    def log_jacobian(self):
+        """As `Units.log_jacobian`: nothing."""
+        return 0.0
+
+    def tensor(self, X, dtype, device="cpu"):
+        """Rows as a tensor of integers, no longer than the longest of them."""
+        longest = int((X != PADDING).sum(1).max())
+        return torch.from_numpy(X[:, :longest]).long().to(device)
+
+    def array(self, x):
+        """Rows of a tensor as an array."""
+        return x.cpu().numpy()
+
+
+IN_CACHE, IN_MEMORY = 2**18, 2**22  # doubles: 2 MB and 32 MB
+
+
+def chunk_slices(n_rows, n_columns, n_numbers=IN_MEMORY):
+    """Cut rows into pieces of a bounded size, for what needs no gradient.
 
     Parameters
     ----------
     n_rows, n_columns : int
         Shape of the data.
+    n_numbers : int, default=2**22
+        Numbers of a piece, at most; but no piece has less than a row or more than 4,096.
 
     Returns
     -------
     list of slice
         They cover all rows, in order.
     """
-    size = max(1, min(4096, 2**22 // max(1, n_columns)))
+    size = max(1, min(4096, n_numbers // max(1, n_columns)))
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
 
@@ -264,7 +302,7 @@ class Rows:
     ----------
     X : ndarray, CSR or Stream of shape (n_samples, n_features)
         The data.
-    units : Units
+    units : Units or TokenUnits
         The units of the networks.
     weight : ndarray of shape (n_samples,) or None
         Weights of the rows, taken relative to their mean.
@@ -337,7 +375,7 @@ class Rows:
 
     def _drawn(self, n_batches, generator):
         """Numbers of the rows of each batch, and the rows."""
-        if self._dense is None and not issparse(self.X):
+        if self._dense is None and isinstance(self.units, Units) and not issparse(self.X):
             self._dense = self._copied()
         order = torch.randperm(len(self), generator=generator, device=generator.device)
         for index in order.tensor_split(n_batches):

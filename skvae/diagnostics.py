@@ -507,7 +507,7 @@ def reconstruction_gaps(model, rows, n_draws=1, random_state=None):
             here = slice(done, done + len(x))
             done += len(x)
             for k, z in enumerate(codes):
-                z = torch.from_numpy(z[here]).to(x)
+                z = torch.from_numpy(z[here]).to(prior.loc)
                 totals[k] += float(model.likelihood(z, context).log_prob(x).cpu().double().sum())
     reconstruction, shuffled, from_prior = totals / (n_draws * len(loc))
     return Gaps(float(reconstruction - shuffled), float(reconstruction - from_prior))
@@ -562,7 +562,8 @@ def diagnose(model, rows, n_draws=32, random_state=0):
     uniform, mixing = shared_draws(n_draws, loc.shape[1], random_state)
     bounds = np.zeros(2)  # sums of ELBO and importance bound
     for x, _, context in _batches(model, rows):
-        noise = row_noise(uniform.to(x), model.posterior(x, context).loc, mixing.to(x))
+        loc_here = model.posterior(x, context).loc
+        noise = row_noise(uniform.to(loc_here), loc_here, mixing.to(loc_here))
         for k, bound in enumerate((elbo, importance_bound)):
             bounds[k] += float(bound(model, x, noise, context).cpu().double().sum())
     mean_elbo, mean_importance = bounds / len(loc) + rows.log_jacobian()

@@ -332,6 +332,7 @@ class BNVAEEstimator(BaseVAE):
                     "learnt of them. Drop them."
                 )
             likelihood.missing = True
+            _check_takes_gaps(likelihood)
         return likelihood
 
     def _build_part(self, likelihood, columns):
@@ -490,6 +491,20 @@ class BNVAEEstimator(BaseVAE):
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _check_takes_gaps(likelihood):
+    """Refuse a likelihood under which cells that are missing count something."""
+    nothing = torch.full((1, likelihood.n_features), torch.nan)
+    try:
+        worth = likelihood(torch.zeros(1, likelihood.n_outputs)).log_prob(nothing).tolist()
+    except ValueError:  # of a distribution that validates its values
+        worth = None
+    if worth != [0.0]:
+        raise ValueError(
+            f"X has missing cells, which {type(likelihood).__name__} cannot pass over. Let its "
+            "forward make rows by self.row(cells), or fill the cells, with SimpleImputer say."
+        )
 
 
 def _decoder(n_components, n_outputs, **options):

@@ -190,7 +190,17 @@ class Likelihood(nn.Module):
 
 
 class Observed(Independent):
-    """Independent cells, of which those that are NaN count nothing."""
+    """Independent cells, of which those that are NaN count nothing.
+
+    Parameters
+    ----------
+    base_distribution : Distribution
+        The cells, with 0 in their support.
+    reinterpreted_batch_ndims : int
+        1: the last axis of the cells is a row.
+    validate_args : bool or None, default=None
+        As in `torch.distributions`.
+    """
 
     def log_prob(self, value):
         there = ~value.isnan()

@@ -79,3 +79,40 @@ class MLP(nn.Module):
             The output.
         """
         return self.layers(x if context is None else torch.cat([x, context], dim=-1))
+
+
+class Constant(nn.Module):
+    """The same zeros for every row: what a network is replaced by that is to say nothing.
+
+    Parameters
+    ----------
+    out_features : int
+        Columns of the output.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvae.networks import Constant
+    >>> Constant(2)(torch.randn(3, 5)).unique().tolist()
+    [0.0]
+    """
+
+    def __init__(self, out_features):
+        super().__init__()
+        self.out_features = out_features
+        self.register_buffer("zeros", torch.zeros(1, out_features))
+
+    def forward(self, x):
+        """Leave the rows out.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, ...)
+            The rows.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, out_features)
+            Zeros.
+        """
+        return self.zeros.expand(len(x), -1)

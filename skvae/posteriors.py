@@ -472,6 +472,33 @@ class GaussianPosterior(Posterior):
         return np.zeros(self.n_components)
 
 
+class PriorPosterior(GaussianPosterior):
+    """The prior itself, for every row: a code that says nothing, and a KL of exactly 0.
+
+    With a decoder that does not listen either, what is left is a model of x alone.
+
+    Parameters
+    ----------
+    in_features : int
+        Columns of the features.
+    n_components : int
+        Components of the code.
+    tau : float, default=0.5
+        Without effect: there is no floor.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvae.posteriors import PriorPosterior
+    >>> q = PriorPosterior(8, 2)(torch.randn(5, 8))
+    >>> q.loc.unique().tolist(), q.scale.unique().tolist()
+    ([0.0], [1.0])
+    """
+
+    def standardise(self, location, spread, moments):
+        return torch.zeros_like(location), torch.ones_like(location)
+
+
 class _BatchNorm(Posterior):
     """Abstract base of those that put PyTorch's batch normalization to use."""
 

@@ -170,6 +170,8 @@ class BNVAEEstimatorCV(BNVAEEstimator):
         "n_jobs": [Integral, None],
     }
     _parameter_constraints.pop("tau")
+    _parameter_constraints.pop("checkpoint")
+    checkpoint = None  # which fit's should it be?
 
     def __init__(
         self,
@@ -271,10 +273,10 @@ class BNVAEEstimatorCV(BNVAEEstimator):
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
         X, y, sample_weight = indexable(X, y, sample_weight)
-        folds = list(
-            check_cv(self.cv, y, classifier=is_classifier(self.final_estimator)).split(X, y)
-        )
-        own = BNVAEEstimator().get_params(deep=False).keys() - {"tau"}
+        final = self.final_estimator
+        classifies = final is not None and is_classifier(final)
+        folds = list(check_cv(self.cv, y, classifier=classifies).split(X, y))
+        own = BNVAEEstimator().get_params(deep=False).keys() - {"tau", "checkpoint"}
         vae = BNVAEEstimator(tau=self.tau, **{name: getattr(self, name) for name in own})
         run = delayed(_score_fold)
         found = Parallel(n_jobs=self.n_jobs)(
@@ -299,6 +301,8 @@ class BNVAEEstimatorCV(BNVAEEstimator):
                 f"taus must hold at least two different numbers, or be their number; got "
                 f"{self.taus!r}. For a single tau take BNVAEEstimator."
             )
+        if not ((taus > 0) & (taus < 1)).all():
+            raise ValueError(f"taus must lie between 0 and 1, both excluded; got {self.taus!r}")
         return taus.astype(float)
 
 

@@ -4,6 +4,7 @@ Tables are arrays, CSR matrices, or frames of pandas or polars. In the numbers, 
 place among the column's categories, and a missing cell is NaN.
 """
 
+from importlib import import_module
 from typing import NamedTuple
 
 import narwhals as nw
@@ -42,19 +43,31 @@ class Column(NamedTuple):
     declared: tuple = ()
 
     def numbers(self):
-        """The values as floats."""
+        """The values as floats.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            NaN where missing.
+        """
         numbers = np.full(len(self.values), np.nan)
         try:
             numbers[~self.missing] = self.values[~self.missing].astype(float)
         except (TypeError, ValueError) as error:
-            raise ValueError(
+            raise type(error)(
                 f"Column {self.name!r} holds what is not a number: {error}. Convert it, or give it "
                 "the likelihood 'categorical'."
             ) from error
         return numbers
 
     def categories(self):
-        """All values that there are or can be, in their order."""
+        """All values that there are or can be, in their order.
+
+        Returns
+        -------
+        list
+            Each once.
+        """
         found = {*self.values[~self.missing].tolist(), *self.declared}
         try:
             return sorted(found)
@@ -65,7 +78,18 @@ class Column(NamedTuple):
             ) from error
 
     def places(self, categories):
-        """The place of each value among the categories."""
+        """The place of each value among the categories.
+
+        Parameters
+        ----------
+        categories : list
+            What there can be.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            From 0 on; NaN where missing.
+        """
         place = {category: i for i, category in enumerate(categories)}
         values = self.values[~self.missing].tolist()
         unknown = sorted({value for value in values if value not in place}, key=str)
@@ -103,7 +127,18 @@ def columns_of(X):
 
 
 def is_frame(X):
-    """Whether `X` is a DataFrame, of whatever library."""
+    """Whether something is a DataFrame, of whatever library.
+
+    Parameters
+    ----------
+    X : object
+        Anything.
+
+    Returns
+    -------
+    bool
+        Not of lazy frames, whose rows are nowhere yet.
+    """
     return isinstance(nw.from_native(X, eager_only=True, pass_through=True), nw.DataFrame)
 
 
@@ -132,8 +167,59 @@ def _of_array(j, values):
     # Of an array of objects, None and NaN (which does not equal itself) are missing.
     missing = np.equal(values, None).astype(bool) | (values != values).astype(bool)
     types = {type(value) for value in values[~missing].tolist()}
-    kind = "bool" if types == {bool} else "number" if types <= {int, float, bool} else "category"
+    kind = "bool" if types == {bool} else "category" if types & {str, bytes} else "number"
     return Column(j, kind, values, missing)
+
+
+class Frame(NamedTuple):
+    """Of which library a frame is, and the types of its columns, in words.
+
+    Parameters
+    ----------
+    library : {"pandas", "polars"}
+        The library.
+    types : list of tuple
+        Of each column the name of its type, its declared categories or None, and whether these
+        have an order.
+    """
+
+    library: str
+    types: list
+
+    @classmethod
+    def of(cls, X):
+        """Describe a frame."""
+        if not nw.from_native(X).implementation.is_pandas():
+            kinds = [
+                (str(kind.base_type()), getattr(kind, "categories", None)) for kind in X.dtypes
+            ]
+            return cls("polars", [(name, _plain(found), False) for name, found in kinds])
+        kinds = [(str(kind), getattr(kind, "categories", None), kind) for kind in X.dtypes]
+        return cls(
+            "pandas",
+            [
+                (name, _plain(found), bool(getattr(kind, "ordered", 0)))
+                for name, found, kind in kinds
+            ],
+        )
+
+    def empty(self, names):
+        """A frame of these types without rows."""
+        library = import_module(self.library)
+        if self.library == "polars":
+            kinds = (getattr(library, name) for name, *_ in self.types)
+            told = zip(kinds, self.types, strict=True)
+            types = [kind(found) if kind is library.Enum else kind for kind, (_, found, _) in told]
+            return library.DataFrame(schema=dict(zip(names, types, strict=True)))
+        types = [
+            name if found is None else library.CategoricalDtype(found, ordered)
+            for name, found, ordered in self.types
+        ]
+        return library.DataFrame(columns=names).astype(dict(zip(names, types, strict=True)))
+
+
+def _plain(categories):
+    return None if categories is None else list(categories.to_list())
 
 
 class Table:
@@ -166,7 +252,7 @@ class Table:
 
     def __init__(self, X, likelihood, conditions=None):
         columns = None if issparse(X) else columns_of(X)
-        self.template = X[:0] if is_frame(X) else None
+        self.frame = Frame.of(X) if is_frame(X) else None
         self.names = nw.from_native(X).columns if is_frame(X) else list(range(X.shape[1]))
         kinds = ["number"] * X.shape[1] if columns is None else [column.kind for column in columns]
         self.conditions = {}
@@ -308,21 +394,25 @@ class Table:
         """
         columns = list(numbers.T)
         for j, categories in self.categories.items():
-            values = np.empty(len(categories), dtype=object)
-            values[:] = categories
+            values = np.array(categories)
+            if values.dtype.kind not in "fiub":
+                values = np.array(
+                    [*categories, None], dtype=object
+                )  # of one axis, whatever they are
             columns[j] = values[columns[j].astype(int)]
-        if self.template is None:
+        if self.frame is None:
             if all(column.dtype != object for column in columns):
-                return numbers
+                return np.column_stack(columns).astype(numbers.dtype)
             return np.column_stack([column.astype(object) for column in columns])
-        template = nw.from_native(self.template)
+        empty = self.frame.empty(self.names)
+        template = nw.from_native(empty)
         columns = {
             name: _typed(values, template.schema[name])
             for name, values in zip(template.columns, columns, strict=True)
         }
         frame = nw.from_dict(columns, backend=template.implementation)
         if template.implementation.is_pandas():  # it has types that narwhals does not tell apart
-            return frame.to_native().astype(self.template.dtypes.to_dict())
+            return frame.to_native().astype(empty.dtypes.to_dict())
         types = template.schema.items()
         return frame.select(nw.col(name).cast(dtype) for name, dtype in types).to_native()
 

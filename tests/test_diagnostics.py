@@ -191,7 +191,7 @@ def test_a_seed_is_enough_and_chunks_do_not_matter(monkeypatch):
     assert whole == everything()
     for module in (diagnostics, batches):
         monkeypatch.setattr(
-            module, "chunk_slices", lambda n, _: [slice(i, i + 7) for i in range(0, n, 7)]
+            module, "chunk_slices", lambda n, *_: [slice(i, i + 7) for i in range(0, n, 7)]
         )
     np.testing.assert_allclose(everything(), whole, rtol=1e-11)
     assert numpys_state() == state[0]

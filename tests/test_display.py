@@ -442,7 +442,7 @@ def test_aggregated_posterior_loses_no_narrow_row():
 def test_aggregated_posterior_of_an_estimator(vae, dtype, monkeypatch):
     cut = []
 
-    def pieces(n_rows, n_columns):
+    def pieces(n_rows, n_columns, n_numbers):
         cut.append(n_rows)
         return [slice(0, 50), slice(50, n_rows)]
 

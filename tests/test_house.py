@@ -13,8 +13,11 @@ PACKAGE = Path(skvae.__file__).parent
 ORDER = [
     "bounds",
     "networks",
+    "convolutional",
+    "recurrent",
     "posteriors",
     "likelihoods",
+    "tokens",
     "priors",
     "model",
     "objectives",

@@ -121,7 +121,7 @@ def test_result_does_not_depend_on_how_rows_are_cut(monkeypatch):
     model = small().fit(X)
     whole = model.transform(X), model.score_samples(X)
 
-    def pieces(n_rows, n_columns):
+    def pieces(n_rows, n_columns, n_numbers):
         return [slice(start, start + 7) for start in range(0, n_rows, 7)]
 
     monkeypatch.setattr("skvae.batches.chunk_slices", pieces)

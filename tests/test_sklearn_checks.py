@@ -5,7 +5,8 @@ import pytest
 import sklearn.utils.estimator_checks as checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skvae import BNVAEEstimator
+from skvae import BNVAEEstimator, BNVAEEstimatorCV
+from skvae.convolutional import ConvDecoder, ConvEncoder
 from skvae.posteriors import POSTERIORS
 
 MINIBATCHES = (
@@ -21,7 +22,25 @@ def expected_failures(estimator):
     }
 
 
-ESTIMATORS = [BNVAEEstimator(2, posterior=name, max_iter=2) for name in POSTERIORS]
+def conv_encoder(n_inputs):
+    return ConvEncoder((1, 1, n_inputs), channels=(4,), hidden_layer_sizes=(8,))(n_inputs)
+
+
+def conv_decoder(n_components, n_outputs):
+    shape = (1, 1, n_outputs)
+    return ConvDecoder(shape, channels=(4,), hidden_layer_sizes=(8,))(n_components, n_outputs)
+
+
+VARIANTS = [
+    *({"posterior": name} for name in POSTERIORS),
+    {"likelihood": "student_t"},
+    {"likelihood": "auto"},
+    {"likelihood": [("student_t", [0])]},
+    {"encoder": conv_encoder, "decoder": conv_decoder},
+    {"tau": (0.2, 0.8)},
+]
+ESTIMATORS = [BNVAEEstimator(2, max_iter=2, **variant) for variant in VARIANTS]
+ESTIMATORS.append(BNVAEEstimatorCV(2, taus=2, cv=2, max_iter=2))
 
 
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures, xfail_strict=True)
@@ -46,11 +65,10 @@ NOT_YIELDED = [
 
 # The checks of set_output transform arrays with an estimator fitted on a frame.
 @pytest.mark.filterwarnings("ignore:X .* feature names")
-@pytest.mark.parametrize("posterior", POSTERIORS)
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
 @pytest.mark.parametrize("name", NOT_YIELDED)
-def test_checks_that_are_not_yielded(name, posterior):
-    estimator = BNVAEEstimator(2, posterior=posterior, max_iter=2)
-    getattr(checks, name)("BNVAEEstimator", estimator)
+def test_checks_that_are_not_yielded(name, variant):
+    getattr(checks, name)("BNVAEEstimator", BNVAEEstimator(2, max_iter=2, **variant))
 
 
 @pytest.mark.parametrize("posterior", POSTERIORS)

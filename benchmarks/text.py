@@ -1,0 +1,157 @@
+"""Remedies against KL vanishing on sentences: what a code costs a language model, and what it says.
+
+Reads two files of sentences, one a line, words apart by spaces: `negative.txt` and `positive.txt`
+in the folder --data, such as those of Shen et al. (2017) from reviews on Yelp. Every row of the
+table is one fit; as soon as it is measured, it is appended to --output, and rows that are there
+already are not fitted again. So a run that was stopped goes on where it was.
+
+    python benchmarks/text.py --data yelp --output text.jsonl [--size full] [--rows "plain VAE"]
+"""
+
+import argparse
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import json
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skvae import BNVAETextEstimator, PosteriorCollapseWarning
+from skvae.objectives import FreeBits, LaggingEncoder
+
+ROWS = {
+    "language model": {"posterior": "none"},
+    "plain VAE": {"posterior": "gaussian"},
+    "moment, tau 0.1": {"posterior": "moment", "tau": 0.1},
+    "moment, tau 0.2": {"posterior": "moment", "tau": 0.2},
+    "moment, tau 0.3": {"posterior": "moment", "tau": 0.3},
+    "BN mean, gamma 0.4": {"posterior": "batchnorm-mean", "tau": 0.16},
+    "BN mean, gamma 0.6": {"posterior": "batchnorm-mean", "tau": 0.36},
+    "BN mean, gamma 0.7": {"posterior": "batchnorm-mean", "tau": 0.49},
+    "linear annealing": {"posterior": "gaussian", "objective": "linear-annealing"},
+    "cyclical annealing": {"posterior": "gaussian", "objective": "cyclical-annealing"},
+    "free bits 4 in all": {"posterior": "gaussian", "objective": FreeBits(4.0, per="code")},
+    "free bits, 1/8 each": {"posterior": "gaussian", "objective": FreeBits(0.125)},
+    "article, tau 0.2": {"posterior": "batchnorm", "tau": 0.2},
+    "lagging encoder": {"posterior": "gaussian", "objective": LaggingEncoder(2)},
+}
+# Sentences to train on, epochs, held-out sentences for the importance bound.
+SIZES = {"small": (40_000, 3, 500), "full": (None, 20, 2_000)}
+LABELS = {100: 10, 500: 10, 1_000: 5, 2_000: 5, 10_000: 1}  # and how often they are drawn
+WORDS = 15
+DRAWS = 100
+
+
+def read(folder):
+    """Sentences cut to 15 words, and whether they are positive, in random order."""
+    files = [Path(folder, name).read_text(encoding="utf-8") for name in FILES]
+    lines = [text.splitlines() for text in files]
+    sentences = np.array([" ".join(line.split()[:WORDS]) for part in lines for line in part])
+    y = np.repeat([0, 1], [len(part) for part in lines])
+    order = np.random.RandomState(0).permutation(len(y))
+    return sentences[order].tolist(), y[order]
+
+
+FILES = "negative.txt", "positive.txt"
+
+
+def split(sentences, y, n_train):
+    """The first sentences to train on, the next ninth of their number to test on."""
+    n_train = n_train or len(y) * 9 // 10
+    n_test = -(-n_train // 9)
+    test = slice(n_train, n_train + n_test)
+    return sentences[:n_train], y[:n_train], sentences[test], y[test]
+
+
+def measure(settings, data, n_epochs, n_scored):
+    X, y, X_test, y_test = data
+    model = BNVAETextEstimator(
+        32, tokenizer=str.split, min_df=5, max_length=WORDS, max_iter=n_epochs, random_state=0
+    ).set_params(**settings)
+    start = time.process_time()
+    model.fit(X)
+    seconds = time.process_time() - start
+    found = model.diagnose(X_test[:2_000], n_draws=2)
+    scored = X_test[:n_scored]
+    n_draws = 1 if model.posterior == "none" else DRAWS  # its score is exact with any number
+    return {
+        "NLL": -float(model.score_samples(scored, n_draws).mean()),
+        "perplexity": model.perplexity(scored, n_draws) if n_draws == 1 else None,
+        "ELBO": found.elbo,
+        "rate": found.rate,
+        "MI": found.mutual_information,
+        "active": found.active_units,
+        "shuffled": found.shuffled_gap,
+        "probe": probe(model.transform(X), y, model.transform(X_test), y_test),
+        "training ELBO": model.lower_bound_,
+        "loss curve": model.loss_curve_,
+        "rate curve": model.history_["rate"],
+        "seconds": seconds,
+        "seconds an epoch": seconds / n_epochs,
+    }
+
+
+def probe(code, y, code_test, y_test):
+    """Accuracy of a linear classifier of the means, by the number of labels."""
+    accuracy = {}
+    for n_labels, n_times in LABELS.items():
+        scores = []
+        for seed in range(n_times):
+            few = np.random.RandomState(seed).permutation(len(y))[:n_labels]
+            classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
+            scores.append(classifier.fit(code[few], y[few]).score(code_test, y_test))
+        accuracy[n_labels] = float(np.mean(scores))
+    return accuracy
+
+
+def finished(path):
+    """Rows of the output file, by size and name."""
+    if not path.exists():
+        return {}
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {(row["size"], row["name"]): row for row in rows}
+
+
+def table(rows):
+    """The rows as text."""
+    columns = ("NLL", "ELBO", "rate", "MI", "active", "shuffled")
+    head = "".join(f"{name:>9}" for name in columns)
+    lines = [f"{'':21}{head}" + "".join(f"{n:>8}" for n in LABELS) + f"{'s/epoch':>9}"]
+    for row in rows:
+        cells = "".join(f"{row[name]:9.2f}" for name in columns)
+        probes = "".join(f"{accuracy:8.3f}" for accuracy in row["probe"].values())
+        lines.append(f"{row['name']:21}{cells}{probes}{row['seconds an epoch']:9.1f}")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--size", choices=SIZES, default="small")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    options = parser.parse_args()
+    warnings.simplefilter("ignore", PosteriorCollapseWarning)  # it is what this is about
+    n_train, n_epochs, n_scored = SIZES[options.size]
+    data = split(*read(options.data), n_train)
+    for name in options.rows:
+        if (options.size, name) in finished(options.output):
+            continue
+        row = {"size": options.size, "name": name}
+        row |= measure(ROWS[name], data, n_epochs, n_scored)
+        with options.output.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(table([row]).splitlines()[1], flush=True)
+    done = finished(options.output)
+    print(table([done[options.size, name] for name in ROWS if (options.size, name) in done]))
+
+
+if __name__ == "__main__":
+    main()

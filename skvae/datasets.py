@@ -1,0 +1,133 @@
+"""Generated data whose factors are known."""
+
+import numpy as np
+
+SENTENCE_FACTORS = {"sentiment": ("negative", "positive"), "tense": ("present", "past")}
+
+SPRITE_FACTORS = {
+    "shape": ("disc", "square", "diamond"),
+    "height": (),
+    "width": (),
+    "size": (),
+}
+
+_OPENINGS = ("honestly", "as always", "this time", "for once", "to be fair", "well")
+_NOUNS = ("soup", "pizza", "salad", "coffee", "bread", "fish", "cake", "pie")
+_VERBS = ("is", "was")
+_DEGREES = ("really", "very", "quite", "so", "rather", "truly")
+_ADJECTIVES = (
+    ("stale", "cold", "bland", "greasy", "awful", "poor", "sour", "burnt"),
+    ("fresh", "tasty", "crisp", "rich", "great", "lovely", "perfect", "fine"),
+)
+_CLOSINGS = ("for me", "for us", "for the price", "at lunch", "at night", "on monday")
+_ENDS = (".", "!")
+
+
+def make_sentences(n_samples=1000, random_state=None):
+    """Generate short reviews with two factors: sentiment and tense.
+
+    Such as "honestly , the soup was very stale and cold at lunch ." The sentiment decides the
+    list that both adjectives are drawn from, the tense is the verb's, and all other words are
+    drawn at random. Once a decoder has learnt that one adjective announces the other, it gains
+    nothing from a code, however well that were to tell the sentiment.
+
+    Parameters
+    ----------
+    n_samples : int, default=1000
+        Number of sentences.
+    random_state : int, RandomState instance or None, default=None
+        Seed; None generates other sentences each time.
+
+    Returns
+    -------
+    sentences : list of str
+        Words and marks with spaces between them.
+    factors : ndarray of shape (n_samples, 2)
+        Sentiment and tense, as indices into the values of `SENTENCE_FACTORS`.
+
+    Raises
+    ------
+    ValueError
+        If `n_samples` is below 1.
+
+    Examples
+    --------
+    >>> from skvae.datasets import make_sentences
+    >>> sentences, factors = make_sentences(2, random_state=0)
+    >>> sentences[0]
+    'for once , the coffee was so burnt and cold at lunch !'
+    >>> factors[0].tolist()
+    [0, 1]
+    """
+    if n_samples < 1:
+        raise ValueError(f"n_samples must be at least 1; got {n_samples!r}")
+    rng = _random_state(random_state)
+    factors = rng.randint(2, size=(n_samples, 2))
+    choices = rng.randint([6, 8, 6, 8, 8, 6, 2], size=(n_samples, 7))
+    return [_sentence(*row) for row in np.hstack([factors, choices]).tolist()], factors
+
+
+def _sentence(sentiment, tense, opening, noun, degree, first, second, closing, end):
+    adjectives = _ADJECTIVES[sentiment]
+    return (
+        f"{_OPENINGS[opening]} , the {_NOUNS[noun]} {_VERBS[tense]} {_DEGREES[degree]} "
+        f"{adjectives[first]} and {adjectives[second]} {_CLOSINGS[closing]} {_ENDS[end]}"
+    )
+
+
+def make_sprites(n_samples=1000, size=16, random_state=None):
+    """Generate images of one shape each, at some place and of some size.
+
+    Grey levels are the share of a pixel that the shape covers, roughly. The factors are
+    independent but for the place, which leaves the shape within the image.
+
+    Parameters
+    ----------
+    n_samples : int, default=1000
+        Number of images.
+    size : int, default=16
+        Their height and width, in pixels.
+    random_state : int, RandomState instance or None, default=None
+        Seed; None generates other images each time.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, size * size)
+        Grey levels in [0, 1], row by row: a single channel.
+    factors : ndarray of shape (n_samples, 4)
+        Number of the shape in ``SPRITE_FACTORS["shape"]``, row and column of its centre, and its
+        radius, in pixels.
+
+    Raises
+    ------
+    ValueError
+        If the image has no room for a shape.
+
+    Examples
+    --------
+    >>> from skvae.datasets import make_sprites
+    >>> X, factors = make_sprites(5, random_state=0)
+    >>> X.shape, factors.shape
+    ((5, 256), (5, 4))
+    """
+    if size < 8:
+        raise ValueError(f"size must be at least 8 pixels, or no shape has room; got {size!r}")
+    rng = _random_state(random_state)
+    shape = rng.randint(len(SPRITE_FACTORS["shape"]), size=n_samples)
+    radius = rng.uniform(0.15, 0.28, n_samples) * size
+    centre = rng.uniform(radius, size - 1 - radius, size=(2, n_samples))
+    pixels = np.arange(size)
+    down = abs(pixels[:, None] - centre[0, :, None, None])  # (n_samples, size, 1)
+    along = abs(pixels - centre[1, :, None, None])
+    # Distances in the norms whose balls are the shapes, all of the disc's area.
+    distance = np.choose(
+        shape[:, None, None],
+        [np.hypot(down, along), np.maximum(down, along) * 1.128, (down + along) * 0.798],
+    )
+    X = np.clip(radius[:, None, None] - distance + 0.5, 0.0, 1.0).reshape(n_samples, -1)
+    return X, np.column_stack([shape, *centre, radius])
+
+
+def _random_state(random_state):
+    made = isinstance(random_state, np.random.RandomState)
+    return random_state if made else np.random.RandomState(random_state)

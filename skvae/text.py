@@ -1,0 +1,487 @@
+"""BNVAETextEstimator: the VAE over sentences, with a code that the decoder cannot leave out."""
+
+import warnings
+from itertools import chain
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from skvae.base import BaseVAE, module_of
+from skvae.batches import TokenUnits
+from skvae.model import VAE
+from skvae.networks import Constant
+from skvae.posteriors import POSTERIORS, PriorPosterior
+from skvae.priors import StandardNormal
+from skvae.recurrent import BOUNDARY, CELLS, N_SPECIAL, PADDING, POOLS, UNKNOWN, RecurrentEncoder
+from skvae.tokens import TokensLikelihood
+
+
+class BNVAETextEstimator(BaseVAE):
+    """Variational autoencoder of sentences, whose code cannot collapse.
+
+    A recurrent network reads a sentence into a code of `n_components` numbers; another one writes
+    it, word by word, given the code and the words so far. Such a decoder is strong enough to
+    leave the code out, and with the usual posterior (``posterior="gaussian"``) that is what it
+    learns: KL vanishing. Here the posterior's moments over the sentences are those of the prior,
+    with at least `tau` of each component's unit second moment carried by its mean, so the code
+    costs at least ``-d/2 log(1 - tau)`` nats, and the decoder makes use of what is paid for.
+
+    Parameters
+    ----------
+    n_components : int, default=32
+        Components ``d`` of the code.
+    tau : float, default=0.2
+        Lower bound, in (0, 1), of the share of signal in each component; see
+        `skvae.bounds.tau_for_rate`. The larger, the more the code says, and the less likely the
+        model finds the sentences as a whole.
+    posterior : {"moment", "batchnorm", "batchnorm-mean", "gaussian", "layernorm", "delta", \
+            "none"} or callable, default="moment"
+        As in `BNVAEEstimator`. "none" leaves the code out altogether: the plain language model,
+        to compare with.
+    analyzer : {"word", "char"} or callable, default="word"
+        What a sentence is made of. A callable takes a document, of any type, and returns the
+        list of its tokens; then `tokenizer`, `lowercase` and `token_pattern` have no effect.
+    tokenizer : callable or None, default=None
+        Takes a document and returns the list of its words, instead of `token_pattern`.
+    lowercase : bool, default=True
+        Whether to write everything in small letters first.
+    token_pattern : str, default=r"[\\w']+|[^\\w\\s]"
+        What a word is, as a regular expression: by default a run of letters, digits and
+        apostrophes, or a single mark.
+    min_df : int or float, default=1
+        Words in fewer sentences than this number, or this share of them, are unknown words.
+    max_df : int or float, default=1.0
+        Words in more sentences than this number, or this share of them, are unknown words.
+    max_features : int or None, default=None
+        The vocabulary has at most so many words, the most frequent ones.
+    max_length : int, default=50
+        Words after which a sentence is cut, with a warning that counts those that were.
+    embedding_size : int, default=128
+        Columns of a word's vector, in encoder and decoder.
+    hidden_size : int, default=256
+        Columns of the state of both recurrent networks.
+    cell : {"lstm", "gru"}, default="lstm"
+        The recurrence of both.
+    pooling : {"mean", "last", "max"}, default="mean"
+        How the encoder's states become features.
+    tied : bool, default=True
+        Whether the decoder's output layer uses its word vectors as weights.
+    dropout : float, default=0.0
+        Share of the entries of word vectors, and of what the output layer sees, that training
+        sets to 0; in [0, 1).
+    word_dropout : float, default=0.0
+        Share of the words that the decoder reads as unknown words in training; in [0, 1).
+    objective : {"elbo", "linear-annealing", "cyclical-annealing", "free-bits", \
+            "lagging-encoder"} or skvae.objectives.Objective, default="elbo"
+        As in `BNVAEEstimator`.
+    beta : float, default=1.0
+        Weight of the KL in the objective, on top of the objective's own schedule.
+    learning_rate : float, default=3e-3
+        Step of the Adam optimiser.
+    batch_size : int or "auto", default="auto"
+        Sentences of a batch, of all lengths. "auto" is an eighth of the sentences, but at least
+        32 and at most 64.
+    max_iter : int, default=10
+        Epochs. All of them are run unless `early_stopping` is set.
+    early_stopping : bool, default=False
+        Whether to set sentences aside, stop when their ELBO no longer rises and go back to the
+        best weights.
+    validation_fraction : float, default=0.1
+        Share of the sentences set aside by `early_stopping`.
+    n_iter_no_change : int, default=3
+        Epochs without improvement after which `early_stopping` stops.
+    tol : float, default=1e-4
+        Rise of the ELBO, in nats per sentence, that counts as an improvement.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the weights and the vocabulary of the last call.
+    checkpoint : str, PathLike or None, default=None
+        File that `fit` writes after each epoch and goes on from, as in `BNVAEEstimator`.
+    device : str or torch.device, default="auto"
+        As in `BNVAEEstimator`.
+    random_state : int, RandomState instance or None, default=None
+        Seed of weights, shuffling and noise. Pass an int for reproducible results.
+    verbose : int, default=0
+        Prints the loss of every epoch if not 0.
+
+    Attributes
+    ----------
+    vocabulary_ : dict
+        From words to their token numbers in `module_`, which begin at 3: 0 is padding, 1 begin
+        and end of a sentence, 2 every other word.
+    module_ : skvae.model.VAE
+        The trained PyTorch module, in evaluation mode.
+    n_iter_ : int
+        Epochs run.
+    loss_curve_ : list of float
+        Mean negative objective of a sentence in each epoch, in nats.
+    history_ : dict of list of float
+        As in `BNVAEEstimator`.
+    validation_scores_ : list of float
+        Mean objective of the sentences set aside, in nats; with `early_stopping` only.
+    lower_bound_ : float
+        Mean ELBO of the training sentences after training, in nats, with one draw a sentence.
+    kl_per_component_ : ndarray of shape (n_components,)
+        Mean KL of each component over the training sentences, in nats.
+    kl_floor_ : float
+        What tau guarantees for the sum of `kl_per_component_`, in nats.
+
+    See Also
+    --------
+    BNVAEEstimator : The same for tables of numbers.
+    sklearn.feature_extraction.text.CountVectorizer : Words and vocabulary, whose parameters are
+        named alike.
+
+    References
+    ----------
+    Bowman et al. (2016), *Generating sentences from a continuous space*, arXiv:1511.06349. Zhu et
+    al. (2020), *A batch normalized inference network keeps the KL vanishing away*, ACL 2020,
+    arXiv:2004.12585.
+
+    Examples
+    --------
+    >>> from skvae import BNVAETextEstimator
+    >>> sentences = ["the cat sleeps .", "the dog sleeps .", "a dog barks !", "a cat runs ."] * 25
+    >>> vae = BNVAETextEstimator(4, tau=0.5, hidden_size=32, embedding_size=16, random_state=0)
+    >>> vae.fit(sentences).transform(["the cat sleeps ."]).shape
+    (1, 4)
+    >>> len(vae.sample(2, random_state=0))
+    2
+    """
+
+    _parameter_constraints = {
+        **BaseVAE._parameter_constraints,
+        "tau": [Interval(Real, 0, 1, closed="neither")],
+        "posterior": [StrOptions({*POSTERIORS, "none"}), callable],
+        "analyzer": [StrOptions({"word", "char"}), callable],
+        "tokenizer": [callable, None],
+        "lowercase": ["boolean"],
+        "token_pattern": [str],
+        "min_df": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(Real, 0, 1, closed="both"),
+        ],
+        "max_df": [
+            Interval(Integral, 1, None, closed="left"),
+            Interval(Real, 0, 1, closed="both"),
+        ],
+        "max_features": [Interval(Integral, 1, None, closed="left"), None],
+        "max_length": [Interval(Integral, 1, None, closed="left")],
+        "embedding_size": [Interval(Integral, 1, None, closed="left")],
+        "hidden_size": [Interval(Integral, 1, None, closed="left")],
+        "cell": [StrOptions(set(CELLS))],
+        "pooling": [StrOptions(set(POOLS))],
+        "tied": ["boolean"],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "word_dropout": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def __init__(
+        self,
+        n_components=32,
+        *,
+        tau=0.2,
+        posterior="moment",
+        analyzer="word",
+        tokenizer=None,
+        lowercase=True,
+        token_pattern=r"[\w']+|[^\w\s]",
+        min_df=1,
+        max_df=1.0,
+        max_features=None,
+        max_length=50,
+        embedding_size=128,
+        hidden_size=256,
+        cell="lstm",
+        pooling="mean",
+        tied=True,
+        dropout=0.0,
+        word_dropout=0.0,
+        objective="elbo",
+        beta=1.0,
+        learning_rate=3e-3,
+        batch_size="auto",
+        max_iter=10,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=3,
+        tol=1e-4,
+        warm_start=False,
+        checkpoint=None,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.tau = tau
+        self.posterior = posterior
+        self.analyzer = analyzer
+        self.tokenizer = tokenizer
+        self.lowercase = lowercase
+        self.token_pattern = token_pattern
+        self.min_df = min_df
+        self.max_df = max_df
+        self.max_features = max_features
+        self.max_length = max_length
+        self.embedding_size = embedding_size
+        self.hidden_size = hidden_size
+        self.cell = cell
+        self.pooling = pooling
+        self.tied = tied
+        self.dropout = dropout
+        self.word_dropout = word_dropout
+        self.objective = objective
+        self.beta = beta
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.checkpoint = checkpoint
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # -- training --------------------------------------------------------------------------
+
+    def _validate_rows(self, X, reset):
+        sentences = self._tokenize(X)
+        if reset:
+            self.vocabulary_ = self._learn_vocabulary(sentences)
+        return self._numbers(sentences)
+
+    def _tokenize(self, X):
+        """The tokens of each document."""
+        if isinstance(X, str):
+            raise ValueError("X must be a list of documents; got a single string. Pass [X].")
+        if len(getattr(X, "shape", (0,))) != 1:
+            raise ValueError(
+                f"X must be a list of documents, of one dimension; got the shape {X.shape}. "
+                "Pass one column of it."
+            )
+        documents = list(X)
+        if not documents:
+            raise ValueError("X must hold at least one document; got none")
+        if not callable(self.analyzer):
+            for number, document in enumerate(documents):
+                if not isinstance(document, str):
+                    raise ValueError(
+                        f"X must hold strings; document {number} is of type "
+                        f"{type(document).__name__}. Replace missing documents by '', or pass an "
+                        "analyzer that takes what your documents are."
+                    )
+        analyze = self._vectorizer().build_analyzer()
+        return [list(analyze(document)) for document in documents]
+
+    def _vectorizer(self):
+        own_words = self.tokenizer is not None or self.analyzer != "word"
+        return CountVectorizer(
+            analyzer=self.analyzer,
+            tokenizer=self.tokenizer if self.analyzer == "word" else None,
+            lowercase=self.lowercase,
+            token_pattern=None if own_words else self.token_pattern,
+        )
+
+    def _learn_vocabulary(self, sentences):
+        vectorizer = CountVectorizer(
+            analyzer=_as_they_are,
+            min_df=self.min_df,
+            max_df=self.max_df,
+            max_features=self.max_features,
+        )
+        try:
+            words = vectorizer.fit(sentences).get_feature_names_out()
+        except ValueError as error:
+            raise ValueError(
+                f"X leaves no vocabulary: {error}. Lower min_df (now {self.min_df!r}), raise "
+                f"max_df (now {self.max_df!r}), or look at what becomes of the documents by "
+                "analyzer and token_pattern."
+            ) from error
+        return {word: N_SPECIAL + number for number, word in enumerate(words.tolist())}
+
+    def _numbers(self, sentences):
+        """Token numbers, int32 of shape (n_samples, max_length + 2), padded on the right."""
+        lengths = np.array([len(sentence) for sentence in sentences])
+        n_long = int((lengths > self.max_length).sum())
+        if n_long:
+            warnings.warn(
+                f"{n_long} of {len(sentences)} documents are longer than "
+                f"max_length={self.max_length} and were cut there; the longest has "
+                f"{lengths.max()} tokens.",
+                stacklevel=4,
+            )
+        kept = lengths.clip(max=self.max_length)
+        tokens = chain.from_iterable(s[: self.max_length] for s in sentences)
+        known = self.vocabulary_
+        numbers = np.fromiter((known.get(token, UNKNOWN) for token in tokens), np.int32, kept.sum())
+        columns = np.arange(self.max_length + 2)
+        X = np.full((len(sentences), len(columns)), PADDING, dtype=np.int32)
+        X[(columns > 0) & (columns <= kept[:, None])] = numbers
+        X[:, 0] = X[np.arange(len(X)), kept + 1] = BOUNDARY
+        return X
+
+    def _build(self, X):
+        n_tokens, d = N_SPECIAL + len(self.vocabulary_), self.n_components
+        likelihood = TokensLikelihood(
+            n_tokens,
+            self.max_length,
+            d,
+            self.embedding_size,
+            self.hidden_size,
+            cell=self.cell,
+            tied=self.tied,
+            dropout=self.dropout,
+            word_dropout=self.word_dropout,
+        )
+        if self.posterior == "none":
+            posterior = PriorPosterior(1, d, self._first_tau())
+            return VAE(Constant(1), posterior, Constant(d), likelihood, StandardNormal(d))
+        encoder = RecurrentEncoder(
+            n_tokens,
+            self.embedding_size,
+            self.hidden_size,
+            cell=self.cell,
+            pooling=self.pooling,
+            dropout=self.dropout,
+        )
+        make_posterior = POSTERIORS.get(self.posterior, self.posterior)
+        posterior = module_of(
+            "posterior", make_posterior, encoder.out_features, d, self._first_tau()
+        )
+        return VAE(encoder, posterior, nn.Identity(), likelihood, StandardNormal(d))
+
+    def _measure(self, module, X, weight):
+        weight = None if weight is None else np.repeat(weight, X.shape[1] - 1)
+        n_tokens = N_SPECIAL + len(self.vocabulary_)
+        counts = np.bincount(X[:, 1:].ravel(), weight, minlength=n_tokens).astype(float)
+        counts[PADDING] = 0.0
+        module.likelihood_layer.start(torch.from_numpy(counts / counts.sum()))
+        return TokenUnits(n_tokens, self.max_length)
+
+    def _batch_size(self, n_rows):
+        if self.batch_size == "auto":
+            return min(max(n_rows // 8, 32), 64)
+        return self.batch_size
+
+    # -- using the code --------------------------------------------------------------------
+
+    def inverse_transform(self, X, n_beams=1):
+        """Decode codes: the likeliest sentence that is found for each.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            Codes.
+        n_beams : int, default=1
+            Beginnings of sentences that the search keeps after each word. With one, every word
+            is the likeliest to follow.
+
+        Returns
+        -------
+        list of str
+            Tokens with a space between them (nothing between characters). The unknown word is
+            never written.
+        """
+        if not isinstance(n_beams, Integral) or n_beams < 1:
+            raise ValueError(f"n_beams must be an int of at least 1; got {n_beams!r}")
+        return self._sentences(
+            self._infer_codes(X, lambda module, z, _: module.likelihood(z).mode(n_beams))
+        )
+
+    def sample(self, n_samples=1, random_state=None, *, temperature=1.0, top_p=1.0):
+        """Draw new sentences: codes from the prior, words from the likelihood.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of sentences.
+        random_state : int, RandomState instance or None, default=None
+            Seed of this call; None draws other sentences each time.
+        temperature : float, default=1.0
+            The logits are divided by it: below 1 makes likely words likelier.
+        top_p : float, default=1.0
+            In (0, 1]: only the likeliest words are drawn that together have this probability.
+
+        Returns
+        -------
+        list of str
+            As `inverse_transform` returns them.
+        """
+        if not temperature > 0.0:
+            raise ValueError(f"temperature must be above 0; got {temperature!r}")
+        if not 0.0 < top_p <= 1.0:
+            raise ValueError(f"top_p must lie in (0, 1]; got {top_p!r}")
+
+        def draw(module, z, _):
+            return module.likelihood(z).sample(temperature=temperature, top_p=top_p)
+
+        return self._sentences(torch.cat(self._draw(n_samples, random_state, draw)))
+
+    def interpolate(self, a, b, n_samples=7, n_beams=1):
+        """Walk from one sentence to another, in a straight line between their codes.
+
+        Parameters
+        ----------
+        a, b : str
+            The ends, as documents of `fit`.
+        n_samples : int, default=7
+            Sentences, those that the two codes stand for included; at least 2.
+        n_beams : int, default=1
+            As in `inverse_transform`.
+
+        Returns
+        -------
+        list of str
+            What `inverse_transform` makes of the codes on the way.
+        """
+        if not isinstance(n_samples, Integral) or n_samples < 2:
+            raise ValueError(f"n_samples must be an int of at least 2; got {n_samples!r}")
+        start, end = self.transform([a, b])
+        return self.inverse_transform(np.linspace(start, end, n_samples), n_beams)
+
+    def perplexity(self, X, n_draws=32):
+        """Exponential of the mean negative log-probability of a token, the ends included.
+
+        Parameters
+        ----------
+        X : list of str
+            The sentences.
+        n_draws : int, default=32
+            As in `score_samples`, whose bound on the log-probability this rests on; so it is an
+            upper bound.
+
+        Returns
+        -------
+        float
+            The smaller, the better; the size of the vocabulary for a model that knows nothing.
+        """
+        check_is_fitted(self)
+        with warnings.catch_warnings():  # score_samples says that documents were cut
+            warnings.simplefilter("ignore", UserWarning)
+            n_tokens = (self._validate_rows(X, reset=False)[:, 1:] != PADDING).sum()
+        return float(np.exp(-self.score_samples(X, n_draws).sum() / n_tokens))
+
+    def _sentences(self, numbers):
+        words = {number: word for word, number in self.vocabulary_.items()}
+        between = "" if self.analyzer == "char" else " "
+        return [
+            between.join(words[token] for token in row if token >= N_SPECIAL)
+            for row in self._units.array(numbers).tolist()
+        ]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+def _as_they_are(tokens):
+    return tokens

@@ -1,0 +1,445 @@
+"""One fit for every tau of a range: functions of tau, their training, and what the model keeps."""
+
+import copy
+import pickle
+from itertools import islice
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.polynomial.legendre import legval
+from sklearn.base import clone
+from torch.func import functional_call
+from torch.testing import assert_close
+
+from skvae import BNVAEEstimator
+from skvae.batches import Batch
+from skvae.bounds import gaussian_kl, kl_floor
+from skvae.every_tau import EveryTau, RangeAdam, _between, _nodes
+from skvae.likelihoods import GaussianLikelihood
+from skvae.model import VAE
+from skvae.networks import MLP
+from skvae.objectives import elbo_terms
+from skvae.posteriors import POSTERIORS
+from skvae.priors import StandardNormal
+
+D = 3
+TAUS = (0.05, 0.07, 0.2, 0.5, 0.61, 0.9, 0.95)
+
+
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def make(posterior="moment"):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = MLP(5, (8,)), POSTERIORS[posterior](8, D), MLP(D, (8,), 5)
+        return VAE(*layers, GaussianLikelihood(5), StandardNormal(D))
+
+
+def wavy(posterior="moment"):
+    """A range whose functions are not constant, in double precision."""
+    every = EveryTau(make(posterior).double(), 0.05, 0.95)
+    with torch.no_grad():
+        every.coefficients += 0.3 * noise(*every.coefficients.shape, seed=1)
+    return every
+
+
+def rows(n=80):
+    rng = np.random.RandomState(0)
+    return rng.randn(n, D) @ rng.randn(D, 5) + 0.3 * rng.randn(n, 5)
+
+
+def small(**parameters):
+    settings = {"n_components": D, "hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0}
+    return BNVAEEstimator(**settings | {"tau": (0.05, 0.95)} | parameters)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return small().fit(rows())
+
+
+def mean_kl(model, X):
+    return gaussian_kl(*model.encode(X)).mean(0)
+
+
+# -- functions of tau ----------------------------------------------------------
+
+
+def test_told_are_posterior_biases_and_the_matrix_that_reads_the_code():
+    module = make()
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    assert [names[id(parameter)] for parameter in EveryTau(module, 0.1, 0.9).told] == [
+        "posterior_layer.heads.weight",
+        "posterior_layer.heads.bias",
+        "decoder.layers.0.bias",
+        "decoder.layers.2.bias",
+        "likelihood_layer.log_scale",
+        "decoder.layers.0.weight",
+    ]
+
+
+def test_told_and_shared_are_all_parameters():
+    module = make()
+    every = EveryTau(module, 0.1, 0.9)
+    assert {*map(id, [*every.told, *every.shared])} == {*map(id, module.parameters())}
+
+
+@pytest.mark.parametrize("t", [-1.0, -0.3, 0.0, 1.0])
+def test_told_weights_are_legendre_series_along_the_logit(t):
+    every = wavy()
+    every.move(every.tau(t))
+    expected = legval(t, every.coefficients.detach().numpy())
+    found = torch.cat([parameter.detach().flatten() for parameter in every.told])
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_a_new_range_is_the_module_at_every_tau():
+    module = make()
+    before = copy.deepcopy(module.state_dict())
+    EveryTau(module, 0.1, 0.9).move(0.3)
+    assert_close(module.state_dict(), before)
+
+
+@pytest.mark.parametrize(("t", "tau"), [(-1.0, 0.1), (0.0, 0.5), (1.0, 0.9)])
+def test_the_range_runs_along_the_logit(t, tau):
+    assert EveryTau(make(), 0.1, 0.9).tau(t) == pytest.approx(tau)
+
+
+def test_the_posterior_follows():
+    assert EveryTau(make(), 0.1, 0.9).move(0.3).posterior_layer.tau == 0.3
+
+
+def test_features_do_not_depend_on_tau():
+    every, x = wavy(), noise(10, 5).double()
+    low, high = (every.move(tau).features(x) for tau in (0.05, 0.95))
+    assert_close(low, high, rtol=0, atol=0)
+
+
+def test_gradient_is_that_of_autograd_through_the_functions():
+    every, x = wavy(), noise(20, 5).double()
+    tau, t = every.tau(0.4), 0.4
+    draw = noise(20, D, seed=2).double()
+    every.move(tau)
+
+    def loss(module):
+        return elbo_terms(module, x, draw).elbo().mean()
+
+    found = every.gradient(torch.autograd.grad(loss(every.module), every.told))
+    flat = torch.tensor([1.0, t, (3 * t**2 - 1) / 2], dtype=torch.float64) @ every.coefficients
+    names = {id(parameter): name for name, parameter in every.module.named_parameters()}
+    parts = flat.split([parameter.numel() for parameter in every.told])
+    weights = {
+        f"module.{names[id(parameter)]}": part.view_as(parameter)
+        for parameter, part in zip(every.told, parts, strict=True)
+    }
+
+    class Loss(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.module = every.module
+
+        def forward(self):
+            return loss(self.module)
+
+    (expected,) = torch.autograd.grad(functional_call(Loss(), weights), [every.coefficients])
+    assert_close(found, expected)
+
+
+def test_staggered_components_differ_where_tau_is_low_and_not_where_it_is_high():
+    every = EveryTau(make(), 0.05, 0.95)
+    start = every.module.posterior_layer.heads.bias.detach().clone()[D:]
+    every.stagger(4.0)
+    low, high = (every.move(tau).posterior_layer.heads.bias[D:].clone() for tau in (0.05, 0.95))
+    assert_close(low - start, torch.tensor([-4.0, 0.0, 4.0]))
+    assert_close(high - start, torch.zeros(3))
+
+
+@pytest.mark.parametrize("posterior", sorted({*POSTERIORS} - {"moment"}))
+def test_only_the_moment_posterior_is_staggered(posterior):
+    every = EveryTau(make(posterior), 0.05, 0.95)
+    before = every.coefficients.clone()
+    every.stagger()
+    assert_close(every.coefficients, before)
+
+
+# -- the taus of the training --------------------------------------------------
+
+
+def test_draws_stay_in_the_range():
+    taus = list(islice(EveryTau(make(), 0.05, 0.95).draws(0), 500))
+    assert 0.05 <= min(taus) < 0.051
+    assert 0.949 < max(taus) <= 0.95
+
+
+def test_draws_are_spread_evenly_however_few():
+    every = EveryTau(make(), 0.05, 0.95)
+    places = [every._t(tau) for tau in islice(every.draws(3), 40)]
+    share = np.arccos(-np.array(places)) / np.pi  # uniform, if the places have the arcsine law
+    counts = np.histogram(share, bins=10, range=(0, 1))[0]
+    assert counts.min() >= 3
+    assert counts.max() <= 5
+
+
+def test_draws_depend_on_the_seed_alone():
+    every = EveryTau(make(), 0.05, 0.95)
+    first, again, other = (list(islice(every.draws(seed), 5)) for seed in (0, 0, 1))
+    assert first == again != other
+
+
+def test_averages_after_one_step_are_mostly_the_new_weights():
+    every = EveryTau(make(), 0.05, 0.95)
+    optimizer = RangeAdam(every, 0.1, seed=0)
+    before = every.coefficients.detach().clone()
+    optimizer.step([torch.ones_like(parameter) for parameter in optimizer.parameters])
+    expected = 0.1 * before + 0.9 * every.coefficients.detach()
+    assert_close(optimizer.averaged().coefficients.detach(), expected)
+
+
+def test_each_step_moves_to_another_tau():
+    every = EveryTau(make(), 0.05, 0.95)
+    optimizer = RangeAdam(every, 0.1, seed=0)
+    expected = list(islice(every.draws(0), 2))
+    first = every.module.posterior_layer.tau
+    optimizer.step([torch.ones_like(parameter) for parameter in optimizer.parameters])
+    assert [first, every.module.posterior_layer.tau] == expected
+
+
+# -- between the nodes ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("t", [-1.0, -0.77, 0.0, 0.2, 1.0])
+def test_a_polynomial_is_met_between_the_nodes(t):
+    coefficients = np.random.RandomState(0).randn(9, 2)
+    values = legval(_nodes(9), coefficients).T
+    np.testing.assert_allclose(_between(values, t), legval(t, coefficients), atol=1e-12)
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+@pytest.mark.parametrize("tau", TAUS)
+def test_moments_at_any_tau_are_those_of_the_rows(posterior, tau):
+    every, x = wavy(posterior), noise(60, 5).double()
+    weight = torch.linspace(0.1, 2, 60).double()
+    every.finalise([Batch(x[:25], weight[:25]), Batch(x[25:], weight[25:])])
+    found = every.model(tau)
+    expected = every.move(tau)
+    expected.finalise([Batch(x, weight)])
+    # What layer normalization asks for, v / (v + eps) of each row, is steep where v is near 0.
+    rtol = 1e-6 if posterior == "layernorm" else 1e-9
+    assert_close(found.state_dict(), expected.state_dict(), rtol=rtol, atol=1e-11)
+
+
+def test_finalise_needs_rows():
+    with pytest.raises(ValueError, match="at least one batch"):
+        wavy().finalise([])
+
+
+def test_the_model_of_a_tau_has_weights_of_its_own():
+    every, x = wavy(), noise(60, 5).double()
+    every.finalise([Batch(x)])
+    before = copy.deepcopy(every.state_dict())
+    with torch.no_grad():
+        for parameter in every.model(0.3).parameters():
+            parameter.zero_()
+    assert_close(every.state_dict(), before)
+
+
+# -- the estimator -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_the_floor_holds_at_every_tau(posterior):
+    X = rows()
+    model = small(posterior=posterior, max_iter=3).fit(X)
+    for tau in TAUS:
+        moved = model.at_tau(tau)
+        assert mean_kl(moved, X).sum() >= moved.kl_floor_ - 1e-9
+        assert moved.kl_per_component_.sum() >= moved.kl_floor_ - 1e-9
+
+
+@pytest.mark.parametrize("tau", TAUS)
+def test_the_floor_is_that_of_the_tau(fitted, tau):
+    assert fitted.at_tau(tau).kl_floor_ == pytest.approx(kl_floor(tau, D), rel=1e-4)
+
+
+@pytest.mark.parametrize("tau", TAUS)
+def test_the_code_has_the_moments_of_the_prior_at_every_tau(fitted, tau):
+    loc, scale = fitted.at_tau(tau).encode(rows())
+    np.testing.assert_allclose(loc.mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose((loc**2 + scale**2).mean(0), 1, rtol=1e-9)
+
+
+@pytest.mark.parametrize("tau", [0.05, 0.5, 0.95])
+def test_kl_is_exact_at_the_ends_and_in_the_middle(fitted, tau):
+    moved = fitted.at_tau(tau)
+    np.testing.assert_allclose(moved.kl_per_component_, mean_kl(moved, rows()), rtol=1e-9)
+
+
+@pytest.mark.parametrize("tau", TAUS)
+def test_kl_is_close_between(fitted, tau):
+    moved = fitted.at_tau(tau)
+    np.testing.assert_allclose(moved.kl_per_component_, mean_kl(moved, rows()), atol=0.01)
+
+
+@pytest.mark.parametrize("tau", TAUS)
+def test_lower_bound_is_that_of_the_tau(fitted, tau):
+    # One draw a row here and many there: they differ by the noise, the taus by whole nats.
+    moved = fitted.at_tau(tau)
+    elbo = moved.score_samples(rows(), 256, bound="elbo").mean()
+    assert moved.lower_bound_ == pytest.approx(elbo, abs=0.4)
+
+
+def test_the_operating_point_is_the_middle_of_the_logit():
+    assert small(tau=(0.2, 0.8)).fit(rows()).tau_ == pytest.approx(0.5)
+
+
+def test_a_single_tau_is_its_operating_point():
+    assert small(tau=0.3).fit(rows()).tau_ == 0.3
+
+
+@pytest.mark.parametrize("tau", [[0.05, 0.95], np.array([0.05, 0.95])])
+def test_a_range_may_be_any_pair(fitted, tau):
+    np.testing.assert_array_equal(
+        small(tau=tau).fit(rows()).transform(rows()), fitted.transform(rows())
+    )
+
+
+@pytest.mark.parametrize(
+    "tau",
+    [
+        (0.5, 0.5),
+        (0.9, 0.1),
+        (0.0, 0.5),
+        (0.5, 1.0),
+        (0.1, 0.2, 0.3),
+        (0.1,),
+        [[0.1, 0.2]],
+        (0.1, "b"),
+    ],
+)
+def test_what_is_no_range(tau):
+    with pytest.raises(ValueError, match="two of them, the lowest and the highest"):
+        small(tau=tau).fit(rows())
+
+
+def test_moving_leaves_the_estimator_as_it_was(fitted):
+    before = fitted.transform(rows()), fitted.tau_, fitted.lower_bound_
+    fitted.at_tau(0.9).at_tau(0.1)
+    np.testing.assert_array_equal(fitted.transform(rows()), before[0])
+    assert (fitted.tau_, fitted.lower_bound_) == before[1:]
+
+
+def test_moving_there_and_back_changes_nothing(fitted):
+    back = fitted.at_tau(0.9).at_tau(fitted.tau_)
+    np.testing.assert_allclose(back.transform(rows()), fitted.transform(rows()), rtol=1e-12)
+    assert back.lower_bound_ == pytest.approx(fitted.lower_bound_)
+
+
+def test_a_moved_estimator_has_the_parameters_of_the_fit(fitted):
+    moved = fitted.at_tau(0.9)
+    assert moved.get_params() == fitted.get_params()
+    assert not hasattr(clone(moved), "tau_")
+
+
+def test_a_moved_estimator_is_pickled_with_its_range(fitted):
+    again = pickle.loads(pickle.dumps(fitted.at_tau(0.9)))
+    assert again.tau_ == 0.9
+    np.testing.assert_array_equal(
+        again.at_tau(0.2).transform(rows()), fitted.at_tau(0.2).transform(rows())
+    )
+
+
+@pytest.mark.parametrize("tau", [0.04, 0.96, (0.1, 0.2), None])
+def test_the_operating_point_lies_in_the_range(fitted, tau):
+    with pytest.raises(
+        ValueError, match=r"tau must lie in the range of the fit, from 0\.05 to 0\.95"
+    ):
+        fitted.at_tau(tau)
+
+
+def test_a_fit_of_a_single_tau_cannot_be_moved():
+    with pytest.raises(ValueError, match=r"fitted for tau=0\.5 alone"):
+        small(tau=0.5).fit(rows()).at_tau(0.3)
+
+
+def test_a_seed_is_enough():
+    first, again = (small().fit(rows()).at_tau(0.7).transform(rows()) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
+def test_training_raises_the_bound_at_every_tau():
+    short, long = (small(max_iter=n).fit(rows()) for n in (1, 60))
+    for tau in (0.05, 0.5, 0.95):
+        assert long.at_tau(tau).lower_bound_ > short.at_tau(tau).lower_bound_ + 0.1
+
+
+def test_rows_in_single_precision_have_the_floor_to_rounding():
+    X = rows().astype(np.float32)
+    moved = small().fit(X).at_tau(0.9)
+    assert moved.transform(X).dtype == np.float32
+    assert mean_kl(moved, X).sum() >= moved.kl_floor_ - 1e-4
+
+
+def test_the_floor_of_weighted_rows():
+    X, weight = rows(), np.linspace(0, 2, 80)
+    moved = small().fit(X, sample_weight=weight).at_tau(0.8)
+    kl = np.average(gaussian_kl(*moved.encode(X)).sum(1), weights=weight)
+    assert kl >= moved.kl_floor_ - 1e-9
+
+
+def test_early_stopping_goes_back_to_the_best_range():
+    model = small(early_stopping=True, max_iter=40, n_iter_no_change=2, learning_rate=0.1)
+    model.fit(rows())
+    assert model.n_iter_ == len(model.validation_scores_) < 40
+    assert mean_kl(model.at_tau(0.9), rows()).sum() >= kl_floor(0.9, D) - 1e-6
+
+
+def test_partial_fit_goes_on_over_the_range_where_it_was():
+    X = rows()
+    model = small().fit(X).at_tau(0.8).partial_fit(X)
+    assert model.tau_ == 0.8
+    assert model.n_iter_ == 6
+    moved = model.at_tau(0.2)
+    assert moved.kl_floor_ == pytest.approx(kl_floor(0.2, D), rel=1e-4)
+
+
+def test_a_warm_start_goes_on_where_it_was():
+    X = rows()
+    first = small(warm_start=True, max_iter=30).fit(X)
+    again = copy.deepcopy(first).set_params(max_iter=1).fit(X)
+    assert again.n_iter_ == 31
+    assert again.at_tau(0.5).lower_bound_ > first.lower_bound_ - 0.5
+
+
+def test_a_warm_start_may_leave_the_range():
+    model = small(warm_start=True).fit(rows()).set_params(tau=0.7).fit(rows())
+    assert model.tau_ == 0.7
+    assert model.kl_floor_ == pytest.approx(kl_floor(0.7, D), rel=1e-4)
+
+
+@pytest.mark.parametrize(("first", "then"), [(0.5, (0.1, 0.9)), ((0.1, 0.9), 0.5)])
+def test_partial_fit_keeps_to_its_range(first, then):
+    model = small(tau=first).partial_fit(rows()).set_params(tau=then)
+    with pytest.raises(ValueError, match="partial_fit goes on with the range of tau"):
+        model.partial_fit(rows())
+
+
+def test_an_encoder_cannot_be_ahead_at_every_tau():
+    with pytest.raises(ValueError, match="lagging-encoder.*over a range"):
+        small(objective="lagging-encoder").fit(rows())
+
+
+def test_conditions_gaps_and_categories_at_every_tau():
+    rng = np.random.RandomState(0)
+    frame = pd.DataFrame(rng.randn(60, 2), columns=["a", "b"])
+    frame["colour"] = rng.choice(["red", "green"], 60)
+    frame["kind"] = rng.choice(["x", "y"], 60)
+    frame.loc[:5, "a"] = np.nan
+    model = small(likelihood="auto", conditions=["kind"]).fit(frame)
+    for tau in (0.1, 0.9):
+        moved = model.at_tau(tau)
+        assert mean_kl(moved, frame).sum() >= moved.kl_floor_ - 1e-9
+        assert list(moved.sample(3, random_state=0).columns) == list(frame.columns)

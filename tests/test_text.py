@@ -1,0 +1,382 @@
+"""The estimator of sentences as its users meet it."""
+
+import pickle
+import tracemalloc
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.callback import ScoringMonitor
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.utils import estimator_checks, get_tags
+
+from skvae import BNVAETextEstimator, PosteriorCollapseWarning
+from skvae.bounds import kl_floor
+from skvae.datasets import make_sentences
+from skvae.posteriors import POSTERIORS
+
+SENTENCES, FACTORS = make_sentences(300, random_state=0)
+ODD = ["", "zyx zyx", SENTENCES[0], "zyx " + SENTENCES[1]]
+
+
+def small(n_components=3, **settings):
+    defaults = dict(
+        tau=0.5, embedding_size=8, hidden_size=12, max_iter=2, max_length=20, random_state=0
+    )
+    return BNVAETextEstimator(n_components, **defaults | settings)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return small().fit(SENTENCES)
+
+
+# -- what comes out ------------------------------------------------------------------------------
+
+
+def test_the_code_has_the_moments_that_tau_asks_for(fitted):
+    code = fitted.transform(SENTENCES)
+    assert code.shape == (300, 3)
+    assert np.abs(code.mean(0)).max() < 1e-4
+    assert (code.var(0) > 0.49).all()  # the encoder of so short a fit is near the layer's eps
+
+
+@pytest.mark.parametrize("tau", [0.1, 0.5])
+@pytest.mark.parametrize("posterior", ["moment", "batchnorm"])
+def test_the_floor_holds_for_the_sentences_of_the_fit(posterior, tau):
+    model = small(tau=tau, posterior=posterior).fit(SENTENCES)
+    assert model.kl_floor_ == pytest.approx(kl_floor(tau, 3), rel=1e-2)
+    assert model.kl_per_component_.sum() >= model.kl_floor_ - 1e-4
+
+
+@pytest.mark.parametrize("posterior", [*POSTERIORS, "none"])
+def test_everything_is_finite_with_each_posterior(posterior):
+    model = small(posterior=posterior).fit(SENTENCES)
+    assert np.isfinite(model.transform(ODD)).all()
+    assert np.isfinite(model.score_samples(ODD)).all()
+    assert np.isfinite([*model.loss_curve_, model.lower_bound_, model.kl_floor_]).all()
+    assert np.isfinite(model.perplexity(ODD))
+
+
+def test_sentences_come_out_of_codes(fitted):
+    words = set(" ".join(SENTENCES).split())
+    for written in (
+        fitted.inverse_transform(fitted.transform(SENTENCES[:9])),
+        fitted.inverse_transform(fitted.transform(SENTENCES[:9]), n_beams=3),
+        fitted.sample(9, random_state=0),
+        fitted.interpolate(*SENTENCES[:2], 9),
+    ):
+        assert len(written) == 9
+        assert all(isinstance(sentence, str) for sentence in written)
+        assert set(" ".join(written).split()) <= words
+
+
+def test_an_interpolation_begins_and_ends_at_the_two_codes(fitted):
+    ends = fitted.inverse_transform(fitted.transform(SENTENCES[:2]))
+    walk = fitted.interpolate(*SENTENCES[:2], n_samples=5)
+    assert [walk[0], walk[-1]] == ends
+
+
+def test_a_score_is_no_matter_of_company(fitted):
+    alone = [fitted.score_samples([sentence])[0] for sentence in SENTENCES[:5]]
+    np.testing.assert_allclose(fitted.score_samples(SENTENCES)[:5], alone, rtol=1e-4)
+    alone = np.vstack([fitted.transform([sentence]) for sentence in SENTENCES[:5]])
+    np.testing.assert_allclose(fitted.transform(SENTENCES)[:5], alone, atol=1e-5)
+
+
+def test_perplexity_is_the_mean_surprise_of_a_token(fitted):
+    n_tokens = sum(len(sentence.split()) + 1 for sentence in SENTENCES)  # and the end of each
+    surprise = -fitted.score_samples(SENTENCES, 8).sum() / n_tokens
+    assert fitted.perplexity(SENTENCES, 8) == pytest.approx(np.exp(surprise))
+
+
+def test_the_importance_bound_is_above_the_elbo(fitted):
+    elbo = fitted.score_samples(SENTENCES, 64, bound="elbo").mean()
+    assert elbo < fitted.score_samples(SENTENCES, 64).mean()
+
+
+def test_a_language_model_has_no_code_and_an_exact_score():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PosteriorCollapseWarning)  # it is what was asked for
+        model = small(posterior="none", max_iter=30).fit(SENTENCES)
+    assert not model.transform(SENTENCES).any()
+    assert model.kl_per_component_.sum() == 0.0
+    one, many = (model.score_samples(SENTENCES[:20], n_draws) for n_draws in (1, 7))
+    np.testing.assert_allclose(one, many, rtol=1e-6)
+
+
+def test_training_helps():
+    short, long = (small(max_iter=n).fit(SENTENCES) for n in (1, 8))
+    assert long.score(SENTENCES) > short.score(SENTENCES) + 1.0
+
+
+def test_a_plain_vae_says_next_to_nothing_and_ours_the_sentiment():
+    sentences, factors = make_sentences(1800, random_state=0)
+    train, test = slice(1500), slice(1500, None)
+    settings = dict(pooling="last", embedding_size=32, hidden_size=48, learning_rate=1e-2)
+    settings |= dict(n_components=8, max_iter=6, batch_size=32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PosteriorCollapseWarning)
+        plain = small(posterior="gaussian", **settings).fit(sentences[train])
+    ours = small(tau=0.4, **settings).fit(sentences[train])
+    assert plain.kl_per_component_.sum() < 0.2 < 2.0 < ours.kl_per_component_.sum()
+    few = LogisticRegression().fit(ours.transform(sentences[train][:100]), factors[train][:100, 0])
+    assert few.score(ours.transform(sentences[test]), factors[test, 0]) > 0.9
+
+
+# -- words ---------------------------------------------------------------------------------------
+
+
+def test_the_vocabulary_is_that_of_count_vectorizer():
+    model = small(min_df=2, max_df=3, max_features=1).fit(["a b c", "a b c", "a b c d", "a b"])
+    assert model.vocabulary_ == {"c": 3}
+
+
+def test_token_pattern_finds_words_and_marks():
+    model = small().fit(["It isn't bad, I say!"])
+    assert list(model.vocabulary_) == ["!", ",", "bad", "i", "isn't", "it", "say"]
+
+
+def test_words_can_keep_their_case_and_be_found_otherwise():
+    assert set(small(lowercase=False, tokenizer=str.split).fit(["Ab, cD"]).vocabulary_) == {
+        "Ab,",
+        "cD",
+    }
+
+
+def test_characters_are_put_together_without_spaces():
+    model = small(analyzer="char").fit(["abab", "ba"])
+    assert set(model.vocabulary_) == {"a", "b"}
+    assert set("".join(model.sample(20, random_state=0))) <= {"a", "b"}
+
+
+def as_it_is(document):
+    return document
+
+
+def test_documents_can_be_lists_of_tokens():
+    model = small(analyzer=as_it_is).fit([["a b", "c"], ["c"]])
+    assert set(model.vocabulary_) == {"a b", "c"}
+
+
+def test_token_numbers_are_as_they_are_said_to_be():
+    model = small(max_length=3).fit(["b a", "a", ""])
+    numbers = model._validate_rows(["b a", "", "a x a"], reset=False)
+    assert numbers.tolist() == [[1, 4, 3, 1, 0], [1, 1, 0, 0, 0], [1, 3, 2, 3, 1]]
+    assert numbers.dtype == np.int32
+
+
+def test_unknown_words_are_all_one(fitted):
+    np.testing.assert_array_equal(*fitted.transform(["the zyx", "the xyz"])[:, None])
+
+
+@pytest.mark.parametrize("kind", [tuple, np.array, pd.Series, lambda s: np.array(s, dtype=object)])
+def test_documents_come_in_any_sequence(fitted, kind):
+    np.testing.assert_array_equal(
+        fitted.transform(kind(SENTENCES[:5])), fitted.transform(SENTENCES[:5])
+    )
+
+
+# -- what cannot be used -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        ("a single sentence", r"X must be a list of documents; got a single string. Pass \[X\]"),
+        ([], "X must hold at least one document; got none"),
+        (["a", 3], "X must hold strings; document 1 is of type int"),
+        (["a", None], "X must hold strings; document 1 is of type NoneType. Replace missing"),
+        (["a", ["b"]], "X must hold strings; document 1 is of type list"),
+        (np.array([["a"], ["b"]]), r"of one dimension; got the shape \(2, 1\). Pass one column"),
+        (pd.DataFrame({"text": ["a"]}), r"of one dimension; got the shape \(1, 1\)"),
+        (["", " "], "X leaves no vocabulary: .* Lower min_df"),
+    ],
+)
+def test_documents_that_are_none(X, message):
+    with pytest.raises(ValueError, match=message):
+        small().fit(X)
+
+
+def test_a_vocabulary_of_nothing():
+    with pytest.raises(ValueError, match=r"X leaves no vocabulary: .*min_df \(now 2\)"):
+        small(min_df=2).fit(["a b", "c d"])
+
+
+def test_long_documents_are_cut_and_counted():
+    model = small(max_length=3)
+    with pytest.warns(UserWarning, match="2 of 4 documents are longer than max_length=3 .* 5 tok"):
+        model.fit(["a b c", "a", "a b c d", "a b c d e"])
+    with pytest.warns(UserWarning, match="1 of 1 documents"):
+        cut = model.transform(["a b c d"])
+    np.testing.assert_array_equal(cut, model.transform(["a b c"]))
+    with pytest.warns(UserWarning, match="1 of 1 documents") as caught:
+        model.perplexity(["a b c d"])
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: m.inverse_transform(np.zeros((2, 5))), "X has 5 columns.* codes of 3"),
+        (lambda m: m.inverse_transform(np.zeros((2, 3)), 0), "n_beams must be an int of at least"),
+        (lambda m: m.sample(0), "n_samples must be an int of at least 1; got 0"),
+        (lambda m: m.sample(temperature=0.0), "temperature must be above 0; got 0.0"),
+        (lambda m: m.sample(top_p=0.0), r"top_p must lie in \(0, 1\]; got 0.0"),
+        (lambda m: m.interpolate("a", "b", 1), "n_samples must be an int of at least 2; got 1"),
+        (lambda m: m.transform([1.0]), "X must hold strings; document 0 is of type float"),
+    ],
+)
+def test_calls_that_mean_nothing(fitted, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(fitted)
+
+
+# -- as any estimator ----------------------------------------------------------------------------
+
+
+CHECKS = [
+    "check_do_not_raise_errors_in_init_or_set_params",
+    "check_estimator_cloneable",
+    "check_estimator_repr",
+    "check_estimator_tags_renamed",
+    "check_get_params_invariance",
+    "check_mixin_order",
+    "check_no_attributes_set_in_init",
+    "check_parameters_default_constructible",
+    "check_set_params",
+    "check_valid_tag_types",
+]
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_checks_of_scikit_learn_that_need_no_table(name):
+    getattr(estimator_checks, name)("BNVAETextEstimator", small())
+
+
+def test_tags_say_that_it_takes_strings():
+    tags = get_tags(small()).input_tags
+    assert tags.string
+    assert not tags.two_d_array
+    assert not tags.sparse
+
+
+def test_unfitted_it_says_so():
+    with pytest.raises(ValueError, match="not fitted"):
+        small().transform(SENTENCES)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"cell": "rnn"},
+        {"pooling": "sum"},
+        {"dropout": 1.0},
+        {"word_dropout": -0.1},
+        {"max_length": 0},
+        {"min_df": 1.5},
+        {"analyzer": "char_wb"},
+        {"posterior": "nothing"},
+        {"hidden_size": 0},
+    ],
+)
+def test_parameters_are_checked_in_fit(settings):
+    (name,) = settings
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of BNVAETextEstimator"):
+        small(**settings).fit(SENTENCES)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"cell": "gru", "pooling": "max"}, {"dropout": 0.2, "word_dropout": 0.3, "tied": False}],
+)
+def test_one_seed_one_result(settings):
+    state = torch.get_rng_state()
+    a, b = (small(**settings).fit(SENTENCES).transform(SENTENCES) for _ in range(2))
+    np.testing.assert_array_equal(a, b)
+    other = small(**settings).set_params(random_state=1).fit(SENTENCES).transform(SENTENCES)
+    assert not np.allclose(other, a)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_samples_belong_to_their_seed(fitted):
+    assert fitted.sample(5, random_state=0) == fitted.sample(5, random_state=0)
+    assert fitted.sample(5, random_state=0) != fitted.sample(5, random_state=1)
+
+
+def test_clones_and_pickles(fitted):
+    assert clone(fitted).get_params() == fitted.get_params()
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.transform(ODD), fitted.transform(ODD))
+    assert again.sample(3, random_state=0) == fitted.sample(3, random_state=0)
+
+
+def test_names_of_the_components(fitted):
+    assert fitted.get_feature_names_out().tolist() == [f"bnvaetextestimator{k}" for k in range(3)]
+
+
+def test_in_a_pipeline_and_a_search():
+    pipeline = make_pipeline(small(4), LogisticRegression())
+    search = GridSearchCV(pipeline, {"bnvaetextestimator__tau": [0.3, 0.6]}, cv=2)
+    search.fit(SENTENCES, FACTORS[:, 0])
+    assert 0.3 < search.best_score_ <= 1.0
+    assert set(search.best_params_) == {"bnvaetextestimator__tau"}
+
+
+def test_going_on_keeps_the_vocabulary():
+    model = small().partial_fit(SENTENCES[:100])
+    words = model.vocabulary_
+    model.partial_fit(["something new altogether", *SENTENCES[100:200]])
+    assert model.vocabulary_ is words
+    assert model.n_iter_ == 2
+    warm = small(warm_start=True).fit(SENTENCES).fit(SENTENCES)
+    assert warm.n_iter_ == 4
+
+
+def test_early_stopping_sets_sentences_aside():
+    model = small(early_stopping=True, max_iter=4).fit(SENTENCES)
+    assert len(model.validation_scores_) == model.n_iter_ <= 4
+
+
+def test_weights_count():
+    weight = np.where(FACTORS[:, 0] == 0, 10.0, 0.1)
+    even, tilted = (
+        small(max_iter=5).fit(SENTENCES, sample_weight=w).score_samples(SENTENCES)
+        for w in (None, weight)
+    )
+    gain = tilted - even
+    assert gain[FACTORS[:, 0] == 0].mean() > gain[FACTORS[:, 0] != 0].mean() + 1.0
+
+
+def test_callbacks_see_the_documents():
+    monitor = ScoringMonitor(scoring={"score": lambda model, X, y: model.score(X)})
+    model = small(max_iter=3).set_callbacks(monitor).fit(SENTENCES)
+    assert model.n_iter_ == 3
+
+
+def test_a_failed_fit_leaves_the_former_one(fitted):
+    model = pickle.loads(pickle.dumps(fitted))
+    with pytest.raises(ValueError, match="no vocabulary"):
+        model.fit([""])
+    np.testing.assert_array_equal(model.transform(ODD), fitted.transform(ODD))
+
+
+def test_a_diagnosis(fitted):
+    found = fitted.diagnose(SENTENCES, n_draws=4)
+    assert found.rate == pytest.approx(fitted.kl_per_component_.sum(), rel=1e-4)
+    assert found.importance_bound > found.elbo
+
+
+def test_rows_take_little_memory():
+    documents = SENTENCES * 20
+    model = small().fit(SENTENCES)
+    tracemalloc.start()
+    model._validate_rows(documents, reset=False)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak / len(documents) < 4_000  # bytes; a hundred thousand take less than 0.4 GB
