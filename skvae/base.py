@@ -21,6 +21,7 @@ from torch import nn
 
 from skvae.batches import Rows, Units, fingerprint
 from skvae.diagnostics import diagnose, warn_if_collapsed
+from skvae.distributed import LostProcess, processes
 from skvae.every_tau import EveryTau
 from skvae.fitting import Fit, Fitted, NotFinite, RangeFit
 from skvae.likelihoods import Likelihood
@@ -175,6 +176,12 @@ class BaseVAE(
         checkpoint = None if partial else self._checkpoint(rows, sample_weight, again)
         found = checkpoint and checkpoint.read()
         seeds = found["seeds"] if found else self._seeds()
+        together = processes()
+        if together:
+            together.check_equal("X and sample_weight", fingerprint(rows, _floats(sample_weight)))
+            n_done = len(found["fit"]["history"]["loss"]) if found else 0
+            together.check_equal("checkpoint", f"{n_done:08x}")
+            seeds = together.from_first(seeds)
         fit = self._prepare(rows, sample_weight, device, n_epochs, seeds, again)
         if partial and again:
             if self._fitted_range() != _range(self.tau):
@@ -194,10 +201,19 @@ class BaseVAE(
                 over = bool(found) and found["over"]
                 while not over and fit.n_epochs_done < n_epochs:
                     over = self._epoch(fit, context, X, y, dtype)
-                    if checkpoint:
+                    if together:
+                        (over,) = map(bool, together.from_first([over]))
+                    if checkpoint and not (together and together.rank):
                         checkpoint.write({"seeds": seeds, "over": over, "fit": fit.state()})
             except (KeyboardInterrupt, NotFinite) as ended_by:
                 error = ended_by
+            except LostProcess as lost:
+                raise LostProcess(
+                    f"{lost}. {fit.n_epochs_done} epochs of {n_epochs} were done. Start all "
+                    f"processes again{' to go on from the checkpoint' * bool(checkpoint)}."
+                ) from lost
+            if together:  # nobody reads the checkpoint before it is written
+                together.from_first([0])
             attributes = self._after(fit, dtype, error, n_epochs)
         if again:
             for name, curve in attributes["history_"].items():
@@ -258,11 +274,9 @@ class BaseVAE(
             for name, value in self.get_params(deep=False).items()
             if name not in apart
         }
-        if sample_weight is not None:
-            sample_weight = np.asarray(sample_weight, dtype=np.float64)
+        rows = fingerprint(X, _floats(sample_weight))
         return Checkpoint(
-            self.checkpoint,
-            {"estimator": type(self).__name__, **identity, "X": fingerprint(X, sample_weight)},
+            self.checkpoint, {"estimator": type(self).__name__, **identity, "X": rows}
         )
 
     def _seeds(self):
@@ -757,6 +771,10 @@ class BaseVAE(
         if plain is not None:
             plain = State(**plain)
             vars(self).update(restored(plain._replace(settings=json.loads(plain.settings))))
+
+
+def _floats(sample_weight):
+    return None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
 
 
 def _in_words(value):

@@ -14,7 +14,7 @@ from scipy.sparse import issparse
 from sklearn.preprocessing import RobustScaler, StandardScaler
 
 from skvae.recurrent import PADDING
-from skvae.streams import Stream, in_pieces
+from skvae.streams import Stream, give_back, in_pieces
 
 
 class Batch(NamedTuple):
@@ -386,18 +386,25 @@ class Rows:
             return torch.randperm(n, generator=generator, device=generator.device).cpu()
 
         sizes = [len(range(i, len(self), n_batches)) for i in range(n_batches)]
-        blocks = self.X.blocks()
-        index, x = torch.empty(0, dtype=torch.long), torch.empty(0, self.X.shape[1])
-        for chosen in permutation(len(blocks)).split(self.X.blocks_of_a_buffer()):
-            read = [blocks[number] for number in chosen.tolist()]
-            index = torch.cat([index, *(torch.arange(block.start, block.stop) for block in read)])
-            x = torch.cat([x, *(self.units.tensor(self.X[b], torch.float32) for b in read)])
-            order, start = permutation(len(index)), 0
-            while sizes and start + sizes[0] <= len(order):
+        blocks, n_together = self.X.blocks(), self.X.blocks_of_a_buffer()
+        size = min(len(self), n_together * self.X.n_block + sizes[0])
+        index, x = torch.empty(size, dtype=torch.long), torch.empty(size, self.X.shape[1])
+        n = 0  # rows in the buffer
+        for chosen in permutation(len(blocks)).split(n_together):
+            for number in chosen.tolist():
+                rows = range(len(self))[blocks[number]]
+                index[n : n + len(rows)] = torch.arange(rows.start, rows.stop)
+                x[n : n + len(rows)] = self.units.tensor(self.X[blocks[number]], torch.float32)
+                n += len(rows)
+            give_back()
+            order, start = permutation(n), 0
+            while sizes and start + sizes[0] <= n:
                 rows = order[start : start + sizes[0]]
-                yield index[rows], x[rows].to(self.device)
+                yield index[rows], x.index_select(0, rows).to(self.device)
                 start += sizes.pop(0)
-            index, x = index[order[start:]], x[order[start:]]  # what was left over
+            left = order[start:]
+            n = len(left)
+            index[:n], x[:n] = index[left], x[left]
 
     def _copied(self):
         dense = torch.empty(self.X.shape, dtype=torch.float32)

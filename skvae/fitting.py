@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from skvae.diagnostics import mutual_information
+from skvae.distributed import processes
 from skvae.every_tau import EveryTau, RangeAdam
 from skvae.model import VAE
 from skvae.objectives import Terms, elbo_terms, mean_terms
@@ -132,6 +133,9 @@ class Fit:
         self.objective, self.beta, self.n_epochs = objective, beta, n_epochs
         self.batch_size, self.stopping, self.seed = batch_size, stopping, seed
         self.generator = torch.Generator(rows.device).manual_seed(seed)
+        self.processes = processes()
+        if self.processes is not None:
+            self.processes.check(len(train), batch_size)
         self.optimizer = Adam(module.parameters(), learning_rate)
         self.previous = None
         self.history = {"loss": [], "rate": [], "distortion": [], "kl_weight": []}
@@ -225,7 +229,7 @@ class Fit:
         batches = self.train.shuffled(self.batch_size, self.generator)
         if self.information is not None:
             batches = self._with_encoder_ahead(batches)
-        loss = train_epoch(self._loss, batches, self.optimizer)
+        loss = train_epoch(self._loss, batches, self._joint(self.optimizer))
         sizes, *means = zip(*self._seen, strict=True)
         reconstruction, kl = (float(mean_over(values, sizes).sum()) for values in means)
         jacobian = self.rows.log_jacobian()
@@ -244,8 +248,12 @@ class Fit:
         )
         for batch in batches:
             ahead = islice(others, self.objective.encoder_steps)
-            train_epoch(lambda other: -self._objective(other)[0], ahead, self.encoder_optimizer)
+            optimizer = self._joint(self.encoder_optimizer)
+            train_epoch(lambda other: -self._objective(other)[0], ahead, optimizer)
             yield batch
+
+    def _joint(self, optimizer):
+        return optimizer if self.processes is None else self.processes.joint(optimizer)
 
     def _measure_information(self):
         """Leave the encoder to itself once its information has not risen."""
@@ -312,8 +320,11 @@ class Fit:
 
     def _objective(self, batch):
         noise = self.module.noise(batch.x, self.generator)
-        terms = elbo_terms(self.module, batch.x, noise, batch.context, batch.weight)
-        terms = terms.mean(batch.weight)
+        if self.processes is None:
+            terms = elbo_terms(self.module, batch.x, noise, batch.context, batch.weight)
+            terms = terms.mean(batch.weight)
+        else:
+            terms = self.processes.terms(self.module, batch, noise)
         return self.objective(terms, self._kl_weight()), terms
 
     def _mean_terms(self, module, rows, dtype):

@@ -4,6 +4,9 @@ A stream is anything with a shape, a dtype and rows by slices: `numpy.memmap`, a
 an array of zarr or dask. Of any of them, a few pieces are in memory at a time.
 """
 
+import ctypes
+import os
+
 import numpy as np
 from scipy.sparse import issparse
 
@@ -11,6 +14,8 @@ IN_MEMORY = 2**30  # bytes up to which a stream is read at once, to be shuffled 
 PIECE = 2**23  # bytes read at a time, unless the source is cut into larger chunks
 BLOCK = 2**18  # bytes of neighbouring rows that are shuffled together
 BUFFER = 2**27  # bytes of rows among which batches are drawn
+
+_C = ctypes.CDLL(None) if os.name == "posix" else None
 
 
 def is_stream(X):
@@ -191,3 +196,14 @@ def in_pieces(X):
         yield from X.pieces()
     else:
         yield X
+
+
+def give_back():
+    """Return free memory to the system, where the C library would keep it.
+
+    The results of a step lie between the arrays of the next, so that glibc can use neither again
+    for something larger: without this, what a process holds grows by some 100 kB a step.
+    """
+    trim = getattr(_C, "malloc_trim", None)  # glibc has it
+    if trim is not None:
+        trim(0)

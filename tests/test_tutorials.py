@@ -34,6 +34,9 @@ STRICT = (
         "10_text_collapse",
         "11_text_few_labels",
         "12_text_walk",
+        "14_gaps",
+        "15_images",
+        "16_anomalies",
     ],
 )
 def test_the_gallery_has(topic):

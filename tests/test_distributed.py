@@ -1,0 +1,162 @@
+"""Two processes give the result of one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from skvae import BNVAEEstimator
+from skvae.distributed import joined, processes
+from skvae.objectives import FreeBits
+
+ROWS = np.random.RandomState(0).randn(90, 3) @ np.random.RandomState(1).randn(3, 5)
+ROWS += 0.3 * np.random.RandomState(2).randn(90, 5)
+WEIGHTS = np.arange(1.0, 91.0)
+CASES = {
+    "moment": {},
+    "batchnorm": {"posterior": "batchnorm"},
+    "batchnorm-mean": {"posterior": "batchnorm-mean"},
+    "odd batches": {"batch_size": 7},
+    "early stopping": {"early_stopping": True},
+    "free bits": {"objective": FreeBits(0.7)},
+    "lagging encoder": {"objective": "lagging-encoder", "max_iter": 2},
+    "a range of tau": {"tau": (0.1, 0.9)},
+    "weights": {},
+}
+
+
+def model(**parameters):
+    return BNVAEEstimator(
+        **{
+            "n_components": 2,
+            "hidden_layer_sizes": (8,),
+            "max_iter": 5,
+            "learning_rate": 1e-2,
+            "batch_size": 32,
+            "random_state": 0,
+            **parameters,
+        }
+    )
+
+
+def fitted(case):
+    return model(**CASES[case]).fit(ROWS, sample_weight=WEIGHTS if case == "weights" else None)
+
+
+def results(found):
+    return np.concatenate([[found.lower_bound_], found.loss_curve_, found.transform(ROWS).ravel()])
+
+
+def in_each_process(folder):
+    """What each process of the test below does."""
+    folder, rank = Path(folder), os.environ["RANK"]
+    with joined(timeout=60.0):
+        assert processes().size == 2
+        found = {case: results(fitted(case)) for case in CASES}
+        found["no seed"] = results(model(random_state=None).fit(ROWS))
+        checkpoint = folder / "checkpoint"
+        model(checkpoint=checkpoint).fit(ROWS)
+        content = checkpoint.read_bytes()
+        found["again"] = results(model(checkpoint=checkpoint).fit(ROWS))
+        assert checkpoint.read_bytes() == content
+        for name, fit in {
+            "other rows": lambda: model().fit(ROWS + int(rank)),
+            "few rows": lambda: model(batch_size=1).fit(ROWS),
+        }.items():
+            try:
+                fit()
+            except ValueError as error:
+                found[name] = str(error)
+    np.savez(folder / f"{rank}.npz", **found)
+
+
+def ends_early(folder):
+    """One process ends within the fit, and the other says so."""
+    folder, rank = Path(folder), os.environ["RANK"]
+
+    class Ends:
+        n_left = 3
+
+        def setup(self, estimator, context):
+            pass
+
+        def on_fit_task_begin(self, estimator, context):
+            self.n_left -= context.task_name == "epoch"
+            if rank == "1" and not self.n_left:
+                os._exit(1)
+
+        def on_fit_task_end(self, estimator, context):
+            pass
+
+        teardown = setup
+
+    with joined(timeout=20.0):
+        try:
+            model(checkpoint=folder / "lost").set_callbacks(Ends()).fit(ROWS)
+        except RuntimeError as error:
+            (folder / "error").write_text(str(error))
+
+
+def launch(what, folder, check):
+    code = f"import sys; from test_distributed import {what}; {what}(sys.argv[1])"
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    script = folder / f"{what}.py"
+    script.write_text(code)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, str(script), str(folder)], env=environment, capture_output=True, text=True
+    )
+    assert not check or done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    launch("in_each_process", folder, check=True)
+    return [np.load(folder / f"{rank}.npz") for rank in (0, 1)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_give_the_result_of_one(found, case):
+    print(case, abs(found[0][case] - results(fitted(case))).max())
+    np.testing.assert_allclose(found[0][case], results(fitted(case)), rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("case", [*CASES, "no seed"])
+def test_both_processes_hold_the_same_to_the_bit(found, case):
+    np.testing.assert_array_equal(found[0][case], found[1][case])
+
+
+def test_a_checkpoint_is_gone_on_from_by_both(found):
+    np.testing.assert_array_equal(found[0]["again"], found[0]["moment"])
+    np.testing.assert_array_equal(found[1]["again"], found[0]["moment"])
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_processes_with_other_rows_are_refused(found, rank):
+    assert "All processes of a fit must have the same X" in str(found[rank]["other rows"])
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_batches_with_fewer_rows_than_processes_are_refused(found, rank):
+    assert "each of the 2 processes has a row of every batch" in str(found[rank]["few rows"])
+
+
+def test_a_lost_process_is_an_error_and_the_checkpoint_goes_on(tmp_path):
+    launch("ends_early", tmp_path, check=False)
+    message = (tmp_path / "error").read_text()
+    assert "Another process of this fit has ended or does not answer" in message
+    assert "2 epochs of 5 were done" in message
+    assert "go on from the checkpoint" in message
+    resumed = model(checkpoint=tmp_path / "lost").fit(ROWS)
+    np.testing.assert_allclose(results(resumed), results(model().fit(ROWS)), rtol=2e-3, atol=2e-3)
+
+
+def test_a_process_by_itself_fits_as_always():
+    with joined():
+        assert processes() is None
+        np.testing.assert_array_equal(results(model().fit(ROWS)), results(model().fit(ROWS)))
