@@ -82,7 +82,13 @@ with tempfile.TemporaryDirectory(dir=".") as folder:
     X = np.memmap(f"{folder}/rows", dtype=np.float32, mode="r", shape=(n_rows, N_FEATURES))
     codes = np.memmap(f"{folder}/codes", dtype=np.float32, mode="w+", shape=(n_rows, 20))
     print(f"{X.nbytes / 1e9:.1f} GB of rows; a stream: {X.nbytes > IN_MEMORY}")
-    model = BNVAEEstimator(20, hidden_layer_sizes=(32,), max_iter=arguments.epochs, random_state=0)
+    model = BNVAEEstimator(
+        20,
+        hidden_layer_sizes=(32,),
+        batch_size=1024,
+        max_iter=arguments.epochs,
+        random_state=0,
+    )
     with Peak("fit"):
         model.fit(X)
     with Peak("transform"):

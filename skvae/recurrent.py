@@ -167,10 +167,12 @@ CELLS = {"lstm": LSTM, "gru": nn.GRU}
 POOLS = ("mean", "last", "max")
 
 
+WORD_STD = 0.1  # so small that tied output weights start with near equal logits
+
+
 def _embedding(n_tokens, size):
     embedding = nn.Embedding(n_tokens, size)
-    # So small that tied output weights start with near equal logits.
-    nn.init.normal_(embedding.weight, std=0.1)
+    nn.init.normal_(embedding.weight, std=WORD_STD)
     return embedding
 
 
@@ -297,6 +299,10 @@ class RecurrentDecoder(nn.Module):
         self.to_state = nn.Linear(n_components, self.n_states * hidden_size)
         self.to_input = nn.Linear(n_components, embedding_size, bias=False)
         self.to_output = nn.Linear(n_components, width, bias=False)
+        # The code, noise at first, starts no louder than a word: one that drowns the words costs
+        # the decoder more than it can win back.
+        for way in (self.to_state, self.to_input, self.to_output):
+            nn.init.normal_(way.weight, std=WORD_STD / n_components**0.5)
 
     def forward(self, z, x, given=None):
         """Read sentences up to each token and say what the output layer sees then.

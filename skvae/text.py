@@ -101,6 +101,8 @@ class BNVAETextEstimator(BaseVAE):
         Whether `fit` goes on from the weights and the vocabulary of the last call.
     checkpoint : str, PathLike or None, default=None
         File that `fit` writes after each epoch and goes on from, as in `BNVAEEstimator`.
+    checkpoint : str, PathLike or None, default=None
+        File that `fit` writes after each epoch and goes on from, as in `BNVAEEstimator`.
     device : str or torch.device, default="auto"
         As in `BNVAEEstimator`.
     random_state : int, RandomState instance or None, default=None
@@ -244,6 +246,7 @@ class BNVAETextEstimator(BaseVAE):
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.checkpoint = checkpoint
         self.device = device
         self.random_state = random_state

@@ -316,6 +316,38 @@ def test_clones_and_pickles(fitted):
     assert again.sample(3, random_state=0) == fitted.sample(3, random_state=0)
 
 
+def test_files_hold_it(fitted, tmp_path):
+    fitted.save(tmp_path / "text.safetensors")
+    again = BNVAETextEstimator.load(tmp_path / "text.safetensors")
+    np.testing.assert_array_equal(again.transform(ODD), fitted.transform(ODD))
+    assert again.sample(3, random_state=0) == fitted.sample(3, random_state=0)
+    network = again.module_.likelihood_layer.network
+    assert network.output.weight is network.embedding.weight
+
+
+class StopAfterTwoEpochs:
+    def setup(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context):
+        if context.task_name == "epoch" and context.task_id == 1:
+            raise RuntimeError("the power is off")
+
+    def teardown(self, estimator, context):
+        pass
+
+
+def test_a_checkpoint_is_gone_on_from(tmp_path):
+    settings = dict(max_iter=4, checkpoint=tmp_path / "text.safetensors")
+    with pytest.raises(RuntimeError, match="power"):
+        small(**settings).set_callbacks(StopAfterTwoEpochs()).fit(SENTENCES)
+    resumed, whole = small(**settings).fit(SENTENCES), small(max_iter=4).fit(SENTENCES)
+    np.testing.assert_array_equal(resumed.transform(SENTENCES), whole.transform(SENTENCES))
+
+
 def test_names_of_the_components(fitted):
     assert fitted.get_feature_names_out().tolist() == [f"bnvaetextestimator{k}" for k in range(3)]
 

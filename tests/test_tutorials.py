@@ -31,6 +31,12 @@ STRICT = (
         "7_pytorch",
         "8_few_labels",
         "9_displays",
+        "10_text_collapse",
+        "11_text_few_labels",
+        "12_text_walk",
+        "14_gaps",
+        "15_images",
+        "16_anomalies",
     ],
 )
 def test_the_gallery_has(topic):

@@ -1,0 +1,102 @@
+"""
+Walking between two sentences
+=============================
+
+A code is a point, and points have points between them. Decode those, and one
+sentence turns into another step by step.
+"""
+
+# %%
+# A model that says much
+# ----------------------
+# The larger ``tau``, the more of a sentence is in its code. For pictures of
+# codes a small rate will do; to find a sentence again it takes most of what
+# there is to say.
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from skvae import BNVAETextEstimator
+from skvae.datasets import make_sentences
+
+plt.rc("axes.spines", top=False, right=False)
+
+sentences, factors = make_sentences(1500, random_state=0)
+vae = BNVAETextEstimator(
+    16,
+    tau=0.75,
+    embedding_size=32,
+    hidden_size=48,
+    learning_rate=1e-2,
+    batch_size=32,
+    max_iter=12,
+    random_state=0,
+).fit(sentences)
+print(f"rate {vae.kl_per_component_.sum():.1f} nats")
+
+# %%
+# There and back
+# --------------
+# The likeliest sentence of each code: greedily, and by a search that keeps
+# five beginnings at a time.
+
+for sentence in sentences[:3]:
+    code = vae.transform([sentence])
+    print("in    ", sentence)
+    print("greedy", *vae.inverse_transform(code))
+    print("beam  ", *vae.inverse_transform(code, n_beams=5))
+
+# %%
+# A walk
+# ------
+# From a complaint to praise, in a straight line between the two codes.
+
+complaint = "honestly , the fish was very cold and sour for me ."
+praise = "as always , the cake is really lovely and fine at lunch !"
+for sentence in vae.interpolate(complaint, praise, n_samples=8):
+    print(sentence)
+
+# %%
+# Where is the sentiment? Its direction in the code is that of the line
+# between the mean codes of either kind. Go along it from the complaint: the
+# words that carry the sentiment change, and others if they must.
+
+code, y = vae.transform(sentences), factors[:, 0]
+direction = code[y == 1].mean(0) - code[y == 0].mean(0)
+start = vae.transform([complaint])
+steps = np.linspace(0, 2, 5)[:, None]
+for sentence in vae.inverse_transform(start + steps * direction):
+    print(sentence)
+
+# %%
+# The map of all codes along that direction, and across it along the largest
+# variance that is left.
+
+along = code @ direction / np.linalg.norm(direction)
+rest = code - np.outer(along, direction) / np.linalg.norm(direction)
+across = rest @ np.linalg.svd(rest, full_matrices=False)[2][0]
+figure, ax = plt.subplots(figsize=(5.5, 4.2), layout="constrained")
+for sentiment, color in enumerate(("tab:red", "tab:green")):
+    of_it = y == sentiment
+    name = ("negative", "positive")[sentiment]
+    ax.plot(
+        along[of_it], across[of_it], ".", ms=4, color=color, label=name
+    )
+ax.set(xlabel="along the sentiment", ylabel="across it")
+ax.legend(frameon=False)
+plt.show()
+
+# sphinx_gallery_thumbnail_number = 1
+
+# %%
+# New sentences
+# -------------
+# Codes from the prior, words at random; colder and from the likeliest words
+# only, they keep closer to the grammar.
+
+print("\n".join(vae.sample(4, random_state=0)))
+print()
+for sentence in vae.sample(
+    4, random_state=0, temperature=0.5, top_p=0.9
+):
+    print(sentence)
