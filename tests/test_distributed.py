@@ -17,13 +17,16 @@ ROWS += 0.3 * np.random.RandomState(2).randn(90, 5)
 WEIGHTS = np.arange(1.0, 91.0)
 CASES = {
     "moment": {},
-    "batchnorm": {"posterior": "batchnorm"},
+    # One epoch: where a standard deviation crosses 0 its gradient has no bound, and rounding grows.
+    "batchnorm": {"posterior": "batchnorm", "max_iter": 1},
     "batchnorm-mean": {"posterior": "batchnorm-mean"},
     "odd batches": {"batch_size": 7},
     "early stopping": {"early_stopping": True},
     "free bits": {"objective": FreeBits(0.7)},
     "lagging encoder": {"objective": "lagging-encoder", "max_iter": 2},
     "a range of tau": {"tau": (0.1, 0.9)},
+    "gaps": {},
+    "conditions": {"conditions": [0]},
     "weights": {},
 }
 
@@ -43,7 +46,8 @@ def model(**parameters):
 
 
 def fitted(case):
-    return model(**CASES[case]).fit(ROWS, sample_weight=WEIGHTS if case == "weights" else None)
+    X = np.where(ROWS > 2.0, np.nan, ROWS) if case == "gaps" else ROWS
+    return model(**CASES[case]).fit(X, sample_weight=WEIGHTS if case == "weights" else None)
 
 
 def results(found):
@@ -122,8 +126,7 @@ def found(tmp_path_factory):
 
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes_give_the_result_of_one(found, case):
-    print(case, abs(found[0][case] - results(fitted(case))).max())
-    np.testing.assert_allclose(found[0][case], results(fitted(case)), rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(found[0][case], results(fitted(case)), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("case", [*CASES, "no seed"])
@@ -153,7 +156,7 @@ def test_a_lost_process_is_an_error_and_the_checkpoint_goes_on(tmp_path):
     assert "2 epochs of 5 were done" in message
     assert "go on from the checkpoint" in message
     resumed = model(checkpoint=tmp_path / "lost").fit(ROWS)
-    np.testing.assert_allclose(results(resumed), results(model().fit(ROWS)), rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(results(resumed), results(model().fit(ROWS)), atol=1e-5)
 
 
 def test_a_process_by_itself_fits_as_always():
