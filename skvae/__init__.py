@@ -25,6 +25,7 @@ _HOMES = {
     "bounds": None,
     "diagnostics": None,
     "display": None,
+    "distributed": None,
     "every_tau": None,
     "fitting": None,
     "training": None,
