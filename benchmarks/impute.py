@@ -76,8 +76,11 @@ def errors(filled, table, removed):
     lost = removed[numbers]
     off = ((filled[numbers] - table[numbers]) / table[numbers].std()).to_numpy()[lost.to_numpy()]
     others = table.columns.difference(numbers)
+    error = np.sqrt(np.mean(off**2))
+    if others.empty:
+        return error, np.nan
     hits = (filled[others] == table[others]).to_numpy()[removed[others].to_numpy()]
-    return np.sqrt(np.mean(off**2)), hits.mean() if len(others) else np.nan
+    return error, hits.mean()
 
 
 def model_of(name, seed):

@@ -230,6 +230,14 @@ def test_a_fingerprint_knows_rows_from_other_rows():
 # -- Ctrl-C --------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Ctrl-C is heard, even in a process that was started in the background, to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupts():
     signal.raise_signal(signal.SIGINT)
 
