@@ -22,6 +22,7 @@ _HOMES = {
     "TrainingCurveDisplay": "skvae.display",
     "TraversalDisplay": "skvae.display",
     "rate_distortion_curve": "skvae.search",
+    "base": None,
     "bounds": None,
     "diagnostics": None,
     "display": None,
