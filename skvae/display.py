@@ -919,7 +919,7 @@ class AggregatedPosteriorDisplay:
 
 
 class RateDistortionDisplay:
-    """Rate against distortion of several fits, over lines of equal ELBO.
+    """Rate against distortion of several fits, or of one along tau, over lines of equal ELBO.
 
     Parameters
     ----------
@@ -994,6 +994,26 @@ class RateDistortionDisplay:
         bound = any(_learnt(estimator, "kl_floor_") > 0 for estimator in estimators)
         tau = [estimator.tau_ for estimator in estimators] if bound else None
         return cls(rate, -(elbo + rate), tau=tau).plot(ax, **kwargs)
+
+    @classmethod
+    def from_curve(cls, curve, *, ax=None, **kwargs):
+        """Draw one fit along its range of tau.
+
+        Parameters
+        ----------
+        curve : RateDistortionCurve
+            As `skvae.rate_distortion_curve` returns it.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        **kwargs : dict
+            Passed to `matplotlib.axes.Axes.plot`, for the curve.
+
+        Returns
+        -------
+        RateDistortionDisplay
+            Drawn.
+        """
+        return cls(curve.rate, curve.distortion, tau=curve.tau.round(3)).plot(ax, **kwargs)
 
     def plot(self, ax=None, **kwargs):
         """Draw; a second display on the same axes shares the lines of equal ELBO.
@@ -1180,6 +1200,34 @@ class TauTableDisplay:
             floor=[_learnt(estimator, "kl_floor_") for estimator in estimators],
             rate=rate,
             elbo=elbo,
+            accuracy=accuracy,
+        ).plot(ax, fontsize=fontsize)
+
+    @classmethod
+    def from_curve(cls, curve, *, accuracy=None, ax=None, fontsize=10):
+        """Draw one fit along its range of tau.
+
+        Parameters
+        ----------
+        curve : RateDistortionCurve
+            As `skvae.rate_distortion_curve` returns it.
+        accuracy : array-like of shape (n_taus,), default=None
+            What the codes reach in a task.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        fontsize : float, default=10
+            In points.
+
+        Returns
+        -------
+        TauTableDisplay
+            Drawn.
+        """
+        return cls(
+            curve.tau.round(3),
+            floor=curve.floor,
+            rate=curve.rate,
+            elbo=curve.elbo,
             accuracy=accuracy,
         ).plot(ax, fontsize=fontsize)
 

@@ -44,9 +44,10 @@ class BNVAEEstimator(BaseVAE):
     ----------
     n_components : int, default=10
         Components ``d`` of the code.
-    tau : float, default=0.5
+    tau : float or (float, float), default=0.5
         Lower bound, in (0, 1), of the share of signal in each component. A floor of ``R`` nats
-        in total needs ``tau = 1 - exp(-2 R / d)``: see `skvae.bounds.tau_for_rate`.
+        in total needs ``tau = 1 - exp(-2 R / d)``: see `skvae.bounds.tau_for_rate`. Two numbers,
+        lowest and highest, train one model for all between: `at_tau` then moves it.
     posterior : {"moment", "batchnorm", "batchnorm-mean", "gaussian", "layernorm", "delta"} or \
             callable, default="moment"
         How the posterior is made of the encoder's features: matched moments (the default), the
@@ -139,8 +140,12 @@ class BNVAEEstimator(BaseVAE):
         Mean ELBO of the training rows after training, in nats, with one draw a row.
     kl_per_component_ : ndarray of shape (n_components,)
         Mean KL of each component over the training rows, in nats.
+    tau_ : float
+        The operating point: `tau` or, of a range, the middle by its logit. In a range
+        `lower_bound_` and `kl_per_component_` are exact at both ends and in the middle, and
+        interpolated to about a hundredth of a nat elsewhere; the floor is exact everywhere.
     kl_floor_ : float
-        What tau guarantees for the sum of `kl_per_component_`, in nats. Rows that the encoder
+        What `tau_` guarantees for the sum of `kl_per_component_`, in nats. Rows that the encoder
         cannot tell apart have none.
 
     See Also

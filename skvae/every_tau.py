@@ -393,10 +393,10 @@ def _told(module):
     """The weights that depend on tau."""
     d, likelihood = module.posterior_layer.n_components, module.likelihood_layer
     reading = [*module.decoder.parameters(), *likelihood.parameters()]
-    matrices = [p for p in module.decoder.parameters() if p.dim() == 2]
+    matrices = [p for p in module.decoder.parameters() if p.dim() == 2][:1]
     matrices += [p for p in likelihood.parameters() if p.dim() == 2 and p.shape[1] == d]
     told = [*module.posterior_layer.parameters(), *(p for p in reading if p.dim() < 2)]
-    return [p for p in [*told, *matrices[:1]] if p.requires_grad]
+    return [p for p in [*told, *matrices] if p.requires_grad]
 
 
 def _place_of(parameter, parameters):

@@ -157,7 +157,6 @@ class BNVAETextEstimator(BaseVAE):
 
     _parameter_constraints = {
         **BaseVAE._parameter_constraints,
-        "tau": [Interval(Real, 0, 1, closed="neither")],
         "posterior": [StrOptions({*POSTERIORS, "none"}), callable],
         "analyzer": [StrOptions({"word", "char"}), callable],
         "tokenizer": [callable, None],

@@ -26,6 +26,7 @@ from skvae import (
     TauTableDisplay,
     TrainingCurveDisplay,
     TraversalDisplay,
+    rate_distortion_curve,
 )
 from skvae.bounds import gaussian_kl
 
@@ -473,6 +474,28 @@ def test_plane_shows_the_fits_by_rate(fits):
     assert np.allclose(display.line_.get_ydata(), -(elbo + rate[order]))
     assert np.allclose(display.elbo, elbo)
     assert display.tau.tolist() == np.array([0.9, 0.5, 0.1])[order].tolist()
+
+
+@pytest.fixture(scope="module")
+def curve():
+    vae = BNVAEEstimator(2, tau=(0.1, 0.9), max_iter=2, random_state=0).fit(X[:200])
+    return rate_distortion_curve(vae, taus=[0.1, 1 / 3, 0.9])
+
+
+def test_plane_shows_a_fit_along_its_range(curve):
+    display = RateDistortionDisplay.from_curve(curve)
+    order = np.argsort(curve.rate, kind="stable")
+    assert np.array_equal(display.line_.get_xdata(), curve.rate[order])
+    assert np.array_equal(display.line_.get_ydata(), curve.distortion[order])
+    assert display.tau.tolist() == np.array([0.1, 0.333, 0.9])[order].tolist()
+
+
+def test_table_of_a_fit_along_its_range(curve):
+    display = TauTableDisplay.from_curve(curve, accuracy=[0.7, 0.8, 0.9])
+    texts = [display.table_[row, 0].get_text().get_text() for row in (1, 2, 3)]
+    assert texts == ["0.100", "0.333", "0.900"]
+    assert np.array_equal(display.elbo, curve.elbo)
+    assert display.accuracy.tolist() == [0.7, 0.8, 0.9]
 
 
 def test_plane_over_rows(fits):

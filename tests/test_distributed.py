@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import distributed
 
-from skvae import BNVAEEstimator
-from skvae.distributed import joined, processes
+from skvae import BNVAEEstimator, base, fitting
+from skvae.distributed import LostProcess, Processes, joined, processes
 from skvae.objectives import FreeBits
 
 ROWS = np.random.RandomState(0).randn(90, 3) @ np.random.RandomState(1).randn(3, 5)
@@ -163,3 +165,36 @@ def test_a_process_by_itself_fits_as_always():
     with joined():
         assert processes() is None
         np.testing.assert_array_equal(results(model().fit(ROWS)), results(model().fit(ROWS)))
+
+
+@pytest.fixture
+def group(monkeypatch, tmp_path):
+    """A group of this process alone, which fits as if there were others."""
+    store = distributed.FileStore(str(tmp_path / "store"), 1)
+    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    one = Processes(0, 1)
+    for module in (fitting, base):
+        monkeypatch.setattr(module, "processes", lambda: one)
+    yield one
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("case", ["moment", "lagging encoder", "a range of tau", "weights"])
+def test_the_way_of_several_processes_is_that_of_one(case, group, monkeypatch):
+    together = results(fitted(case))
+    for module in (fitting, base):
+        monkeypatch.setattr(module, "processes", lambda: None)
+    np.testing.assert_allclose(together, results(fitted(case)), rtol=0, atol=1e-5)
+
+
+def test_the_rows_of_a_batch_are_shared_out_to_the_last():
+    parts = [Processes(rank, 3).part(8) for rank in range(3)]
+    assert [range(8)[part] for part in parts] == [range(2), range(2, 5), range(5, 8)]
+
+
+def test_what_a_collective_raises_is_named(group):
+    def fails(tensor):
+        raise RuntimeError("Connection closed by peer")
+
+    with pytest.raises(LostProcess, match="has ended or does not answer: Connection closed"):
+        group._ask(fails, torch.ones(1))

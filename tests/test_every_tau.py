@@ -13,7 +13,7 @@ from sklearn.base import clone
 from torch.func import functional_call
 from torch.testing import assert_close
 
-from skvae import BNVAEEstimator
+from skvae import BNVAEEstimator, BNVAETextEstimator
 from skvae.batches import Batch
 from skvae.bounds import gaussian_kl, kl_floor
 from skvae.every_tau import EveryTau, RangeAdam, _between, _nodes
@@ -443,3 +443,13 @@ def test_conditions_gaps_and_categories_at_every_tau():
         moved = model.at_tau(tau)
         assert mean_kl(moved, frame).sum() >= moved.kl_floor_ - 1e-9
         assert list(moved.sample(3, random_state=0).columns) == list(frame.columns)
+
+
+def test_sentences_at_every_tau():
+    sentences = ["the cat sleeps .", "a dog barks !", "a cat runs .", "the dog sleeps ."] * 10
+    sizes = {"hidden_size": 8, "embedding_size": 8, "max_iter": 2, "random_state": 0}
+    model = BNVAETextEstimator(D, tau=(0.1, 0.9), **sizes).fit(sentences)
+    for tau in (0.1, 0.9):
+        moved = model.at_tau(tau)
+        assert mean_kl(moved, sentences).sum() >= kl_floor(tau, D) - 1e-4
+        assert len(moved.sample(2, random_state=0)) == 2

@@ -253,6 +253,29 @@ def test_every_kind_of_estimator_comes_back(name, tmp_path):
     np.testing.assert_array_equal(twin.transform(X), model.transform(X))
 
 
+def test_a_frame_of_mixed_columns_comes_back_in_its_types(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    kinds = pandas.Categorical(["a", "b", "c", "a"] * 10, ordered=True)
+    X = pandas.DataFrame({"number": rows()[:, 0], "kind": kinds, "flag": rows()[:, 1] > 0})
+    model = small(likelihood="auto").fit(X)
+    found = saved(model, tmp_path / "model")
+    pandas.testing.assert_frame_equal(found.sample(3, 0), model.sample(3, 0))
+
+
+def test_a_frame_of_polars_comes_back_in_its_types(tmp_path):
+    polars = pytest.importorskip("polars")
+    letters, kinds = (
+        list("abca") * 10,
+        {"enum": polars.Enum(list("abc")), "text": polars.Categorical},
+    )
+    columns = {name: polars.Series(letters, dtype=dtype) for name, dtype in kinds.items()}
+    X = polars.DataFrame({"number": rows()[:, 0], **columns})
+    model = small(likelihood="auto").fit(X)
+    found, expected = saved(model, tmp_path / "model").sample(3, 0), model.sample(3, 0)
+    assert found.equals(expected)
+    assert found.schema == X.schema
+
+
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_an_estimator_of_sentences_comes_back(cell, tmp_path):
     texts = ["a b c", "b c d", "c d e a", "d"] * 5
