@@ -6,7 +6,7 @@ it afterwards, and prints one line a step: seconds, the largest memory of the pr
 """
 
 import argparse
-import resource
+import sys
 import tempfile
 import threading
 import time
@@ -31,6 +31,8 @@ def memory(name):
 class Peak:
     """The largest memory during a block, looked at every 20 ms."""
 
+    largest = 0.0
+
     def __init__(self, what):
         self.what = what
 
@@ -48,6 +50,7 @@ class Peak:
         self.over = True
         self.thread.join()
         seconds = time.perf_counter() - self.start
+        Peak.largest = max(Peak.largest, self.peak)
         print(
             f"{self.what:10s} {seconds:7.1f} s, own memory {self.peak:.2f} GB, "
             f"with pages of files {memory('VmHWM'):.2f} GB",
@@ -76,13 +79,16 @@ n_rows = int(arguments.gigabytes * 1e9 / (4 * N_FEATURES))
 with tempfile.TemporaryDirectory(dir=".") as folder:
     with Peak("write"):
         write(f"{folder}/rows", n_rows)
-    if arguments.limit:
-        n_bytes = int(arguments.limit * 2**30)
-        resource.setrlimit(resource.RLIMIT_DATA, (n_bytes, n_bytes))
     X = np.memmap(f"{folder}/rows", dtype=np.float32, mode="r", shape=(n_rows, N_FEATURES))
     codes = np.memmap(f"{folder}/codes", dtype=np.float32, mode="w+", shape=(n_rows, 20))
     print(f"{X.nbytes / 1e9:.1f} GB of rows; a stream: {X.nbytes > IN_MEMORY}")
-    model = BNVAEEstimator(20, hidden_layer_sizes=(32,), max_iter=arguments.epochs, random_state=0)
+    model = BNVAEEstimator(
+        20,
+        hidden_layer_sizes=(32,),
+        batch_size=1024,
+        max_iter=arguments.epochs,
+        random_state=0,
+    )
     with Peak("fit"):
         model.fit(X)
     with Peak("transform"):
@@ -90,3 +96,5 @@ with tempfile.TemporaryDirectory(dir=".") as folder:
     with Peak("score"):
         scores = model.score_samples(X, n_draws=1)
     print(f"mean score {scores.mean():.2f} nats, KL {model.kl_per_component_.sum():.2f} nats")
+if arguments.limit and Peak.largest > arguments.limit:
+    sys.exit(f"more than {arguments.limit} GB")

@@ -159,6 +159,8 @@ intersphinx_mapping = {
         [
             _sklearn("callback.ProgressBar"),
             _sklearn("callback.ScoringMonitor"),
+            _sklearn("compose.make_column_selector"),
+            _sklearn("compose.make_column_transformer", "function"),
             _sklearn("datasets.load_digits", "function"),
             _sklearn("decomposition.FactorAnalysis"),
             _sklearn("decomposition.PCA"),
@@ -191,6 +193,8 @@ intersphinx_mapping = {
             "torch.nn.LayerNorm py:class 1 generated/torch.nn.LayerNorm.html#$ -",
             "torch.set_num_threads py:function 1 generated/torch.set_num_threads.html#$ -",
             "torch.distributions.normal.Normal py:class 1 distributions.html#$ -",
+            "torch.distributions.distribution.Distribution py:class 1 distributions.html#$ -",
+            "torch.distributions.independent.Independent py:class 1 distributions.html#$ -",
         ],
     ),
 }

@@ -324,6 +324,8 @@ class Rows:
 
     def log_jacobian(self):
         """Mean of `log_jacobians` over the rows."""
+        if not self.missing:
+            return self.units.log_jacobian()
         return float(np.average(self.log_jacobians(), weights=self.weight))
 
     def log_jacobians(self):
@@ -332,10 +334,8 @@ class Rows:
 
     @cached_property
     def _log_jacobians(self):
-        nats = np.full(len(self), self.units.log_jacobian())
-        if self.missing:
-            nats += gaps(self.X) @ np.log(self.units.scale)
-        return nats
+        nats = np.broadcast_to(self.units.log_jacobian(), len(self))  # in no memory
+        return nats + gaps(self.X) @ np.log(self.units.scale) if self.missing else nats
 
     @cached_property
     def missing(self):

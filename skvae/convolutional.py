@@ -11,8 +11,20 @@ from skvae.networks import ACTIVATIONS, MLP
 
 
 @dataclass(frozen=True)
-class _Convolutions:
-    """What both factories are told."""
+class Convolutions:
+    """What both factories are told.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Channels, height and width.
+    channels : tuple of int, default=(32, 64)
+        What each convolution of the encoder puts out.
+    hidden_layer_sizes : tuple of int, default=(128,)
+        Units of the hidden layers of the encoder.
+    activation : {"relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="relu"
+        Nonlinearity.
+    """
 
     shape: tuple
     channels: tuple = (32, 64)
@@ -48,7 +60,7 @@ class _Convolutions:
         return planes
 
 
-class ConvEncoder(_Convolutions):
+class ConvEncoder(Convolutions):
     """Builds convolutional encoders of images, as the estimator's `encoder`.
 
     Each convolution, of 3 by 3 pixels, halves height and width; hidden layers follow.
@@ -114,7 +126,7 @@ class ConvEncoder(_Convolutions):
         return _Chain(nn.Sequential(*layers, nn.Flatten()), dense, context_first=False)
 
 
-class ConvDecoder(_Convolutions):
+class ConvDecoder(Convolutions):
     """Builds convolutional decoders to images, as the estimator's `decoder`.
 
     The mirror image of `ConvEncoder` with the same settings: hidden layers in reverse, and

@@ -5,7 +5,7 @@ import numpy as np
 SENTENCE_FACTORS = {"sentiment": ("negative", "positive"), "tense": ("present", "past")}
 
 SPRITE_FACTORS = {
-    "shape": ("disc", "square", "diamond"),
+    "shape": ("disc", "ring", "cross"),
     "height": (),
     "width": (),
     "size": (),
@@ -119,11 +119,10 @@ def make_sprites(n_samples=1000, size=16, random_state=None):
     pixels = np.arange(size)
     down = abs(pixels[:, None] - centre[0, :, None, None])  # (n_samples, size, 1)
     along = abs(pixels - centre[1, :, None, None])
-    # Distances in the norms whose balls are the shapes, all of the disc's area.
-    distance = np.choose(
-        shape[:, None, None],
-        [np.hypot(down, along), np.maximum(down, along) * 1.128, (down + along) * 0.798],
-    )
+    disc, third = np.hypot(down, along), radius[:, None, None] / 3
+    ring = abs(disc - 2 * third) + 2 * third  # a third of the radius wide on either side
+    cross = np.minimum(np.maximum(down, along + 2 * third), np.maximum(down + 2 * third, along))
+    distance = np.choose(shape[:, None, None], [disc, ring, cross])
     X = np.clip(radius[:, None, None] - distance + 0.5, 0.0, 1.0).reshape(n_samples, -1)
     return X, np.column_stack([shape, *centre, radius])
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from skvae.diagnostics import mutual_information
+from skvae.diagnostics import encode, mutual_information
 from skvae.distributed import processes
 from skvae.every_tau import EveryTau, RangeAdam
 from skvae.model import VAE
@@ -257,13 +257,10 @@ class Fit:
 
     def _measure_information(self):
         """Leave the encoder to itself once its information has not risen."""
-        first = next(self.train.in_order(torch.float32))
-        context = None if first.context is None else first.context[:500]
+        first = self.train.part(np.arange(min(500, len(self.train))))
         self.module.eval()
-        with torch.no_grad():
-            q = self.module.posterior(first.x[:500], context)
+        loc, scale = encode(self.module, first)
         self.module.train()
-        loc, scale = (moment.cpu().numpy().astype(float) for moment in (q.loc, q.scale))
         information = mutual_information(loc, scale, random_state=self.seed)
         self.information = information if information > self.information else None
 

@@ -385,10 +385,18 @@ class BernoulliLikelihood(Likelihood):
         return self.row(Bernoulli(logits=outputs + self.bias, validate_args=False))
 
 
-class _CountLikelihood(Likelihood):
-    """Counts, the outputs being log rates beside those of the data's means.
+class CountLikelihood(Likelihood):
+    """Abstract base of the likelihoods of counts.
 
-    The encoder sees ``log(1 + x)``, standardised.
+    The outputs are log rates beside those of the data's means. The encoder sees ``log(1 + x)``,
+    standardised.
+
+    Parameters
+    ----------
+    n_features : int
+        Columns of the data.
+    exposure : {None, "total"}, default=None
+        Whether the rates are shares of the row's total, which is given.
     """
 
     name = None
@@ -435,7 +443,18 @@ class _CountLikelihood(Likelihood):
         return (x.log1p() - self.seen_offset) / self.seen_scale
 
     def cells(self, log_rate):
-        """The distribution of the counts at a log rate."""
+        """The distribution of the counts at a log rate.
+
+        Parameters
+        ----------
+        log_rate : Tensor of shape (n_samples, n_features)
+            Logarithms of the expected counts.
+
+        Returns
+        -------
+        Distribution
+            Of batch shape (n_samples, n_features).
+        """
         raise NotImplementedError
 
     def forward(self, outputs):
@@ -448,7 +467,7 @@ class _CountLikelihood(Likelihood):
         )
 
 
-class PoissonLikelihood(_CountLikelihood):
+class PoissonLikelihood(CountLikelihood):
     """Independent counts whose variance is their mean.
 
     ``x_j ~ Poisson(m_j exp(output_j))``, where ``m_j`` starts at the column's mean. With
@@ -480,7 +499,7 @@ class PoissonLikelihood(_CountLikelihood):
         return LogPoisson(log_rate)
 
 
-class NegativeBinomialLikelihood(_CountLikelihood):
+class NegativeBinomialLikelihood(CountLikelihood):
     """Independent counts whose variance exceeds their mean: ``m + dispersion m^2``.
 
     The mean is as in `PoissonLikelihood`; the dispersion is learnt, one for each feature, and

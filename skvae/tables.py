@@ -219,7 +219,8 @@ class Frame(NamedTuple):
 
 
 def _plain(categories):
-    return None if categories is None else list(categories.to_list())
+    # A Categorical of polars does not say which they are, an Enum does.
+    return list(categories.to_list()) if hasattr(categories, "to_list") else None
 
 
 class Table:

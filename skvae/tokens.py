@@ -22,7 +22,13 @@ class TokensLikelihood(Likelihood):
         Words of the longest sentence that is written.
     n_outputs : int
         Columns of what the decoder makes of the code.
-    embedding_size, hidden_size, cell, tied, dropout
+    embedding_size, hidden_size : int
+        Columns of a word's vector and of the state.
+    cell : {"lstm", "gru"}, default="lstm"
+        The recurrence.
+    tied : bool, default=True
+        Whether the output layer uses the word vectors as its weights.
+    dropout : float, default=0.0
         As in `skvae.recurrent.RecurrentDecoder`.
     word_dropout : float, default=0.0
         Share of the words read that training replaces by the unknown word (Bowman et al. 2016).
@@ -143,7 +149,18 @@ class Sentences(Distribution):
         self.likelihood, self.z = likelihood, z
 
     def log_prob(self, value):
-        """Log-probabilities of token numbers (n_samples, n_steps), in nats."""
+        """Log-probabilities of sentences.
+
+        Parameters
+        ----------
+        value : Tensor of shape (n_samples, n_steps)
+            Token numbers.
+
+        Returns
+        -------
+        Tensor of shape (n_samples,)
+            In nats.
+        """
         return self.likelihood.log_prob(self.z, value)
 
     @torch.no_grad()

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import distributed
 
-from skvae import BNVAEEstimator
-from skvae.distributed import joined, processes
+from skvae import BNVAEEstimator, base, fitting
+from skvae.distributed import LostProcess, Processes, joined, processes
 from skvae.objectives import FreeBits
 
 ROWS = np.random.RandomState(0).randn(90, 3) @ np.random.RandomState(1).randn(3, 5)
@@ -17,13 +19,16 @@ ROWS += 0.3 * np.random.RandomState(2).randn(90, 5)
 WEIGHTS = np.arange(1.0, 91.0)
 CASES = {
     "moment": {},
-    "batchnorm": {"posterior": "batchnorm"},
+    # One epoch: where a standard deviation crosses 0 its gradient has no bound, and rounding grows.
+    "batchnorm": {"posterior": "batchnorm", "max_iter": 1},
     "batchnorm-mean": {"posterior": "batchnorm-mean"},
     "odd batches": {"batch_size": 7},
     "early stopping": {"early_stopping": True},
     "free bits": {"objective": FreeBits(0.7)},
     "lagging encoder": {"objective": "lagging-encoder", "max_iter": 2},
     "a range of tau": {"tau": (0.1, 0.9)},
+    "gaps": {},
+    "conditions": {"conditions": [0]},
     "weights": {},
 }
 
@@ -43,7 +48,8 @@ def model(**parameters):
 
 
 def fitted(case):
-    return model(**CASES[case]).fit(ROWS, sample_weight=WEIGHTS if case == "weights" else None)
+    X = np.where(ROWS > 2.0, np.nan, ROWS) if case == "gaps" else ROWS
+    return model(**CASES[case]).fit(X, sample_weight=WEIGHTS if case == "weights" else None)
 
 
 def results(found):
@@ -122,8 +128,7 @@ def found(tmp_path_factory):
 
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes_give_the_result_of_one(found, case):
-    print(case, abs(found[0][case] - results(fitted(case))).max())
-    np.testing.assert_allclose(found[0][case], results(fitted(case)), rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(found[0][case], results(fitted(case)), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("case", [*CASES, "no seed"])
@@ -153,10 +158,43 @@ def test_a_lost_process_is_an_error_and_the_checkpoint_goes_on(tmp_path):
     assert "2 epochs of 5 were done" in message
     assert "go on from the checkpoint" in message
     resumed = model(checkpoint=tmp_path / "lost").fit(ROWS)
-    np.testing.assert_allclose(results(resumed), results(model().fit(ROWS)), rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(results(resumed), results(model().fit(ROWS)), atol=1e-5)
 
 
 def test_a_process_by_itself_fits_as_always():
     with joined():
         assert processes() is None
         np.testing.assert_array_equal(results(model().fit(ROWS)), results(model().fit(ROWS)))
+
+
+@pytest.fixture
+def group(monkeypatch, tmp_path):
+    """A group of this process alone, which fits as if there were others."""
+    store = distributed.FileStore(str(tmp_path / "store"), 1)
+    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    one = Processes(0, 1)
+    for module in (fitting, base):
+        monkeypatch.setattr(module, "processes", lambda: one)
+    yield one
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("case", ["moment", "lagging encoder", "a range of tau", "weights"])
+def test_the_way_of_several_processes_is_that_of_one(case, group, monkeypatch):
+    together = results(fitted(case))
+    for module in (fitting, base):
+        monkeypatch.setattr(module, "processes", lambda: None)
+    np.testing.assert_allclose(together, results(fitted(case)), rtol=0, atol=1e-5)
+
+
+def test_the_rows_of_a_batch_are_shared_out_to_the_last():
+    parts = [Processes(rank, 3).part(8) for rank in range(3)]
+    assert [range(8)[part] for part in parts] == [range(2), range(2, 5), range(5, 8)]
+
+
+def test_what_a_collective_raises_is_named(group):
+    def fails(tensor):
+        raise RuntimeError("Connection closed by peer")
+
+    with pytest.raises(LostProcess, match="has ended or does not answer: Connection closed"):
+        group._ask(fails, torch.ones(1))

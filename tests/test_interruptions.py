@@ -15,7 +15,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
-from skvae import BNVAEEstimator
+from skvae import BNVAEEstimator, BNVAETextEstimator
 from skvae.batches import fingerprint
 from skvae.objectives import FreeBits
 from skvae.persistence import read
@@ -207,6 +207,16 @@ def test_partial_fit_writes_none(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_fit_of_sentences_goes_on_from_its_checkpoint(tmp_path):
+    texts = ["a b c", "b c d", "c d e a", "d"] * 5
+    parameters = {"hidden_size": 4, "max_iter": 4, "random_state": 0, "dropout": 0.2}
+    model = BNVAETextEstimator(2, **parameters, checkpoint=tmp_path / "a")
+    with pytest.raises(Broken):
+        model.set_callbacks(Stops(3, breaks)).fit(texts)
+    resumed = BNVAETextEstimator(2, **parameters, checkpoint=tmp_path / "a").fit(texts)
+    assert everything(resumed) == everything(BNVAETextEstimator(2, **parameters).fit(texts))
+
+
 def test_a_fingerprint_knows_rows_from_other_rows():
     prints = [
         fingerprint(X),
@@ -218,6 +228,14 @@ def test_a_fingerprint_knows_rows_from_other_rows():
 
 
 # -- Ctrl-C --------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def heard():
+    """Ctrl-C is heard, even in a process that was started in the background, to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def interrupts():

@@ -23,7 +23,7 @@ from safetensors.numpy import save as safetensors
 from sklearn.base import clone
 from torch import nn
 
-from skvae import BNVAEEstimator
+from skvae import BNVAEEstimator, BNVAEEstimatorCV, BNVAETextEstimator
 from skvae.batches import Units
 from skvae.likelihoods import GaussianLikelihood
 from skvae.objectives import FreeBits
@@ -251,6 +251,56 @@ def test_every_kind_of_estimator_comes_back(name, tmp_path):
     assert found.sample(3, 0).tolist() == model.sample(3, 0).tolist()
     twin = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(twin.transform(X), model.transform(X))
+
+
+def test_a_frame_of_mixed_columns_comes_back_in_its_types(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    kinds = pandas.Categorical(["a", "b", "c", "a"] * 10, ordered=True)
+    X = pandas.DataFrame({"number": rows()[:, 0], "kind": kinds, "flag": rows()[:, 1] > 0})
+    model = small(likelihood="auto").fit(X)
+    found = saved(model, tmp_path / "model")
+    pandas.testing.assert_frame_equal(found.sample(3, 0), model.sample(3, 0))
+
+
+def test_a_frame_of_polars_comes_back_in_its_types(tmp_path):
+    polars = pytest.importorskip("polars")
+    letters, kinds = (
+        list("abca") * 10,
+        {"enum": polars.Enum(list("abc")), "text": polars.Categorical},
+    )
+    columns = {name: polars.Series(letters, dtype=dtype) for name, dtype in kinds.items()}
+    X = polars.DataFrame({"number": rows()[:, 0], **columns})
+    model = small(likelihood="auto").fit(X)
+    found, expected = saved(model, tmp_path / "model").sample(3, 0), model.sample(3, 0)
+    assert found.equals(expected)
+    assert found.schema == X.schema
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_an_estimator_of_sentences_comes_back(cell, tmp_path):
+    texts = ["a b c", "b c d", "c d e a", "d"] * 5
+    model = BNVAETextEstimator(2, cell=cell, hidden_size=4, max_iter=2, random_state=0).fit(texts)
+    found = saved(model, tmp_path / "model")
+    np.testing.assert_array_equal(found.transform(texts), model.transform(texts))
+    assert found.sample(3, random_state=0) == model.sample(3, random_state=0)
+    assert found.inverse_transform(np.eye(2)) == model.inverse_transform(np.eye(2))
+    twin = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(twin.transform(texts), model.transform(texts))
+
+
+def test_another_kind_of_estimator_is_named(fitted, tmp_path):
+    fitted.save(tmp_path / "model")
+    with pytest.raises(ValueError, match="a BNVAEEstimator, not a BNVAETextEstimator; use BNVAEE"):
+        BNVAETextEstimator.load(tmp_path / "model")
+
+
+def test_a_search_comes_back(tmp_path):
+    model = BNVAEEstimatorCV(2, hidden_layer_sizes=(8,), max_iter=2, random_state=0).fit(rows())
+    found = saved(model, tmp_path / "model")
+    np.testing.assert_array_equal(
+        found.at_tau(0.5).transform(rows()), model.at_tau(0.5).transform(rows())
+    )
+    assert found.best_index_ == model.best_index_
 
 
 def test_a_range_of_tau_moves_and_goes_on_after_coming_back(tmp_path):
@@ -591,7 +641,7 @@ def test_a_state_is_a_tuple_of_three():
 READ = """
 import pickle, sys
 import joblib, numpy as np
-from skvae import BNVAEEstimator
+from skvae import BNVAEEstimator, BNVAEEstimatorCV, BNVAETextEstimator
 folder = sys.argv[1]
 models = {"joblib": joblib.load(f"{folder}/joblib"), "save": BNVAEEstimator.load(f"{folder}/save")}
 with open(f"{folder}/pickle", "rb") as file:
