@@ -13,6 +13,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import time
 import warnings
+from contextlib import nullcontext
+from unittest.mock import patch
 
 import numpy as np
 from gamma import breast_cancer, digits, patches, wine
@@ -23,9 +25,30 @@ from sklearn.preprocessing import StandardScaler
 
 from skvae import BNVAEEstimator, BNVAEEstimatorCV
 from skvae.diagnostics import PosteriorCollapseWarning
+from skvae.every_tau import EveryTau, RangeAdam
 
 TAUS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)
 EPOCHS = {digits: 200, breast_cancer: 300, wine: 600, patches: 100}
+
+
+def uniform_draws(self, seed):
+    rng = np.random.RandomState(seed)
+    while True:
+        yield self.tau(rng.uniform(-1, 1))
+
+
+def straight_lines(self, tau):
+    return self.coefficients.new_tensor([1.0, self._t(tau), 0.0])
+
+
+# What the fit over a range does beyond drawing tau anew, each left out in turn.
+VARIANTS = {
+    "all of it": nullcontext(),
+    "components start alike": patch.object(EveryTau, "stagger", lambda self: None),
+    "tau drawn uniformly": patch.object(EveryTau, "draws", uniform_draws),
+    "no averages": patch.object(RangeAdam, "newest", 1.0),
+    "straight lines": patch.object(EveryTau, "_polynomials", straight_lines),
+}
 
 
 def timed(function):
@@ -85,6 +108,32 @@ def table(data, n_seeds, scale):
     )
 
 
+def parts(data, epochs, n_seeds):
+    """The mean loss and the largest one with something left out."""
+    X, _, settings = data()
+    if "likelihood" not in settings:
+        X = StandardScaler().fit_transform(X)
+    losses = {name: [] for name in VARIANTS}
+    for seed in range(n_seeds):
+        train, test = train_test_split(np.arange(len(X)), test_size=0.25, random_state=seed)
+        make = BNVAEEstimator(max_iter=epochs, random_state=seed, **settings).set_params
+
+        def elbo(model, test=test):
+            return model.score_samples(X[test], 64, bound="elbo").mean()
+
+        apart = np.array([elbo(make(tau=tau).fit(X[train])) for tau in TAUS])
+        for name, change in VARIANTS.items():
+            with change:
+                every = make(tau=(TAUS[0], TAUS[-1])).fit(X[train])
+            loss = apart - [elbo(every.at_tau(tau)) for tau in TAUS]
+            losses[name].append(100 * loss / abs(apart))
+    print(f"\n{data.__name__}, {epochs} epochs, {n_seeds} seeds: loss in % of the ELBO")
+    print(f"{'':24}{'mean':>8}{'lowest tau':>12}{'highest':>9}")
+    for name, loss in losses.items():
+        mean = np.mean(loss, 0)
+        print(f"{name:24}{mean.mean():8.2f}{mean[0]:12.2f}{mean[-1]:9.2f}", flush=True)
+
+
 def searches(X, y, settings, taus, final, seed):
     """Tau by a grid search and from one fit a fold, and the cost of the second."""
     cv = StratifiedKFold(5, shuffle=True, random_state=seed)
@@ -125,13 +174,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="of the epochs")
-    parts = [*(data.__name__ for data in EPOCHS), "search"]
-    parser.add_argument("--only", nargs="+", choices=parts, default=parts)
+    sections = [*(data.__name__ for data in EPOCHS), "parts", "search"]
+    parser.add_argument("--only", nargs="+", choices=sections, default=sections)
     args = parser.parse_args()
     warnings.simplefilter("ignore", PosteriorCollapseWarning)
     for data in EPOCHS:
         if data.__name__ in args.only:
             table(data, args.seeds, args.scale)
+    if "parts" in args.only:
+        parts(digits, max(1, round(60 * args.scale)), args.seeds)
+        parts(breast_cancer, max(1, round(300 * args.scale)), args.seeds)
     if "search" in args.only:
         search(args.seeds, args.scale)
 

@@ -451,5 +451,5 @@ def test_sentences_at_every_tau():
     model = BNVAETextEstimator(D, tau=(0.1, 0.9), **sizes).fit(sentences)
     for tau in (0.1, 0.9):
         moved = model.at_tau(tau)
-        assert mean_kl(moved, sentences).sum() >= kl_floor(tau, D) - 1e-4
+        assert mean_kl(moved, sentences).sum() >= moved.kl_floor_ - 1e-4 > 0
         assert len(moved.sample(2, random_state=0)) == 2
