@@ -35,7 +35,7 @@ class BNVAETextEstimator(BaseVAE):
     ----------
     n_components : int, default=32
         Components ``d`` of the code.
-    tau : float, default=0.2
+    tau : float, default=0.1
         Lower bound, in (0, 1), of the share of signal in each component; see
         `skvae.bounds.tau_for_rate`. The larger, the more the code says, and the less likely the
         model finds the sentences as a whole.
@@ -185,7 +185,7 @@ class BNVAETextEstimator(BaseVAE):
         self,
         n_components=32,
         *,
-        tau=0.2,
+        tau=0.1,
         posterior="moment",
         analyzer="word",
         tokenizer=None,
