@@ -55,19 +55,23 @@ TABLES = {
 
 
 def by_indicators(imputer, table):
-    """Fill by an imputer of numbers: of a category, the indicator that comes out largest."""
+    """Fill by an imputer of numbers: of a category, the indicator that comes out largest.
+
+    The first indicator is 1 less the others and is left out: a regression on the others would
+    only repeat what it began with.
+    """
     numbers = table.select_dtypes("number")
+    others = table.columns.difference(numbers.columns)
     scale = numbers.std()
-    indicators = [
-        pd.get_dummies(table[name], dtype=float).where(table[name].notna())
-        for name in table.columns.difference(numbers.columns)
-    ]
-    filled = imputer.fit_transform(pd.concat([numbers / scale, *indicators], axis=1).to_numpy())
+    indicators = {name: pd.get_dummies(table[name], dtype=float) for name in others}
+    wide = [one.iloc[:, 1:].where(table[name].notna()) for name, one in indicators.items()]
+    filled = imputer.fit_transform(pd.concat([numbers / scale, *wide], axis=1).to_numpy())
     done = pd.DataFrame(filled[:, : numbers.shape[1]] * scale.to_numpy(), columns=numbers.columns)
     start = numbers.shape[1]
-    for name, one in zip(table.columns.difference(numbers.columns), indicators, strict=True):
-        places = filled[:, start : start + one.shape[1]].argmax(1)
-        done[name], start = one.columns.to_numpy()[places], start + one.shape[1]
+    for name, one in indicators.items():
+        rest = filled[:, start : start + one.shape[1] - 1]
+        places = np.column_stack([1 - rest.sum(1), rest]).argmax(1)
+        done[name], start = one.columns.to_numpy()[places], start + rest.shape[1]
     return done[table.columns]
 
 

@@ -6,6 +6,10 @@ table is one fit; as soon as it is measured, it is appended to --output, and row
 already are not fitted again. So a run that was stopped goes on where it was.
 
     python benchmarks/text.py --data yelp --output text.jsonl [--size full] [--rows "plain VAE"]
+
+With --step instead: what a training step costs, in multiples of its matrix products.
+
+    python benchmarks/text.py --data yelp --step
 """
 
 import argparse
@@ -19,6 +23,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -111,6 +116,60 @@ def probe(code, y, code_test, y_test):
     return accuracy
 
 
+def step(data, n_rounds=5, n_sentences=640):
+    """Milliseconds of a step, and of its products alone; medians over rounds in turn."""
+    model = BNVAETextEstimator(tokenizer=str.split, min_df=5, max_length=WORDS, random_state=0)
+    model._validate_rows(data[0], reset=True)
+    X = model._validate_rows(data[0][:n_sentences], reset=False)
+    fit = model._prepare(X, None, torch.device("cpu"), 1, [0, 0])
+    n_steps = n_sentences // fit.batch_size
+    multiply = products(model, X[: fit.batch_size])
+
+    def epoch_of_products():
+        for _ in range(n_steps):
+            multiply()
+
+    times = [
+        [_seconds(f) / n_steps for f in (epoch_of_products, fit.epoch)] for _ in range(n_rounds)
+    ]
+    ratio = np.median([ours / floor for floor, ours in times])
+    floor, ours = 1e3 * np.median(times, axis=0)
+    return f"products {floor:.1f} ms, step {ours:.1f} ms, ratio {ratio:.2f}"
+
+
+def products(model, X):
+    """One step's matrix products on random numbers, as a function to call."""
+    n, e, h = len(X), model.embedding_size, model.hidden_size
+    steps = [int(((X[:, 1:] != 0).sum(1) > t).sum()) for t in range(X.shape[1] - 1)]
+    n_tokens, n_words = sum(steps), 3 + len(model.vocabulary_)
+    ends = np.cumsum(steps)
+    # Inputs of both LSTMs, the map to the size of a word, and the output layer.
+    layers = [(n_tokens, e, 4 * h)] * 2 + [(n_tokens, h, e), (n_tokens, e, n_words)]
+    layers += [(n, h, 2 * model.n_components)]
+    operands = [[torch.randn(s) for s in ((r, a), (b, a), (r, b))] for r, a, b in layers]
+    state, weight, gates = (
+        torch.randn(n_tokens, h),
+        torch.randn(4 * h, h),
+        torch.randn(n_tokens, 4 * h),
+    )
+
+    def multiply():
+        for x, w, g in operands:
+            x @ w.T, g.T @ x, g @ w
+        for _ in range(2):  # the recurrences of encoder and decoder
+            for end, size in zip(ends, steps, strict=True):
+                state[end - size : end] @ weight.T, gates[end - size : end] @ weight
+            gates.T @ state
+
+    return multiply
+
+
+def _seconds(function):
+    start = time.process_time()
+    function()
+    return time.process_time() - start
+
+
 def finished(path):
     """Rows of the output file, by size and name."""
     if not path.exists():
@@ -134,13 +193,17 @@ def table(rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True)
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output", type=Path, default=Path("text.jsonl"))
+    parser.add_argument("--step", action="store_true")
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     options = parser.parse_args()
     warnings.simplefilter("ignore", PosteriorCollapseWarning)  # it is what this is about
     n_train, n_epochs, n_scored = SIZES[options.size]
     data = split(*read(options.data), n_train)
+    if options.step:
+        print(step(data))
+        return
     for name in options.rows:
         if (options.size, name) in finished(options.output):
             continue

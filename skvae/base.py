@@ -596,7 +596,9 @@ class BaseVAE(
     def _filled(self, rows, function, out=None, more=None):
         """As `_map`, plus `more`, into an array."""
         for piece, found in self._mapped(rows, function):
-            found = found.numpy() if more is None else found.numpy() + more[piece]
+            found = found.numpy()
+            if more is not None:
+                found += more[piece]  # in place: in the precision of the rows
             shape = (len(rows), *found.shape[1:])
             if out is None:
                 out = np.empty(shape, dtype=found.dtype)

@@ -4,6 +4,7 @@ import pickle
 import tracemalloc
 import warnings
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +16,16 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks, get_tags
 
-from skvae import BNVAETextEstimator, PosteriorCollapseWarning
+from skvae import (
+    AggregatedPosteriorDisplay,
+    BNVAETextEstimator,
+    KLDisplay,
+    LatentMapDisplay,
+    PosteriorCollapseWarning,
+    RateDistortionDisplay,
+    TauTableDisplay,
+    TrainingCurveDisplay,
+)
 from skvae.bounds import kl_floor
 from skvae.datasets import make_sentences
 from skvae.posteriors import POSTERIORS
@@ -402,6 +412,23 @@ def test_a_diagnosis(fitted):
     found = fitted.diagnose(SENTENCES, n_draws=4)
     assert found.rate == pytest.approx(fitted.kl_per_component_.sum(), rel=1e-4)
     assert found.importance_bound > found.elbo
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda model: TrainingCurveDisplay.from_estimator(model),
+        lambda model: KLDisplay.from_estimator(model, SENTENCES),
+        lambda model: LatentMapDisplay.from_estimator(model, SENTENCES, y=FACTORS[:, 0]),
+        lambda model: AggregatedPosteriorDisplay.from_estimator(model, SENTENCES),
+        lambda model: RateDistortionDisplay.from_estimators([model], SENTENCES),
+        lambda model: TauTableDisplay.from_estimators([model], SENTENCES),
+    ],
+)
+def test_displays_that_need_no_table(fitted, draw):
+    figure = draw(fitted).figure_
+    figure.canvas.draw()
+    plt.close(figure)
 
 
 def test_rows_take_little_memory():
