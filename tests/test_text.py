@@ -71,6 +71,7 @@ def test_the_floor_holds_for_the_sentences_of_the_fit(posterior, tau):
     assert model.kl_per_component_.sum() >= model.kl_floor_ - 1e-4
 
 
+@pytest.mark.filterwarnings("ignore::skvae.PosteriorCollapseWarning")
 @pytest.mark.parametrize("posterior", [*POSTERIORS, "none"])
 def test_everything_is_finite_with_each_posterior(posterior):
     model = small(posterior=posterior).fit(SENTENCES)
