@@ -119,9 +119,11 @@ class BNVAEEstimatorCV(BNVAEEstimator):
         rows, at each tau, and scored on those of the others. None scores the model itself.
     n_jobs : int or None, default=None
         Folds that are fitted at a time; -1 is all processors.
-    posterior, likelihood, conditions, hidden_layer_sizes, activation, encoder, decoder, \
-            objective, beta, learning_rate, batch_size, max_iter, early_stopping, \
-            validation_fraction, n_iter_no_change, tol, warm_start, device, random_state, verbose
+    posterior, likelihood, conditions, hidden_layer_sizes, activation, encoder, decoder : object
+        As in `BNVAEEstimator`.
+    objective, beta, learning_rate, batch_size, max_iter, early_stopping : object
+        As in `BNVAEEstimator`.
+    validation_fraction, n_iter_no_change, tol, warm_start, device, random_state, verbose : object
         As in `BNVAEEstimator`.
 
     Attributes
