@@ -95,7 +95,11 @@ for ax, table in zip(axes, tables, strict=True):
     ax.set_xticks(np.arange(2) + 0.25, ["clean fit", "5% hidden"])
     ax.set(title=table, ylim=(0.5, 1))
 _ = axes[0].set_ylabel("area under the ROC curve")
-_ = axes[1].legend(loc="lower left")
+_ = figure.legend(
+    *axes[0].get_legend_handles_labels(),
+    loc="outside lower center",
+    ncols=3,
+)
 # sphinx_gallery_thumbnail_number = 1
 
 # %%
