@@ -95,7 +95,7 @@ def ours(posterior):
             d, hidden_layer_sizes=hidden, batch_size=batch_size, posterior=posterior, device=device
         )
         rows = estimator._validate_rows(X, reset=True)
-        return estimator._prepare(rows, None, device, n_epochs=1).epoch
+        return estimator._prepare(rows, None, device, n_epochs=1, seeds=(0, 1)).epoch
 
     return build
 

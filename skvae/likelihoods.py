@@ -311,9 +311,10 @@ class StudentTLikelihood(GaussianLikelihood):
     >>> import torch
     >>> from skvae.likelihoods import GaussianLikelihood, StudentTLikelihood
     >>> x = torch.tensor([[20.0]])
-    >>> [round(p(1)(torch.zeros(1, 1)).log_prob(x).item()) for p in
-    ...  (GaussianLikelihood, StudentTLikelihood)]
-    [-201, -12]
+    >>> for likelihood in (GaussianLikelihood, StudentTLikelihood):
+    ...     print(f"{likelihood(1)(torch.zeros(1, 1)).log_prob(x).item():.1f}")
+    -200.9
+    -12.5
     """
 
     fewest_df = 2.0
@@ -649,7 +650,7 @@ class CategoricalLikelihood(Likelihood):
     >>> import torch
     >>> from skvae.likelihoods import CategoricalLikelihood
     >>> p = CategoricalLikelihood([2, 3])(torch.zeros(5, 2 + 3))
-    >>> p.log_prob(torch.ones(5, 2)).exp()  # 1/2 times 1/3
+    >>> p.log_prob(torch.ones(5, 2)).exp().detach()  # 1/2 times 1/3
     tensor([0.1667, 0.1667, 0.1667, 0.1667, 0.1667])
     """
 
