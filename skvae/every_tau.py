@@ -207,17 +207,17 @@ class EveryTau(nn.Module):
             Values of tau at which the moments are measured.
         """
         taus = [self.tau(t) for t in _nodes(n_nodes)]
-        found = [] if previous is None else [previous]
+        found = previous
         for x, weight, context in batches:
             features = self.module.features(x, context)
             layers = (self.move(tau).posterior_layer for tau in taus)
-            found.append([layer.measure(features, weight) for layer in layers])
-        if not found:
+            parts = [layer.measure(features, weight) for layer in layers]
+            found = (
+                parts if found is None else [a.merge(b) for a, b in zip(found, parts, strict=True)]
+            )
+        if found is None:
             raise ValueError("finalise needs at least one batch of rows; got none")
-        self.moments = found[0]
-        for others in found[1:]:
-            pairs = zip(self.moments, others, strict=True)
-            self.moments = [moments.merge(other) for moments, other in pairs]
+        self.moments = found
 
     def measure(self, batches, generator):
         """Measure what the model reaches, for every tau; after `finalise`.

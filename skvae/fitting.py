@@ -13,7 +13,7 @@ from skvae.every_tau import EveryTau, RangeAdam
 from skvae.model import VAE
 from skvae.objectives import Terms, elbo_terms, mean_terms
 from skvae.posteriors import Moments
-from skvae.training import Adam, generator_states, mean_over, set_generators, train_epoch
+from skvae.training import Adam, RunningMean, generator_states, set_generators, train_epoch
 
 
 class NotFinite(ValueError):
@@ -225,13 +225,12 @@ class Fit:
         NotFinite
             If the objective is.
         """
-        self._seen = []  # of each batch: rows, mean reconstruction, mean KL per component
+        self._seen = RunningMean(), RunningMean()  # reconstruction and KL per component
         batches = self.train.shuffled(self.batch_size, self.generator)
         if self.information is not None:
             batches = self._with_encoder_ahead(batches)
         loss = train_epoch(self._loss, batches, self._joint(self.optimizer))
-        sizes, *means = zip(*self._seen, strict=True)
-        reconstruction, kl = (float(mean_over(values, sizes).sum()) for values in means)
+        reconstruction, kl = (float(mean.value().sum()) for mean in self._seen)
         jacobian = self.rows.log_jacobian()
         epoch = (loss - jacobian, kl, -reconstruction - jacobian, self._kl_weight())
         for curve, value in zip(self.history.values(), epoch, strict=True):
@@ -312,7 +311,8 @@ class Fit:
     def _loss(self, batch):
         value, terms = self._objective(batch)
         self.n_rows_seen += len(batch.x)
-        self._seen.append((len(batch.x), terms.reconstruction.detach(), terms.kl.detach()))
+        for mean, term in zip(self._seen, terms, strict=True):
+            mean.add(term.detach(), len(batch.x))
         return -value
 
     def _objective(self, batch):

@@ -7,7 +7,6 @@ training, afterwards from a running average or, once :meth:`Posterior.finalise` 
 from all training rows. Only :meth:`Posterior.moments` knows which.
 """
 
-from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -368,10 +367,12 @@ class Posterior(nn.Module):
         previous : Moments, optional
             Moments to merge with, of rows seen before.
         """
-        parts = [self.measure(features, weight) for features, weight in batches]
-        if not parts:
+        moments = None  # merged as they come: small tensors that stay would hold up the memory
+        for features, weight in batches:
+            part = self.measure(features, weight)
+            moments = part if moments is None else moments.merge(part)
+        if moments is None:
             raise ValueError("finalise needs at least one batch of rows; got none")
-        moments = reduce(Moments.merge, parts)
         if previous is not None:
             moments = moments.merge(Moments(*(old.to(moments.mean.dtype) for old in previous)))
         self.store(moments)

@@ -180,7 +180,7 @@ class Stream:
 
 
 def in_pieces(X):
-    """Yield `X` in arrays that fit the memory.
+    """Yield `X` in arrays that fit the memory, beside X itself if it is there.
 
     Parameters
     ----------
@@ -190,12 +190,15 @@ def in_pieces(X):
     Yields
     ------
     ndarray or CSR
-        All of `X`, unless it is a stream.
+        All of `X` at once if it is small or CSR.
     """
     if isinstance(X, Stream):
         yield from X.pieces()
-    else:
+    elif issparse(X) or X.nbytes <= PIECE:
         yield X
+    else:
+        n_rows = max(1, PIECE * len(X) // X.nbytes)
+        yield from (X[start : start + n_rows] for start in range(0, len(X), n_rows))
 
 
 def give_back():

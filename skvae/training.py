@@ -88,33 +88,70 @@ def train_epoch(loss, batches, optimizer):
     float
         May be non-finite: read once an epoch, so that no step waits for the device.
     """
-    values, sizes = [], []
+    mean = RunningMean()
     for batch in batches:
         value = loss(batch)
         gradients = torch.autograd.grad(value, optimizer.parameters, materialize_grads=True)
         optimizer.step(gradients)
-        values.append(value.detach())
-        sizes.append(len(batch.x))
-    return float(mean_over(values, sizes))
+        mean.add(value.detach(), len(batch.x))
+    return float(mean.value())
 
 
-def mean_over(values, sizes):
+class RunningMean:
     """Mean over the rows of all batches, of means over the rows of each.
 
-    Parameters
-    ----------
-    values : list of Tensor
-        A mean for each batch, of any one shape.
-    sizes : list of int
-        Rows of each batch.
+    Values are added up now and then, not each by itself, which would take a few operations a step;
+    nor all in the end, because small tensors that stay keep the memory between them from being
+    used again.
 
-    Returns
-    -------
-    Tensor
-        Of the shape of the values.
+    Examples
+    --------
+    >>> import torch
+    >>> from skvae.training import RunningMean
+    >>> mean = RunningMean()
+    >>> mean.add(torch.tensor(1.0), 3)
+    >>> mean.add(torch.tensor(5.0), 1)
+    >>> float(mean.value())
+    2.0
     """
-    shares = torch.tensor(sizes, dtype=values[0].dtype, device=values[0].device) / sum(sizes)
-    return torch.tensordot(shares, torch.stack(values), 1)
+
+    at_once = 64
+
+    def __init__(self):
+        self.waiting, self.total, self.n_rows = [], 0.0, 0
+
+    def add(self, value, n_rows):
+        """Take the mean of a batch.
+
+        Parameters
+        ----------
+        value : Tensor
+            Of the same shape for all.
+        n_rows : int
+            Rows of the batch.
+        """
+        self.waiting.append((value, n_rows))
+        if len(self.waiting) == self.at_once:
+            self._add_up()
+
+    def value(self):
+        """Return the mean.
+
+        Returns
+        -------
+        Tensor
+            Of the shape of the values.
+        """
+        if self.waiting:
+            self._add_up()
+        return self.total / self.n_rows
+
+    def _add_up(self):
+        values, sizes = zip(*self.waiting, strict=True)
+        weights = torch.tensor(sizes, dtype=values[0].dtype, device=values[0].device)
+        self.total = self.total + torch.tensordot(weights, torch.stack(values), 1)
+        self.n_rows += sum(sizes)
+        self.waiting = []
 
 
 class EarlyStopping:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from skvae.training import (
     WORK_OF_A_THREAD,
     Adam,
     EarlyStopping,
+    RunningMean,
     borrowed_process,
     seeded,
     train_epoch,
@@ -123,6 +125,18 @@ class NoSteps:
 
     def step(self, gradients):
         self.n_steps += 1
+
+
+@pytest.mark.parametrize("n_batches", [1, 64, 65, 200])
+def test_a_running_mean_is_the_mean_over_all_rows(n_batches):
+    rng = np.random.RandomState(0)
+    values, sizes = rng.standard_normal((n_batches, 3)), rng.randint(1, 9, n_batches)
+    mean = RunningMean()
+    for value, size in zip(torch.from_numpy(values), sizes.tolist(), strict=True):
+        mean.add(value, size)
+        assert len(mean.waiting) < RunningMean.at_once  # what waits is bounded
+    expected = np.average(values, axis=0, weights=sizes)
+    np.testing.assert_allclose(mean.value().numpy(), expected, rtol=1e-12)
 
 
 def test_the_loss_of_an_epoch_is_the_mean_over_its_rows():
