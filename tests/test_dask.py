@@ -2,14 +2,13 @@
 
 import os
 
+import distributed
 import joblib
 import numpy as np
 import pytest
 from sklearn.model_selection import GridSearchCV
 
 from skvae import BNVAEEstimator, BNVAEEstimatorCV
-
-distributed = pytest.importorskip("distributed")
 
 X = np.random.RandomState(0).randn(60, 4)
 

@@ -1,8 +1,11 @@
 """Rows that stay in a file: the same results, block by block."""
 
+import dask.array
+import h5py
 import numpy as np
 import pytest
 import torch
+import zarr
 from scipy.sparse import csr_array, random_array
 
 from skvae import BNVAEEstimator, streams
@@ -43,20 +46,17 @@ def as_memmap(X, path):
 
 
 def as_h5py(X, path):
-    h5py = pytest.importorskip("h5py")
     return h5py.File(path / "rows.h5", "w").create_dataset("rows", data=X, chunks=(10, 2))
 
 
 def as_zarr(X, path):
-    zarr = pytest.importorskip("zarr")
     array = zarr.create_array(path / "rows.zarr", shape=X.shape, chunks=(10, 2), dtype=X.dtype)
     array[:] = X
     return array
 
 
 def as_dask(X, path):
-    array = pytest.importorskip("dask.array")
-    return array.from_array(X, chunks=(10, 2))
+    return dask.array.from_array(X, chunks=(10, 2))
 
 
 class Slices:

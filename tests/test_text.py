@@ -436,6 +436,7 @@ def test_a_diagnosis(fitted):
 def test_displays_that_need_no_table(fitted, draw):
     figure = draw(fitted).figure_
     figure.canvas.draw()
+    assert any(ax.has_data() or ax.tables or ax.texts for ax in figure.axes)
     plt.close(figure)
 
 
