@@ -2,8 +2,9 @@
 
 Reads two files of sentences, one a line, words apart by spaces: `negative.txt` and `positive.txt`
 in the folder --data, such as those of Shen et al. (2017) from reviews on Yelp. Every row of the
-table is one fit; as soon as it is measured, it is appended to --output, and rows that are there
-already are not fitted again. So a run that was stopped goes on where it was.
+table is one fit, or the mean of several seeds' fits; as soon as a fit is measured, it is appended
+to --output, and fits that are there already are not done again. So a run that was stopped goes on
+where it was.
 
     python benchmarks/text.py --data yelp --output text.jsonl [--size full] [--rows "plain VAE"]
 
@@ -20,6 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import json
 import time
 import warnings
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +49,9 @@ ROWS = {
     "article, tau 0.2": {"posterior": "batchnorm", "tau": 0.2},
     "lagging encoder": {"posterior": "gaussian", "objective": LaggingEncoder(2)},
 }
-# Sentences to train on, epochs, held-out sentences for the importance bound.
-SIZES = {"small": (40_000, 3, 500), "full": (None, 20, 2_000)}
+# Sentences to train on, how long, and held-out sentences for the importance bound.
+CONVERGED = {"max_iter": 30, "early_stopping": True, "n_iter_no_change": 2}
+SIZES = {"small": (40_000, {"max_iter": 3}, 500), "full": (None, CONVERGED, 2_000)}
 LABELS = {100: 10, 500: 10, 1_000: 5, 2_000: 5, 10_000: 1}  # and how often they are drawn
 WORDS = 15
 DRAWS = 100
@@ -68,17 +71,19 @@ FILES = "negative.txt", "positive.txt"
 
 
 def split(sentences, y, n_train):
-    """The first sentences to train on, the next ninth of their number to test on."""
+    """The first sentences to train on, and a ninth of their number to test on: the last ones.
+
+    Defaults of the estimator were chosen on those right after the small size's training sentences.
+    """
     n_train = n_train or len(y) * 9 // 10
     n_test = -(-n_train // 9)
-    test = slice(n_train, n_train + n_test)
-    return sentences[:n_train], y[:n_train], sentences[test], y[test]
+    return sentences[:n_train], y[:n_train], sentences[-n_test:], y[-n_test:]
 
 
-def measure(settings, data, n_epochs, n_scored):
+def measure(settings, data, n_scored, seed):
     X, y, X_test, y_test = data
     model = BNVAETextEstimator(
-        32, tokenizer=str.split, min_df=5, max_length=WORDS, max_iter=n_epochs, random_state=0
+        32, tokenizer=str.split, min_df=5, max_length=WORDS, random_state=seed
     ).set_params(**settings)
     start = time.process_time()
     model.fit(X)
@@ -99,7 +104,7 @@ def measure(settings, data, n_epochs, n_scored):
         "loss curve": model.loss_curve_,
         "rate curve": model.history_["rate"],
         "seconds": seconds,
-        "seconds an epoch": seconds / n_epochs,
+        "seconds an epoch": seconds / model.n_iter_,
     }
 
 
@@ -171,23 +176,28 @@ def _seconds(function):
 
 
 def finished(path):
-    """Rows of the output file, by size and name."""
+    """Fits in the output file, by size, name and seed."""
     if not path.exists():
         return {}
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return {(row["size"], row["name"]): row for row in rows}
+    fits = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {(fit["size"], fit["name"], fit["seed"]): fit for fit in fits}
 
 
-def table(rows):
-    """The rows as text."""
-    columns = ("NLL", "ELBO", "rate", "MI", "active", "shuffled")
-    head = "".join(f"{name:>9}" for name in columns)
-    lines = [f"{'':21}{head}" + "".join(f"{n:>8}" for n in LABELS) + f"{'s/epoch':>9}"]
-    for row in rows:
-        cells = "".join(f"{row[name]:9.2f}" for name in columns)
-        probes = "".join(f"{accuracy:8.3f}" for accuracy in row["probe"].values())
-        lines.append(f"{row['name']:21}{cells}{probes}{row['seconds an epoch']:9.1f}")
-    return "\n".join(lines)
+COLUMNS = ("NLL", "ELBO", "rate", "MI", "active", "shuffled")
+
+
+def head():
+    labels = "".join(f"{n:>8}" for n in LABELS)
+    return f"{'':21}{'seeds':>6}" + "".join(f"{c:>9}" for c in COLUMNS) + labels + f"{'s/epoch':>9}"
+
+
+def line(fits):
+    """A row of the table: means over the fits of its seeds."""
+    cells = "".join(f"{np.mean([fit[column] for fit in fits]):9.2f}" for column in COLUMNS)
+    probes = np.mean([list(fit["probe"].values()) for fit in fits], axis=0)
+    seconds = np.mean([fit["seconds an epoch"] for fit in fits])
+    accuracies = "".join(f"{accuracy:8.3f}" for accuracy in probes)
+    return f"{fits[0]['name']:21}{len(fits):6}{cells}{accuracies}{seconds:9.1f}"
 
 
 def main():
@@ -197,23 +207,30 @@ def main():
     parser.add_argument("--step", action="store_true")
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     options = parser.parse_args()
     warnings.simplefilter("ignore", PosteriorCollapseWarning)  # it is what this is about
-    n_train, n_epochs, n_scored = SIZES[options.size]
+    n_train, length, n_scored = SIZES[options.size]
     data = split(*read(options.data), n_train)
     if options.step:
         print(step(data))
         return
-    for name in options.rows:
-        if (options.size, name) in finished(options.output):
+    print(head(), flush=True)
+    for seed, name in product(options.seeds, options.rows):
+        if (options.size, name, seed) in finished(options.output):
             continue
-        row = {"size": options.size, "name": name}
-        row |= measure(ROWS[name], data, n_epochs, n_scored)
+        fit = {"size": options.size, "name": name, "seed": seed}
+        fit |= measure(ROWS[name] | length, data, n_scored, seed)
         with options.output.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        print(table([row]).splitlines()[1], flush=True)
-    done = finished(options.output)
-    print(table([done[options.size, name] for name in ROWS if (options.size, name) in done]))
+            file.write(json.dumps(fit) + "\n")
+        print(line([fit]), flush=True)
+    fits = finished(options.output)
+    print()
+    print(head())
+    for name in ROWS:
+        mine = [fit for (size, row, _), fit in fits.items() if (size, row) == (options.size, name)]
+        if mine:
+            print(line(mine))
 
 
 if __name__ == "__main__":
