@@ -88,6 +88,9 @@ class BNVAEEstimator(BaseVAE):
         Weight of the KL in the objective, on top of the objective's own schedule.
     learning_rate : float, default=1e-3
         Step of the Adam optimiser.
+    average : bool, default=True
+        Whether the finished networks have running averages of their weights, over the last 50
+        steps or so: that leaves out the noise that batches bring to them.
     batch_size : int or "auto", default="auto"
         Rows of a batch; the batches of an epoch differ by at most one row. "auto" is an eighth
         of the rows, but at least 32 and at most 128.
@@ -208,6 +211,7 @@ class BNVAEEstimator(BaseVAE):
         objective="elbo",
         beta=1.0,
         learning_rate=1e-3,
+        average=True,
         batch_size="auto",
         max_iter=200,
         early_stopping=False,
@@ -232,6 +236,7 @@ class BNVAEEstimator(BaseVAE):
         self.objective = objective
         self.beta = beta
         self.learning_rate = learning_rate
+        self.average = average
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.early_stopping = early_stopping

@@ -299,9 +299,6 @@ class EveryTau(nn.Module):
 class RangeAdam:
     """Adam on an `EveryTau`, which it moves to another tau after every step.
 
-    What comes of it are running averages of the weights: they leave out the noise that the changes
-    of tau bring.
-
     Parameters
     ----------
     every : EveryTau
@@ -310,71 +307,46 @@ class RangeAdam:
         Size of a step.
     seed : int
         Of the taus.
+    average : bool, default=False
+        As of `Adam`.
 
     Attributes
     ----------
     parameters : list of Parameter
         The weights of the module, whose gradients `step` takes.
+    n_steps : int
+        Steps that were taken.
     """
 
-    newest = 0.02  # share of the newest weights in the averages
-
-    def __init__(self, every, learning_rate, seed):
+    def __init__(self, every, learning_rate, seed, average=False):
         self.every, self.learning_rate = every, learning_rate
-        self.adam = Adam([every.coefficients, *every.shared], learning_rate)
+        self.adam = Adam([every.coefficients, *every.shared], learning_rate, average)
         self.parameters = [*every.told, *every.shared]
-        self.averages = [parameter.detach().clone() for parameter in self.adam.parameters]
-        self.n_steps = 0
         self.seed = seed
-        self.taus = every.draws(seed)
-        every.move(next(self.taus))
+        self.go_to(0)
+
+    @property
+    def averages(self):
+        """As of `Adam`."""
+        return self.adam.averages
 
     def step(self, gradients):
         """Move the weights down the gradients, and on to the next tau."""
         told = self.every.gradient(gradients[: len(self.every.told)])
         self.adam.step([told, *gradients[len(self.every.told) :]])
         self.n_steps += 1
-        share = max(self.newest, 9 / (9 + self.n_steps))
-        for average, parameter in zip(self.averages, self.adam.parameters, strict=True):
-            average.lerp_(parameter.detach(), share)
         self.every.move(next(self.taus))
 
-    def averaged(self):
-        """A copy of the model with the averages as its weights, in evaluation mode."""
-        every = copy.deepcopy(self.every)
-        with torch.no_grad():
-            for parameter, average in zip(
-                [every.coefficients, *every.shared], self.averages, strict=True
-            ):
-                parameter.copy_(average)
-        return every.eval()
-
-    def course(self):
-        """What `resume` needs beside the `state`, to go on within a fit.
-
-        Returns
-        -------
-        dict
-            The running averages and the number of steps.
-        """
-        return {"averages": self.averages, "n_steps": self.n_steps}
-
-    def resume(self, averages, n_steps):
-        """Go on within a fit, once weights and `state` have been loaded.
+    def go_to(self, n_steps):
+        """Have the tau that comes after a number of steps.
 
         Parameters
         ----------
-        averages : list of Tensor
-            As of `course`.
         n_steps : int
-            Steps that were taken.
+            How many were taken.
         """
-        for mine, theirs in zip(self.averages, averages, strict=True):
-            mine.copy_(theirs)
-        self.n_steps, self.taus = n_steps, self.every.draws(self.seed)
-        for tau in islice(self.taus, n_steps + 1):
-            last = tau
-        self.every.move(last)
+        self.n_steps, self.taus = n_steps, islice(self.every.draws(self.seed), n_steps, None)
+        self.every.move(next(self.taus))
 
     def state(self):
         """As `Adam.state`."""

@@ -97,6 +97,8 @@ class Fit:
         Length of the training, which the objective's schedule ends within.
     learning_rate : float
         Step of the optimiser.
+    average : bool
+        Whether the finished model has running averages of the weights.
     batch_size : int
         Rows of a batch, as in `Rows.shuffled`.
     stopping : skvae.training.EarlyStopping or None
@@ -125,6 +127,7 @@ class Fit:
         beta,
         n_epochs,
         learning_rate,
+        average,
         batch_size,
         stopping,
         seed,
@@ -136,7 +139,7 @@ class Fit:
         self.processes = processes()
         if self.processes is not None:
             self.processes.check(len(train), batch_size)
-        self.optimizer = Adam(module.parameters(), learning_rate)
+        self.optimizer = Adam(module.parameters(), learning_rate, average)
         self.previous = None
         self.history = {"loss": [], "rate": [], "distortion": [], "kl_weight": []}
         self.scores = []
@@ -175,6 +178,9 @@ class Fit:
             "scores": self.scores,
             "n_rows_seen": self.n_rows_seen,
             "information": self.information,
+            "averages": None
+            if self.optimizer.averages is None
+            else self.optimizer.averages.state(),
             "stopping": None if self.stopping is None else self.stopping.state(),
         }
 
@@ -187,6 +193,8 @@ class Fit:
         set_generators(self.rows.device, state["generators"])
         for name in ("history", "scores", "n_rows_seen", "information"):
             setattr(self, name, state[name])
+        if self.optimizer.averages is not None:
+            self.optimizer.averages.load(state["averages"])
         if self.stopping is not None:
             self.stopping.load(state["stopping"])
 
@@ -275,10 +283,14 @@ class Fit:
 
     def _judged(self):
         """What early stopping is to remember, and mean terms of the rows aside."""
-        self.module.eval()
-        terms = self._mean_terms(self.module, self.aside, torch.float32)
-        self.module.train()
-        return self.module, terms
+        module = self._learnt()
+        return module, self._mean_terms(module, self.aside, torch.float32)
+
+    def _learnt(self):
+        """A copy of what is trained, with the averages as its weights, in evaluation mode."""
+        averages, trained = self.optimizer.averages, self._trained()
+        copied = copy.deepcopy(trained) if averages is None else averages.copied_into(trained)
+        return copied.eval()
 
     def _progress(self):
         return min(1.0, self.n_rows_seen / (len(self.train) * self.n_epochs))
@@ -299,7 +311,7 @@ class Fit:
         Fitted
             Has a copy of the module.
         """
-        module = copy.deepcopy(self.module).eval()
+        module = self._learnt()
         if self.stopping is not None and self.stopping.best_state is not None:
             module.load_state_dict(self.stopping.best_state)
         module.posterior_layer.momentum = self._momentum
@@ -366,31 +378,31 @@ class RangeFit(Fit):
                 "over a range. Give tau as a number, or take another objective."
             )
         self.every, self.tau = every, tau
-        self.optimizer = RangeAdam(every, settings["learning_rate"], self.seed)
+        self.optimizer = RangeAdam(every, settings["learning_rate"], self.seed, settings["average"])
 
     def _trained(self):
         return self.every
 
     def state(self):
-        return {**super().state(), **self.optimizer.course()}
+        return {**super().state(), "n_steps": self.optimizer.n_steps}
 
     def load(self, state):
         super().load(state)
-        self.optimizer.resume(state["averages"], state["n_steps"])
+        self.optimizer.go_to(state["n_steps"])
 
     def continue_from(self, optimizer_state):
         self.optimizer.load(optimizer_state)
         self.previous = [self._faded(moments) for moments in self.every.moments]
 
     def _judged(self):
-        every = self.optimizer.averaged()
+        every = self._learnt()
         every.finalise(self.train.in_order(torch.float32), n_nodes=3)
         models = (every.model(every.tau(t)) for t in (-1.0, 0.0, 1.0))
         terms = [self._mean_terms(model, self.aside, torch.float32) for model in models]
         return every, Terms(*(torch.stack(parts).mean(0) for parts in zip(*terms, strict=True)))
 
     def finished(self, dtype):
-        every = self.optimizer.averaged()
+        every = self._learnt()
         if self.stopping is not None and self.stopping.best_state is not None:
             every.load_state_dict(self.stopping.best_state)
         every.module.posterior_layer.momentum = self._momentum

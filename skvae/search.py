@@ -121,7 +121,7 @@ class BNVAEEstimatorCV(BNVAEEstimator):
         Folds that are fitted at a time; -1 is all processors.
     posterior, likelihood, conditions, hidden_layer_sizes, activation, encoder, decoder : object
         As in `BNVAEEstimator`.
-    objective, beta, learning_rate, batch_size, max_iter, early_stopping : object
+    objective, beta, learning_rate, average, batch_size, max_iter, early_stopping : object
         As in `BNVAEEstimator`.
     validation_fraction, n_iter_no_change, tol, warm_start, device, random_state, verbose : object
         As in `BNVAEEstimator`.
@@ -194,6 +194,7 @@ class BNVAEEstimatorCV(BNVAEEstimator):
         objective="elbo",
         beta=1.0,
         learning_rate=1e-3,
+        average=True,
         batch_size="auto",
         max_iter=200,
         early_stopping=False,
@@ -221,6 +222,7 @@ class BNVAEEstimatorCV(BNVAEEstimator):
         self.objective = objective
         self.beta = beta
         self.learning_rate = learning_rate
+        self.average = average
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.early_stopping = early_stopping

@@ -83,6 +83,9 @@ class BNVAETextEstimator(BaseVAE):
         Weight of the KL in the objective, on top of the objective's own schedule.
     learning_rate : float, default=3e-3
         Step of the Adam optimiser.
+    average : bool, default=True
+        Whether the finished networks have running averages of their weights, over the last 50
+        steps or so: that leaves out the noise that batches bring to them.
     batch_size : int or "auto", default="auto"
         Sentences of a batch, of all lengths. "auto" is an eighth of the sentences, but at least
         32 and at most 64.
@@ -205,6 +208,7 @@ class BNVAETextEstimator(BaseVAE):
         objective="elbo",
         beta=1.0,
         learning_rate=3e-3,
+        average=True,
         batch_size="auto",
         max_iter=10,
         early_stopping=False,
@@ -238,6 +242,7 @@ class BNVAETextEstimator(BaseVAE):
         self.objective = objective
         self.beta = beta
         self.learning_rate = learning_rate
+        self.average = average
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.early_stopping = early_stopping

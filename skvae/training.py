@@ -6,6 +6,7 @@ import threading
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 from torch.optim.adam import adam
 
 
@@ -21,18 +22,26 @@ class Adam:
         What to train.
     learning_rate : float
         Size of a step.
+    average : bool, default=False
+        Whether to keep running averages of the parameters.
+
+    Attributes
+    ----------
+    averages : Averages or None
+        Those.
     """
 
-    def __init__(self, parameters, learning_rate):
+    def __init__(self, parameters, learning_rate, average=False):
         self.learning_rate = learning_rate
         self.parameters = [p for p in parameters if p.requires_grad]
-        self.averages = [torch.zeros_like(p) for p in self.parameters]
+        self.averages = Averages(self.parameters) if average else None
+        self.means = [torch.zeros_like(p) for p in self.parameters]
         self.squares = [torch.zeros_like(p) for p in self.parameters]
         self.counts = [torch.zeros((), device=p.device) for p in self.parameters]
 
     def state(self):
         """The tensors that a later optimiser continues from."""
-        return [self.averages, self.squares, self.counts]
+        return [self.means, self.squares, self.counts]
 
     def load(self, state):
         """Continue from the `state` of an optimiser of the same parameters."""
@@ -56,7 +65,7 @@ class Adam:
         adam(
             self.parameters,
             gradients,
-            self.averages,
+            self.means,
             self.squares,
             [],
             self.counts,
@@ -69,6 +78,63 @@ class Adam:
             eps=1e-8,
             maximize=False,
         )
+        if self.averages is not None:
+            self.averages.update()
+
+
+class Averages:
+    """Running averages of weights over the last 50 steps or so (Polyak & Juditsky 1992).
+
+    They leave out the noise that batches bring to the weights. Of a short training they reach
+    back a tenth of it: a weight of a step then is a power of its number (Shamir & Zhang 2013).
+
+    Parameters
+    ----------
+    parameters : list of Parameter
+        What to average.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvae.training import Averages
+    >>> weight = torch.zeros(1)
+    >>> averages = Averages([weight])
+    >>> for number in range(1, 1001):
+    ...     weight.fill_(number)
+    ...     averages.update()
+    >>> float(averages.values[0].round())
+    951.0
+    """
+
+    newest = 0.02  # share of the newest weights
+
+    def __init__(self, parameters):
+        self.parameters = parameters
+        self.values = [parameter.detach().clone() for parameter in parameters]
+        self.n_steps = 0
+
+    @torch.no_grad()
+    def update(self):
+        """Take in the weights as they are now."""
+        self.n_steps += 1
+        share = max(self.newest, 9 / (9 + self.n_steps))
+        torch._foreach_lerp_(self.values, self.parameters, share)
+
+    def copied_into(self, module):
+        """Return a copy of a module of the parameters, with the averages in their place."""
+        pairs = zip(self.parameters, self.values, strict=True)
+        copies = {id(weight): nn.Parameter(average.clone()) for weight, average in pairs}
+        return copy.deepcopy(module, copies)
+
+    def state(self):
+        """What later averages of the same parameters go on from, by `load`."""
+        return {"values": self.values, "n_steps": self.n_steps}
+
+    def load(self, state):
+        """Go on from the `state` of others."""
+        for mine, theirs in zip(self.values, state["values"], strict=True):
+            mine.copy_(theirs)
+        self.n_steps = state["n_steps"]
 
 
 def train_epoch(loss, batches, optimizer):

@@ -190,13 +190,13 @@ def test_draws_depend_on_the_seed_alone():
     assert first == again != other
 
 
-def test_averages_after_one_step_are_mostly_the_new_weights():
+def test_averages_are_of_what_is_trained():
     every = EveryTau(make(), 0.05, 0.95)
-    optimizer = RangeAdam(every, 0.1, seed=0)
+    optimizer = RangeAdam(every, 0.1, seed=0, average=True)
     before = every.coefficients.detach().clone()
     optimizer.step([torch.ones_like(parameter) for parameter in optimizer.parameters])
     expected = 0.1 * before + 0.9 * every.coefficients.detach()
-    assert_close(optimizer.averaged().coefficients.detach(), expected)
+    assert_close(optimizer.averages.copied_into(every).coefficients.detach(), expected)
 
 
 def test_each_step_moves_to_another_tau():

@@ -50,6 +50,7 @@ def start(
     learning_rate=0.01,
     seed=0,
     objective="elbo",
+    average=False,
 ):
     X = data() if X is None else X
     marginals = Marginals(X)
@@ -67,6 +68,7 @@ def start(
         beta=beta,
         n_epochs=10,
         learning_rate=learning_rate,
+        average=average,
         batch_size=16,
         stopping=stopping,
         seed=seed,
@@ -245,6 +247,48 @@ def test_without_early_stopping_no_epoch_is_the_last():
     fit = start()
     assert not any(fit.epoch() for _ in range(3))
     assert fit.scores == []
+
+
+# -- averages of the weights ---------------------------------------------------------------
+
+
+def test_the_finished_model_has_the_averages_of_the_weights():
+    fit = run(start(average=True), 3)
+    finished = fit.finished(torch.float32).module
+    averages = fit.optimizer.averages.values
+    assert_close([p.data for p in finished.parameters()], averages, rtol=0, atol=0)
+    assert not torch.allclose(
+        fit.module.decoder.layers[0].weight, finished.decoder.layers[0].weight
+    )
+
+
+def test_moments_and_floor_are_those_of_the_averages():
+    fit = run(start(average=True), 3)
+    found = fit.finished(torch.float64)
+    x = torch.from_numpy(data() / data().std(0)) - torch.from_numpy(data().mean(0) / data().std(0))
+    with torch.no_grad():
+        q = found.module.posterior(x)
+    assert_close(q.loc.mean(0), torch.zeros(D).double(), rtol=0, atol=1e-9)
+    assert found.kl_per_component.sum() >= found.kl_floor
+
+
+def test_training_is_the_same_with_averages():
+    plain, averaged = run(start(), 3), run(start(average=True), 3)
+    assert averaged.history == plain.history
+    assert_close(averaged.module.state_dict(), plain.module.state_dict(), rtol=0, atol=0)
+
+
+def test_early_stopping_judges_and_remembers_the_averages():
+    fit = start(average=True, patience=100)
+    fit.epoch()
+    averages = [value.clone() for value in fit.optimizer.averages.values]
+    best = fit.stopping.best_state
+    names = [name for name, _ in fit.module.named_parameters()]
+    assert_close([best[name] for name in names], averages, rtol=0, atol=0)
+    value = (
+        fit._mean_terms(fit._learnt(), fit.aside, torch.float32).elbo() + fit.rows.log_jacobian()
+    )
+    assert fit.scores == [pytest.approx(float(value))]
 
 
 # -- failure -------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from skvae.batches import Batch
 from skvae.training import (
     WORK_OF_A_THREAD,
     Adam,
+    Averages,
     EarlyStopping,
     RunningMean,
     borrowed_process,
@@ -111,9 +112,68 @@ def test_a_loaded_state_is_a_copy():
     net = network()
     first, second = train(net, 5), Adam(net.parameters(), 0.01)
     second.load(first.state())
-    before = [tensor.clone() for tensor in first.averages]
+    before = [tensor.clone() for tensor in first.means]
     train(net, 5, optimizer=second)
-    assert_close(first.averages, before, rtol=0, atol=0)
+    assert_close(first.means, before, rtol=0, atol=0)
+
+
+# -- averages of the weights -----------------------------------------------------------------
+
+
+def test_averages_of_a_short_training_weigh_a_step_by_a_power_of_its_number():
+    # Shamir and Zhang (2013): step i of n has the share C(i + 8, 8) / C(n + 9, 9)
+    weight, n_steps = torch.zeros(1), 30
+    averages, values = Averages([weight]), normal(n_steps)
+    for value in values:
+        weight.copy_(value)
+        averages.update()
+    shares = [math.comb(i + 8, 8) / math.comb(n_steps + 9, 9) for i in range(1, n_steps + 1)]
+    assert averages.values[0].item() == pytest.approx(np.dot(shares, values.numpy()), rel=1e-5)
+
+
+def test_averages_of_a_long_training_are_over_its_last_fifty_steps():
+    weight = torch.zeros(1, dtype=torch.double)
+    averages = Averages([weight])
+    for number in range(1, 5001):
+        weight.fill_(number)
+        averages.update()
+    assert averages.values[0].item() == pytest.approx(5000 - 49)
+
+
+def test_averages_leave_the_weights_alone():
+    net, other = network(), network()
+    train(other, 20)
+    optimizer = Adam(net.parameters(), 0.01, average=True)
+    train(net, 20, optimizer=optimizer)
+    assert_close(net.state_dict(), other.state_dict(), rtol=0, atol=0)
+    copied = optimizer.averages.copied_into(net)
+    assert_close(list(copied.parameters()), [nn.Parameter(v) for v in optimizer.averages.values])
+    assert not torch.allclose(copied[0].weight, net[0].weight, atol=1e-3)
+    train(copied, 1)
+    assert not torch.equal(copied[0].weight, optimizer.averages.values[0])
+
+
+def test_a_copy_with_averages_keeps_what_is_frozen():
+    net = network()
+    net[0].weight.requires_grad_(False)
+    optimizer = Adam(net.parameters(), 0.01, average=True)
+    train(net, 3, optimizer=optimizer)
+    copied = optimizer.averages.copied_into(net)
+    assert_close(copied[0].weight, net[0].weight, rtol=0, atol=0)
+    assert not copied[0].weight.requires_grad
+
+
+def test_averages_go_on_from_a_state():
+    weight = torch.zeros(1)
+    whole, first = Averages([weight]), Averages([weight])
+    second = Averages([weight])
+    for number, value in enumerate(normal(20)):
+        weight.copy_(value)
+        whole.update()
+        if number == 10:
+            second.load(first.state())
+        (second if number >= 10 else first).update()
+    assert_close(second.values, whole.values, rtol=0, atol=0)
 
 
 # -- an epoch ------------------------------------------------------------------------------
