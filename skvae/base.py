@@ -193,7 +193,8 @@ class BaseVAE(
                 )
             fit.continue_from(self._optimizer_state)
         dtype = _precision(rows.dtype, device)
-        work = 3 * fit.batch_size * _n_weights(fit.module)
+        with borrowed_process(0, device):
+            work = 3 * min(fit.batch_size, len(fit.train)) * fit.row_work  # forward, and twice back
         with borrowed_process(work, device, fit.seed):
             if found:
                 fit.load(found["fit"])
@@ -367,6 +368,7 @@ class BaseVAE(
             "_optimizer_state": fit.optimizer.state(),
             "_seed": fit.seed,
             "_every": fitted.every,
+            "_row_work": fit.row_work,
         }
 
     def _start(self, X, weight, seed):
@@ -560,7 +562,7 @@ class BaseVAE(
         check_n_draws(n_draws)
         rows = self._read_rows(X)
         module = self._in_precision(rows.X.dtype)
-        with borrowed_process(_piece_work(rows, module), rows.device):
+        with borrowed_process(self._piece_work(rows.pieces()), rows.device):
             return diagnose(module, rows, n_draws, self._seed)
 
     def _read_rows(self, X):
@@ -613,8 +615,9 @@ class BaseVAE(
         """Slices of the rows, and what the function makes of them."""
         module = self._in_precision(rows.X.dtype)
         dtype = module.prior().loc.dtype
-        with borrowed_process(_piece_work(rows, module), rows.device), torch.no_grad():
-            for piece, batch in zip(rows.pieces(), rows.in_order(dtype), strict=True):
+        pieces = rows.pieces()
+        with borrowed_process(self._piece_work(pieces), rows.device), torch.no_grad():
+            for piece, batch in zip(pieces, rows.in_order(dtype), strict=True):
                 yield piece, function(module, batch.x, batch.context).cpu()
 
     def _in_precision(self, dtype):
@@ -631,14 +634,20 @@ class BaseVAE(
         seed = int(random_state_of(random_state).randint(2**31 - 1))
         module, device = self.module_, _home(self.module_)
 
-        def pieces():
-            for piece in self._units.pieces(n_samples):
+        pieces = self._units.pieces(n_samples)
+
+        def drawn():
+            for piece in pieces:
                 z = module.prior().sample((piece.stop - piece.start,))
                 told = None if context is None else torch.from_numpy(context[piece]).to(z)
                 yield draw(module, z, told).cpu()
 
-        with borrowed_process(0, device), torch.no_grad():
-            return seeded(lambda: list(pieces()), seed, device)
+        with borrowed_process(self._piece_work(pieces), device), torch.no_grad():
+            return seeded(lambda: list(drawn()), seed, device)
+
+    def _piece_work(self, pieces):
+        """Multiplications for one of the slices of rows, the first of which is the longest."""
+        return (pieces[0].stop - pieces[0].start) * self._row_work
 
     @property
     def _n_features_out(self):
@@ -861,15 +870,6 @@ def _check_out(out, shape):
 
 def _home(module):
     return module.prior().loc.device
-
-
-def _n_weights(module):
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
-def _piece_work(rows, module):
-    """Multiplications for a piece of the rows, as `Rows.in_order` cuts them."""
-    return len(range(len(rows))[rows.pieces()[0]]) * _n_weights(module)
 
 
 def check_support(likelihood, X):

@@ -353,6 +353,11 @@ class Rows:
         context = None if self.context is None else self.context[index]
         return Rows(self.X[index], self.units, weight, self.device, context)
 
+    def few(self, n_rows=16):
+        """Some rows at even distances; of a stream the first, which are read at once."""
+        step = 1 if isinstance(self.X, Stream) else max(1, len(self) // n_rows)
+        return self.part(np.arange(0, len(self), step)[:n_rows])
+
     def pieces(self):
         """As `Units.pieces`, of these rows."""
         return self.units.pieces(len(self))

@@ -1,6 +1,7 @@
 """One fit of a VAE: the module in training, its rows, and the finished model that comes of it."""
 
 import copy
+from functools import cached_property
 from itertools import chain, count, islice
 from typing import NamedTuple
 
@@ -160,6 +161,11 @@ class Fit:
     def n_epochs_done(self):
         """Epochs that were trained to their end."""
         return len(self.history["loss"])
+
+    @cached_property
+    def row_work(self):
+        """As `VAE.work`, of some training rows; the first time in `borrowed_process`."""
+        return self.module.work(self.rows.few().in_order(torch.float32))
 
     def state(self):
         """All that changes during the training; in `borrowed_process`.

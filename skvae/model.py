@@ -1,7 +1,11 @@
 """The variational autoencoder: encoder, posterior, decoder, likelihood and prior as one module."""
 
+from collections import Counter
+from math import prod
+
 import torch
 from torch import nn
+from torch.nn.utils.rnn import PackedSequence
 
 
 class VAE(nn.Module):
@@ -147,3 +151,57 @@ class VAE(nn.Module):
         """
         features = ((self.features(b.x, b.context), b.weight) for b in batches)
         self.posterior_layer.finalise(features, previous)
+
+    @torch.no_grad()
+    def work(self, batches):
+        """Count the multiplications by weights that a row takes, from x to ``log p(x|z)``.
+
+        A weight counts as often as a row meets it: in a convolution at every position, in a
+        recurrence at every token. All rows pass through the model once, in evaluation mode.
+
+        Parameters
+        ----------
+        batches : iterable of skvae.batches.Batch
+            Some rows.
+
+        Returns
+        -------
+        float
+            Mean over the rows.
+        """
+        weights = {layer: _n_weights(layer) for layer in self.modules()}
+        met, n_rows, was_training = Counter(), 0, self.training
+
+        def meet(layer, inputs, output):
+            if inputs and isinstance(inputs[0], torch.Tensor | PackedSequence):
+                met[layer] += _n_positions(layer, inputs[0].data, output)
+
+        hooks = [layer.register_forward_hook(meet) for layer, n in weights.items() if n]
+        try:
+            self.eval()
+            for x, _, context in batches:
+                code = torch.zeros_like(self.posterior(x, context).loc)
+                self.likelihood(code, context).log_prob(x)
+                n_rows += len(x)
+        finally:
+            self.train(was_training)
+            for hook in hooks:
+                hook.remove()
+        # Weights that were not seen at work, such as those of a layer that is never called but
+        # read by another, count once a row.
+        return sum(n * met.get(layer, n_rows) for layer, n in weights.items()) / n_rows
+
+
+def _n_weights(layer):
+    """Weights of the layer itself that are multiplied with: matrices, but none to look rows up."""
+    if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
+        return 0
+    return sum(p.numel() for p in layer.parameters(recurse=False) if p.dim() > 1)
+
+
+def _n_positions(layer, x, output):
+    """How often a call of the layer uses each of its weights."""
+    if isinstance(layer, nn.modules.conv._ConvNd):
+        # Once an output, if the convolution is transposed once an input: the fewer of both.
+        return min(x.numel() / layer.in_channels, output.numel() / layer.out_channels)
+    return prod(x.shape[:-1])

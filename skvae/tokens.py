@@ -99,25 +99,23 @@ class TokensLikelihood(Likelihood):
             dropped = torch.rand(x.shape, device=x.device) < self.word_dropout
             given = x.masked_fill(dropped & (x >= N_SPECIAL), UNKNOWN)
         seen, wanted, rows = self.network(z, x, given)
-        output = self.network.output
-        nats = _LogSoftmaxAt.apply(seen, output.weight, output.bias, wanted)
+        nats = _LogSoftmaxAt.apply(self.network.output(seen), wanted)
         return nats.new_zeros(len(x)).index_add(0, rows, nats)
 
 
 class _LogSoftmaxAt(torch.autograd.Function):
-    """Log-softmax of a linear layer at one wanted output of each row.
+    """Log-softmax at one wanted output of each row.
 
     The logits of all tokens are the largest array of a step. The probabilities overwrite them, and
     one pass over these makes the gradient.
     """
 
     @staticmethod
-    def forward(ctx, seen, weight, bias, wanted):
-        logits = torch.addmm(bias, seen, weight.t())
+    def forward(ctx, logits, wanted):
         at_wanted = logits.gather(1, wanted.unsqueeze(1))
         largest, where = logits.max(dim=1, keepdim=True)
         probabilities = torch.softmax(logits, dim=1, out=logits)
-        ctx.save_for_backward(seen, weight, probabilities, wanted)
+        ctx.save_for_backward(probabilities, wanted)
         # Off the largest probability, which is at least 1 / n_tokens, whatever the others are.
         log_sum = largest - probabilities.gather(1, where).log()
         return (at_wanted - log_sum).squeeze(1)
@@ -125,10 +123,9 @@ class _LogSoftmaxAt(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        seen, weight, probabilities, wanted = ctx.saved_tensors
+        probabilities, wanted = ctx.saved_tensors
         grad = grad.unsqueeze(1)
-        grad_logits = (probabilities * -grad).scatter_add_(1, wanted.unsqueeze(1), grad)
-        return grad_logits @ weight, grad_logits.t() @ seen, grad_logits.sum(0), None
+        return (probabilities * -grad).scatter_add_(1, wanted.unsqueeze(1), grad), None
 
 
 class Sentences(Distribution):

@@ -333,6 +333,14 @@ def test_a_part_has_those_rows_and_weights(form):
     )
 
 
+@pytest.mark.parametrize(("n", "numbers"), [(5, [0, 1, 2, 3, 4]), (23, [0, 5, 10, 15])])
+@pytest.mark.parametrize("form", [np.asarray, csr_matrix])
+def test_a_few_rows_come_from_everywhere(form, n, numbers):
+    few = rows_of(form(numbered(n))).few(len(numbers) if n > 5 else 16)
+    (batch,) = few.in_order(torch.float64)
+    assert batch.x.flatten().tolist() == numbers
+
+
 @given(st.integers(1, 10_000), st.integers(1, 10**8))
 @some
 def test_chunks_cut_all_rows_once_and_to_a_bounded_size(n_rows, n_columns):

@@ -11,6 +11,7 @@ from sklearn.model_selection import GridSearchCV
 from torch.testing import assert_close
 
 from skvae import BNVAEEstimator
+from skvae.batches import Batch
 from skvae.convolutional import ConvDecoder, ConvEncoder
 
 SHAPES = [(1, 8, 8), (3, 7, 5), (2, 1, 9), (1, 2, 1), (1, 1, 1)]
@@ -140,3 +141,15 @@ def test_images_may_have_gaps_and_conditions():
     ).fit(X)
     assert vae.sample(3, random_state=0, conditions=[1]).shape == (3, 17)
     assert np.isfinite(vae.impute(X)).all()
+
+
+def test_work_is_that_of_every_convolution_at_every_pixel():
+    shape = 2, 5, 7
+    networks = dict(
+        encoder=ConvEncoder(shape, (4, 6), (8,)), decoder=ConvDecoder(shape, (4, 6), (8,))
+    )
+    X = np.random.default_rng(0).normal(size=(20, 70))
+    vae = BNVAEEstimator(3, max_iter=1, random_state=0, **networks).fit(X)
+    encoder = 12 * (2 * 4 * 9) + 4 * (4 * 6 * 9) + 24 * 8 + 8 * 6  # planes of 3 by 4, then 2 by 2
+    decoder = 3 * 8 + 8 * 24 + 12 * (6 * 4 * 9) + 35 * (4 * 2 * 9)
+    assert vae.module_.work([Batch(torch.zeros(3, 70).double())]) == encoder + decoder

@@ -28,6 +28,7 @@ from skvae import BNVAEEstimator
 from skvae.likelihoods import GaussianLikelihood
 from skvae.objectives import FreeBits, importance_bound
 from skvae.posteriors import MomentPosterior
+from skvae.training import borrowed_process
 
 
 def small(**parameters):
@@ -500,6 +501,71 @@ def test_threads_are_put_back(fitted):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The work that threads are asked for."""
+    works = []
+
+    def borrowed(work, *others):
+        works.append(work)
+        return borrowed_process(0, *others)
+
+    monkeypatch.setattr("skvae.base.borrowed_process", borrowed)
+    return works
+
+
+ROW_WORK = 4 * 8 + 8 * 4 + 2 * 8 + 8 * 4  # of `small` over four columns
+
+
+def with_gaps(X):
+    X[::3, 1] = np.nan
+    return X
+
+
+@pytest.mark.parametrize(
+    ("X", "settings", "more"),
+    [
+        (rows(), {}, 0),
+        (rows(), {"tau": (0.1, 0.9)}, 0),
+        (csr_array(rows()), {}, 0),
+        (with_gaps(rows()), {}, 4 * 8),  # the mask
+        (rows(n_features=5), {"conditions": [4]}, 8 + 8),
+    ],
+    ids=["dense", "range", "sparse", "gaps", "conditions"],
+)
+def test_a_fit_asks_threads_for_the_work_of_a_step(asked, X, settings, more):
+    model = small(batch_size=20, **settings).fit(X)
+    assert max(asked) == 3 * 20 * (ROW_WORK + more)
+    asked.clear()
+    model.partial_fit(X)
+    assert max(asked) == 3 * 20 * (ROW_WORK + more)
+
+
+def test_a_batch_is_no_more_work_than_all_rows(asked):
+    small(batch_size=1000).fit(rows(60))
+    assert max(asked) == 3 * 60 * ROW_WORK
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda model: model.transform(rows(7)),
+        lambda model: model.score_samples(rows(7), n_draws=2),
+        lambda model: model.inverse_transform(np.zeros((7, 2))),
+        lambda model: model.impute(rows(7), n_draws=2),
+        lambda model: model.sample(7, random_state=0),
+        lambda model: model.diagnose(rows(7), n_draws=2),
+    ],
+)
+def test_what_is_fitted_asks_for_the_work_of_its_rows(asked, fitted, use, tmp_path):
+    fitted.save(tmp_path / "vae.safetensors")
+    restored = BNVAEEstimator.load(tmp_path / "vae.safetensors")
+    for model in (fitted, pickle.loads(pickle.dumps(fitted)), restored):
+        use(model)
+        assert asked.pop() == 7 * ROW_WORK
+    assert not asked
 
 
 def test_a_fit_does_not_import_the_compiler():

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pack_sequence
 from torch.testing import assert_close
 
 from skvae.batches import Batch
@@ -146,3 +147,121 @@ def test_the_encoder_is_given_what_the_likelihood_lets_it_see():
     assert_close(
         vae.features(rows), vae.encoder(nn.functional.one_hot(rows.long(), 3).flatten(1).float())
     )
+
+
+# -- work ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_context", [0, N_CONTEXT])
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_a_row_of_a_table_meets_each_weight_once(posterior, likelihood, n_context):
+    vae = make(posterior, likelihood, n_context)
+    context = torch.zeros(6, n_context) if n_context else None
+    parts = [
+        Batch(x[part].abs().floor(), None, None if context is None else context[part])
+        for part in (slice(2), slice(2, 6))
+    ]
+    n_inputs, n_outputs = vae.likelihood_layer.n_inputs, vae.likelihood_layer.n_outputs
+    encoder, decoder = (n_inputs + n_context) * 8, (D + n_context) * 8 + 8 * n_outputs
+    assert vae.work(parts) == encoder + 8 * 2 * D + decoder
+
+
+def around(layer, shape):
+    """A model whose encoder is a layer of rows of that shape, and the work of the rest."""
+
+    class Encoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x):
+            out = self.layer(x.view(-1, *shape))
+            return (out[0] if isinstance(out, tuple) else out).flatten(1)[:, :1]
+
+    n = torch.Size(shape).numel()
+    posterior, likelihood = POSTERIORS["gaussian"](1, D), LIKELIHOODS["gaussian"](n)
+    vae = VAE(Encoder(), posterior, nn.Linear(D, n), likelihood, StandardNormal(D))
+    return vae, torch.zeros(6, n), 2 * D + D * n
+
+
+class Packed(nn.Module):
+    """Reads the first three steps of a row, and of the last two rows only the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.recurrence = nn.GRU(3, 4)
+
+    def forward(self, x):
+        lengths = [3] * (len(x) - 2) + [1, 1]
+        packed = pack_sequence([row[:n] for row, n in zip(x, lengths, strict=True)])
+        return self.recurrence(packed)[1].transpose(0, 1)
+
+
+class Attention(nn.MultiheadAttention):
+    def forward(self, x):
+        return super().forward(x, x, x)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected"),
+    [
+        (nn.Linear(3, 4), (5, 3), 5 * 12),
+        (nn.Conv1d(3, 4, 2), (3, 7), 6 * 3 * 4 * 2),
+        (nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2), (4, 5, 7), 3 * 4 * 6 * 2 * 9),
+        (nn.Conv3d(1, 2, 3, padding="same"), (1, 2, 3, 4), 24 * 2 * 27),
+        (nn.ConvTranspose2d(4, 6, 3, stride=2), (4, 3, 5), 15 * 4 * 6 * 9),
+        (nn.LSTM(3, 4, batch_first=True, bidirectional=True), (5, 3), 5 * 2 * 4 * (12 + 16)),
+        (nn.GRU(3, 4, num_layers=2, batch_first=True), (5, 3), 5 * 3 * (12 + 16 + 16 + 16)),
+        (Packed(), (5, 3), (4 * 3 + 2 * 1) / 6 * 3 * (12 + 16)),
+        # The layer that puts heads together is read and not called: its weights count once.
+        (Attention(4, 2, batch_first=True), (5, 4), 5 * 3 * 16 + 16),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
+)
+def test_a_weight_counts_as_often_as_a_row_meets_it(layer, shape, expected):
+    vae, rows, rest = around(layer, shape)
+    assert vae.work([Batch(rows)]) == expected + rest
+
+
+def test_vectors_that_are_looked_up_are_no_work():
+    class Words(nn.Embedding):
+        def forward(self, x):
+            return super().forward(x.long()).flatten(1)
+
+    vae, rows, rest = around(Words(9, 4), (5,))
+    assert vae.work([Batch(rows)]) == rest
+
+
+def test_a_layer_counts_whenever_it_is_called():
+    layer = nn.Linear(3, 3)
+    vae, rows, rest = around(nn.Sequential(layer, nn.ReLU(), layer), (3,))
+    assert vae.work([Batch(rows)]) == 2 * 9 + rest
+
+
+def test_weights_that_are_made_of_others_count_once():
+    layer = nn.utils.parametrizations.orthogonal(nn.Linear(3, 3, bias=False))
+    vae, rows, rest = around(layer, (3,))
+    assert vae.work([Batch(rows)]) == 9 + rest
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_counting_leaves_the_model_as_it_was(training):
+    vae, rows, _ = around(nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout()), (3,))
+    vae.train(training)
+    before = (
+        {name: value.clone() for name, value in vae.state_dict().items()},
+        torch.get_rng_state(),
+    )
+    vae.work([Batch(rows)])
+    assert_close((vae.state_dict(), torch.get_rng_state()), before, rtol=0, atol=0)
+    assert all(layer.training == training for layer in vae.modules())
+    assert not any(layer._forward_hooks for layer in vae.modules())
+
+
+def test_counting_that_fails_leaves_the_model_as_it_was():
+    vae = make()
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        vae.work([Batch(x[:, :2])])
+    assert vae.encoder.training
+    assert not any(layer._forward_hooks for layer in vae.modules())

@@ -209,6 +209,14 @@ def test_little_is_read_at_a_time_and_each_row_once_an_epoch(tiny_memory):
 # -- estimators ----------------------------------------------------------------------------
 
 
+def test_a_few_rows_are_read_at_once(tiny_memory):
+    source = Slices(np.arange(2000.0).reshape(1000, 2))
+    few = Rows(Stream(source), Units.identity(2), None, torch.device("cpu")).few()
+    (batch,) = few.in_order(torch.float64)
+    assert batch.x[:, 0].tolist() == list(range(0, 32, 2))
+    assert source.asked == [16]
+
+
 @pytest.mark.parametrize("weight", [None, np.arange(500.0)])
 def test_marginals_are_those_of_rows_in_memory(tiny_memory, weight):
     X = rows()

@@ -26,9 +26,12 @@ from skvae import (
     TauTableDisplay,
     TrainingCurveDisplay,
 )
+from skvae.batches import Batch
 from skvae.bounds import kl_floor
 from skvae.datasets import make_sentences
 from skvae.posteriors import POSTERIORS
+from skvae.recurrent import PADDING
+from skvae.training import WORK_OF_A_THREAD, borrowed_process
 
 SENTENCES, FACTORS = make_sentences(300, random_state=0)
 ODD = ["", "zyx zyx", SENTENCES[0], "zyx " + SENTENCES[1]]
@@ -448,3 +451,38 @@ def test_rows_take_little_memory():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak / len(documents) < 4_000  # bytes; a hundred thousand take less than 0.4 GB
+
+
+# -- work ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_work_is_that_of_every_token(cell, tied):
+    vae = small(cell=cell, tied=tied, max_iter=1).fit(SENTENCES)
+    x = torch.from_numpy(vae._validate_rows(SENTENCES, reset=False)).long()
+    n_gates, n_states, n_tokens = {"lstm": (4, 2), "gru": (3, 1)}[cell] + (
+        len(vae.vocabulary_) + 3,
+    )
+    recurrence = n_gates * (8 * 12 + 12 * 12)
+    output = 12 * 8 + 8 * n_tokens if tied else 12 * n_tokens
+    of_code = 12 * 2 * 3 + 3 * (n_states * 12 + 8 + (8 if tied else 12))
+    per_token = 2 * recurrence + output
+    for some in (slice(10), slice(10, 300)):
+        tokens = (x[some, 1:] != PADDING).sum(1).double().mean().item()
+        found = vae.module_.work([Batch(x[some])])
+        assert found == pytest.approx(of_code + per_token * tokens, rel=1e-12)
+
+
+def test_at_the_defaults_there_is_work_for_two_threads(monkeypatch):
+    asked = []
+
+    def borrowed(work, *others):
+        asked.append(work)
+        return borrowed_process(0, *others)
+
+    monkeypatch.setattr("skvae.base.borrowed_process", borrowed)
+    sentences, _ = make_sentences(512, random_state=0)
+    vae = BNVAETextEstimator(max_iter=1, random_state=0).fit(sentences)
+    assert max(asked) == 3 * 64 * vae._row_work
+    assert round(max(asked) / WORK_OF_A_THREAD) == 2
