@@ -35,10 +35,11 @@ class BNVAETextEstimator(BaseVAE):
     ----------
     n_components : int, default=32
         Components ``d`` of the code.
-    tau : float, default=0.1
+    tau : float or (float, float), default=0.1
         Lower bound, in (0, 1), of the share of signal in each component; see
         `skvae.bounds.tau_for_rate`. The larger, the more the code says, and the less likely the
-        model finds the sentences as a whole.
+        model finds the sentences as a whole. Two numbers, lowest and highest, train one model for
+        the whole range, as in `BNVAEEstimator`.
     posterior : {"moment", "batchnorm", "batchnorm-mean", "gaussian", "layernorm", "delta", \
             "none"} or callable, default="moment"
         As in `BNVAEEstimator`. "none" leaves the code out altogether: the plain language model,
@@ -102,8 +103,6 @@ class BNVAETextEstimator(BaseVAE):
         Rise of the ELBO, in nats per sentence, that counts as an improvement.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights and the vocabulary of the last call.
-    checkpoint : str, PathLike or None, default=None
-        File that `fit` writes after each epoch and goes on from, as in `BNVAEEstimator`.
     checkpoint : str, PathLike or None, default=None
         File that `fit` writes after each epoch and goes on from, as in `BNVAEEstimator`.
     device : str or torch.device, default="auto"
@@ -250,7 +249,6 @@ class BNVAETextEstimator(BaseVAE):
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.warm_start = warm_start
-        self.checkpoint = checkpoint
         self.checkpoint = checkpoint
         self.device = device
         self.random_state = random_state
