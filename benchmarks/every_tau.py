@@ -4,6 +4,8 @@ Same networks, epochs and learning rate; held-out ELBO and accuracy of a logisti
 the code. Then the choice of tau by cross-validation, both ways. Seconds are of the processor.
 
     python benchmarks/every_tau.py [--seeds 3] [--scale 1.0] [--only digits wine search]
+
+With --last-weights the separate fits go without running averages of their weights.
 """
 
 import argparse
@@ -25,7 +27,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skvae import BNVAEEstimator, BNVAEEstimatorCV
 from skvae.diagnostics import PosteriorCollapseWarning
-from skvae.every_tau import EveryTau, RangeAdam
+from skvae.every_tau import EveryTau
 
 TAUS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)
 EPOCHS = {digits: 200, breast_cancer: 300, wine: 600, patches: 100}
@@ -43,11 +45,11 @@ def straight_lines(self, tau):
 
 # What the fit over a range does beyond drawing tau anew, each left out in turn.
 VARIANTS = {
-    "all of it": nullcontext(),
-    "components start alike": patch.object(EveryTau, "stagger", lambda self: None),
-    "tau drawn uniformly": patch.object(EveryTau, "draws", uniform_draws),
-    "no averages": patch.object(RangeAdam, "newest", 1.0),
-    "straight lines": patch.object(EveryTau, "_polynomials", straight_lines),
+    "all of it": (nullcontext(), True),
+    "components start alike": (patch.object(EveryTau, "stagger", lambda self: None), True),
+    "tau drawn uniformly": (patch.object(EveryTau, "draws", uniform_draws), True),
+    "no averages": (nullcontext(), False),
+    "straight lines": (patch.object(EveryTau, "_polynomials", straight_lines), True),
 }
 
 
@@ -70,7 +72,7 @@ def measure(model, X, y, train, test):
     return elbo, classifier.score(model.transform(X[test]), y[test])
 
 
-def compare(X, y, settings, epochs, seed):
+def compare(X, y, settings, epochs, seed, average):
     """ELBO and accuracy at each tau of separate fits and of one fit, and the cost of the one."""
     train, test = train_test_split(np.arange(len(X)), test_size=0.25, random_state=seed)
     if "likelihood" not in settings:  # so that nats are those of columns of variance 1
@@ -78,18 +80,18 @@ def compare(X, y, settings, epochs, seed):
     make = BNVAEEstimator(max_iter=epochs, random_state=seed, **settings).set_params
     apart, seconds = [], []
     for tau in TAUS:
-        model, one = timed(lambda tau=tau: make(tau=tau).fit(X[train]))
+        model, one = timed(lambda tau=tau: make(tau=tau, average=average).fit(X[train]))
         apart.append(measure(model, X, y, train, test))
         seconds.append(one)
-    every, whole = timed(lambda: make(tau=(TAUS[0], TAUS[-1])).fit(X[train]))
+    every, whole = timed(lambda: make(tau=(TAUS[0], TAUS[-1]), average=True).fit(X[train]))
     together = [measure(every.at_tau(tau), X, y, train, test) for tau in TAUS]
     return np.array(apart), np.array(together), whole / np.mean(seconds)
 
 
-def table(data, n_seeds, scale):
+def table(data, n_seeds, scale, average):
     X, y, settings = data()
     epochs = max(1, round(scale * EPOCHS[data]))
-    runs = [compare(X, y, settings, epochs, seed) for seed in range(n_seeds)]
+    runs = [compare(X, y, settings, epochs, seed, average) for seed in range(n_seeds)]
     apart, together, cost = (np.array(part) for part in zip(*runs, strict=True))
     print(f"\n{data.__name__}, {X.shape[0]} x {X.shape[1]}, {epochs} epochs, {n_seeds} seeds")
     print("  tau   ELBO apart    of one    loss      %   accuracy apart  of one")
@@ -122,9 +124,10 @@ def parts(data, epochs, n_seeds):
             return model.score_samples(X[test], 64, bound="elbo").mean()
 
         apart = np.array([elbo(make(tau=tau).fit(X[train])) for tau in TAUS])
-        for name, change in VARIANTS.items():
+        for name, (change, average) in VARIANTS.items():
             with change:
-                every = make(tau=(TAUS[0], TAUS[-1])).fit(X[train])
+                every = make(tau=(TAUS[0], TAUS[-1]), average=average)
+                every.fit(X[train])
             loss = apart - [elbo(every.at_tau(tau)) for tau in TAUS]
             losses[name].append(100 * loss / abs(apart))
     print(f"\n{data.__name__}, {epochs} epochs, {n_seeds} seeds: loss in % of the ELBO")
@@ -174,13 +177,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="of the epochs")
+    parser.add_argument("--last-weights", action="store_true")
     sections = [*(data.__name__ for data in EPOCHS), "parts", "search"]
     parser.add_argument("--only", nargs="+", choices=sections, default=sections)
     args = parser.parse_args()
     warnings.simplefilter("ignore", PosteriorCollapseWarning)
     for data in EPOCHS:
         if data.__name__ in args.only:
-            table(data, args.seeds, args.scale)
+            table(data, args.seeds, args.scale, not args.last_weights)
     if "parts" in args.only:
         parts(digits, max(1, round(60 * args.scale)), args.seeds)
         parts(breast_cancer, max(1, round(300 * args.scale)), args.seeds)

@@ -299,12 +299,15 @@ class EveryTau(nn.Module):
 class RangeAdam:
     """Adam on an `EveryTau`, which it moves to another tau after every step.
 
+    Where it keeps running averages, which leave out the noise that the changes of tau bring, its
+    steps are twice as long as those of a single tau's fit.
+
     Parameters
     ----------
     every : EveryTau
         What to train.
     learning_rate : float
-        Size of a step.
+        Size of a step of a single tau's fit.
     seed : int
         Of the taus.
     average : bool, default=False
@@ -320,7 +323,8 @@ class RangeAdam:
 
     def __init__(self, every, learning_rate, seed, average=False):
         self.every, self.learning_rate = every, learning_rate
-        self.adam = Adam([every.coefficients, *every.shared], learning_rate, average)
+        pace = 2.0 if average else 1.0
+        self.adam = Adam([every.coefficients, *every.shared], pace * learning_rate, average)
         self.parameters = [*every.told, *every.shared]
         self.seed = seed
         self.go_to(0)
