@@ -137,7 +137,17 @@ def test_averages_of_a_long_training_are_over_its_last_fifty_steps():
     for number in range(1, 5001):
         weight.fill_(number)
         averages.update()
-    assert averages.values[0].item() == pytest.approx(5000 - 49)
+    # Every fourth step has the share 0.08, so that the mean age is 4 (1 / 0.08 - 1)
+    assert averages.values[0].item() == pytest.approx(5000 - 46)
+
+
+def test_averages_reach_back_a_tenth_before_that():
+    weight = torch.zeros(1, dtype=torch.double)
+    averages = Averages([weight])
+    for number in range(1, 401):
+        weight.fill_(number)
+        averages.update()
+    assert averages.values[0].item() == pytest.approx(360, abs=4)
 
 
 def test_averages_leave_the_weights_alone():
