@@ -63,7 +63,12 @@ def measure(X, y, settings, posterior, tau, epochs, seed):
     """Held-out ELBO, importance bound, rate and 5-NN accuracy of one fit."""
     train, test = train_test_split(np.arange(len(X)), test_size=0.25, random_state=seed)
     model = BNVAEEstimator(
-        posterior=posterior, tau=tau, max_iter=epochs, random_state=seed, **settings
+        posterior=posterior,
+        tau=tau,
+        average=False,  # so that the pace of theta is seen as it is
+        max_iter=epochs,
+        random_state=seed,
+        **settings,
     ).fit(X[train])
     elbo = model.score_samples(X[test], 64, bound="elbo").mean()
     bound = model.score_samples(X[test], 64).mean()
