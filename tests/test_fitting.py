@@ -361,7 +361,7 @@ def test_going_on_keeps_the_optimisers_pace():
     first = run(start(), 3)
     fit = gone_on(first.finished(torch.float32), first, data())
     assert_close(fit.optimizer.state(), first.optimizer.state(), rtol=0, atol=0)
-    assert fit.optimizer.counts[0] == 3 * 4  # batches of 60 rows, at most 16 in each
+    assert fit.optimizer.n_steps == 3 * 4  # batches of 60 rows, at most 16 in each
 
 
 def test_going_on_leaves_the_former_fit_alone():
@@ -419,8 +419,8 @@ def test_the_encoder_takes_its_steps_before_each_step_of_the_whole():
     fit = start(posterior="gaussian", objective="lagging-encoder")
     fit.epoch()
     n_batches = 4  # 60 rows in batches of 16
-    assert float(fit.optimizer.counts[0]) == n_batches
-    assert float(fit.encoder_optimizer.counts[0]) == 10 * n_batches
+    assert float(fit.optimizer.n_steps) == n_batches
+    assert float(fit.encoder_optimizer.n_steps) == 10 * n_batches
 
 
 def test_steps_ahead_leave_the_decoder_alone():
@@ -438,9 +438,9 @@ def test_the_encoder_is_left_to_itself_once_its_information_does_not_rise():
     fit.information = 1e9
     fit.epoch()
     assert fit.information is None
-    ahead = float(fit.encoder_optimizer.counts[0])
+    ahead = float(fit.encoder_optimizer.n_steps)
     fit.epoch()
-    assert float(fit.encoder_optimizer.counts[0]) == ahead
+    assert float(fit.encoder_optimizer.n_steps) == ahead
 
 
 def test_history_counts_the_steps_of_the_whole_only():
