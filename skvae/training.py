@@ -12,8 +12,9 @@ from torch import nn
 class Adam:
     """Adam (Kingma & Ba 2015) on a list of parameters.
 
-    This is PyTorch's own fused kernel. `torch.optim.Adam` is avoided because the first `torch.optim.Adam`
-    of a process imports the compiler: 1 to 2 s and 70 MB, in every worker of a search too.
+    This is PyTorch's own fused kernel. What it is usually called by is avoided because the first
+    `torch.optim.Adam` of a process imports the compiler: 1 to 2 s and 70 MB, in every worker of a
+    search too.
 
     Parameters
     ----------
