@@ -90,7 +90,7 @@ class BNVAEEstimator(BaseVAE):
         Step of the Adam optimiser.
     average : bool, default=True
         Whether the finished networks have running averages of their weights, over the last 50
-        steps or so: that leaves out the noise that batches bring to them.
+        steps or so of a call: that leaves out the noise that batches bring to them.
     batch_size : int or "auto", default="auto"
         Rows of a batch; the batches of an epoch differ by at most one row. "auto" is an eighth
         of the rows, but at least 32 and at most 128.

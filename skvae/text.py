@@ -86,7 +86,7 @@ class BNVAETextEstimator(BaseVAE):
         Step of the Adam optimiser.
     average : bool, default=True
         Whether the finished networks have running averages of their weights, over the last 50
-        steps or so: that leaves out the noise that batches bring to them.
+        steps or so of a call: that leaves out the noise that batches bring to them.
     batch_size : int or "auto", default="auto"
         Sentences of a batch, of all lengths. "auto" is an eighth of the sentences, but at least
         32 and at most 64.
