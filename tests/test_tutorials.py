@@ -34,6 +34,7 @@ STRICT = (
         "10_text_collapse",
         "11_text_few_labels",
         "12_text_walk",
+        "13_every_tau",
         "14_gaps",
         "15_images",
         "16_anomalies",
