@@ -1,7 +1,6 @@
-"""What estimators of tables and of sentences share: everything but how rows are read."""
+"""What estimators of tables and of sentences share: training, and use of the code."""
 
 import copy
-import json
 import warnings
 from functools import wraps
 from numbers import Integral, Real
@@ -17,7 +16,6 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._metadata_requests import UNUSED
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
-from torch import nn
 
 from skvae.batches import Rows, Units, fingerprint
 from skvae.diagnostics import diagnose, warn_if_collapsed
@@ -26,8 +24,9 @@ from skvae.every_tau import EveryTau
 from skvae.fitting import Fit, Fitted, NotFinite, RangeFit
 from skvae.likelihoods import Likelihood
 from skvae.objectives import BOUNDS, OBJECTIVES, Objective, row_noise, shared_draws
-from skvae.persistence import CannotSave, Checkpoint, State, read, restored, state_of, write
+from skvae.persistence import Checkpoint, in_words
 from skvae.posteriors import POSTERIORS, PriorPosterior
+from skvae.saving import SavingMixin
 from skvae.streams import in_pieces
 from skvae.training import EarlyStopping, borrowed_process, seeded
 
@@ -49,7 +48,11 @@ def all_or_nothing(fit):
 
 
 class BaseVAE(
-    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+    SavingMixin,
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
 ):
     """Abstract base of the estimators.
 
@@ -272,7 +275,7 @@ class BaseVAE(
             )
         apart = ("checkpoint", "device", "verbose", "warm_start")
         identity = {
-            name: _in_words(value)
+            name: in_words(value)
             for name, value in self.get_params(deep=False).items()
             if name not in apart
         }
@@ -658,166 +661,9 @@ class BaseVAE(
             return min(max(n_rows // 8, 32), 128)
         return self.batch_size
 
-    # -- saving and loading ----------------------------------------------------------------
-
-    def save(self, path):
-        """Write the fitted estimator to a file that can be read without running its code.
-
-        The file is a safetensors file with the settings as JSON in its metadata. It replaces
-        what was at `path` in one step, once all of it is on the disk. Callbacks are not saved.
-
-        Parameters
-        ----------
-        path : str or PathLike
-            Where to.
-
-        Raises
-        ------
-        ValueError
-            If the estimator holds something that no such file can hold.
-
-        See Also
-        --------
-        load : The way back.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> from sklearn.datasets import load_iris
-        >>> from skvae import BNVAEEstimator
-        >>> X, _ = load_iris(return_X_y=True)
-        >>> vae = BNVAEEstimator(2, max_iter=2, random_state=0).fit(X)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     vae.save(Path(folder) / "iris.safetensors")
-        ...     again = BNVAEEstimator.load(Path(folder) / "iris.safetensors")
-        >>> bool((again.transform(X) == vae.transform(X)).all())
-        True
-        """
-        check_is_fitted(self)
-        parameters, given = {}, {}
-        for name, value in self.get_params(deep=False).items():
-            try:
-                state_of(value)
-            except CannotSave:
-                given[name] = _described(value)
-            else:
-                parameters[name] = value
-        try:
-            state = state_of({"parameters": parameters, "fitted": self._fitted()})
-        except CannotSave as error:
-            raise ValueError(
-                f"This {type(self).__name__} cannot be saved: {error}. Use networks that are built "
-                "by a function given as a parameter, or pickle it."
-            ) from error
-        contents = {"estimator": type(self).__name__, "given": given, "state": state.settings}
-        write(path, state._replace(settings=contents))
-
-    @classmethod
-    def load(cls, path, **given):
-        """Read an estimator from a file that `save` wrote.
-
-        Nothing in the file is run. What was fitted on another device is on the CPU.
-
-        Parameters
-        ----------
-        path : str or PathLike
-            Where from.
-        **given : object
-            The parameters that were functions or objects of your own, such as ``encoder=...``:
-            the file only has their names. A function must build the network that was saved.
-
-        Returns
-        -------
-        BaseVAE
-            The fitted estimator, which gives the results of the one that was saved.
-
-        Raises
-        ------
-        ValueError
-            If the file is damaged, of another estimator or of a later version, or if a
-            parameter has to be given or must not be.
-        """
-        state = read(path)
-        try:
-            estimator, needed = state.settings["estimator"], state.settings["given"]
-            settings = state.settings["state"]
-        except (LookupError, TypeError):
-            raise ValueError(
-                f"{str(path)!r} holds no estimator; if it is a checkpoint, pass it as the "
-                "parameter checkpoint and call fit."
-            ) from None
-        if estimator != cls.__name__:
-            raise ValueError(
-                f"{str(path)!r} holds a {estimator}, not a {cls.__name__}; use {estimator}.load"
-            )
-        _check_given(path, needed, given)
-        try:
-            found = restored(State(settings, state.arrays, given))
-            self = cls(**found["parameters"], **given)
-            vars(self).update(found["fitted"])
-        except (LookupError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{str(path)!r} cannot be read as a {cls.__name__} by this version of skvae: "
-                f"{error}"
-            ) from error
-        return self
-
-    def _fitted(self):
-        """What `fit` has learnt, by name of the attribute."""
-        apart = {*self._get_param_names(), "_skl_callbacks"}
-        return {name: value for name, value in vars(self).items() if name not in apart}
-
-    def __getstate__(self):
-        state = super().__getstate__().copy()
-        if "module_" not in state:
-            return state
-        fitted = self._fitted()
-        plain = state_of(fitted, keep_foreign=True)
-        state = {name: value for name, value in state.items() if name not in fitted}
-        return state | {"_state": plain._replace(settings=json.dumps(plain.settings))._asdict()}
-
-    def __setstate__(self, state):
-        state = dict(state)
-        plain = state.pop("_state", None)
-        super().__setstate__(state)
-        if plain is not None:
-            plain = State(**plain)
-            vars(self).update(restored(plain._replace(settings=json.loads(plain.settings))))
-
 
 def _floats(sample_weight):
     return None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
-
-
-def _in_words(value):
-    """A parameter, to be compared with that of another process."""
-    try:
-        state_of(value)
-    except CannotSave:
-        return _described(value)
-    return "a RandomState" if isinstance(value, np.random.RandomState) else repr(value)
-
-
-def _described(value):
-    """A name for what a file cannot hold."""
-    return getattr(value, "__qualname__", None) or type(value).__qualname__
-
-
-def _check_given(path, needed, given):
-    """Refuse a file without what it needs, and needless gifts."""
-    missing = [f"{name}=... (it was {needed[name]})" for name in needed if name not in given]
-    if missing:
-        raise ValueError(
-            f"{str(path)!r} was saved with parameters of your own, which have to be given again: "
-            f"load(path, {', '.join(missing)})"
-        )
-    needless = sorted(given.keys() - needed.keys())
-    if needless:
-        raise ValueError(
-            f"load was given {needless}, which {str(path)!r} does not ask for. Change parameters "
-            "by set_params after loading."
-        )
 
 
 def _range(tau):
@@ -908,35 +754,3 @@ def _weighted(X, sample_weight):
         return X, None
     weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     return X[weight > 0], weight[weight > 0]
-
-
-def module_of(name, build, *args, **options):
-    """What `build` returns, if it is a module."""
-    if isinstance(build, nn.Module):
-        raise TypeError(
-            f"{name} must be a function that builds a module, so that each fit starts anew; got "
-            f"a module, {type(build).__name__}. Pass its class, or a function returning it."
-        )
-    module = build(*args, **options)
-    if not isinstance(module, nn.Module):
-        raise TypeError(
-            f"{name} must return a torch.nn.Module; {name}{args} returned a {type(module).__name__}"
-        )
-    vars(module)["_built_by"] = (name, args, options)  # so that a file can say what to call again
-    return module
-
-
-def width_of(name, module, n_inputs, expected=None, n_context=0):
-    """Columns that a network puts out, found by a trial."""
-    was_training = module.training
-    trial = [torch.zeros(2, n) for n in (n_inputs, n_context) if n]
-    with torch.no_grad():
-        shape = tuple(module.eval()(*trial).shape)
-    module.train(was_training)
-    if len(shape) != 2 or shape[0] != 2 or (expected is not None and shape[1] != expected):
-        width = "anything" if expected is None else expected
-        raise ValueError(
-            f"{name} must map (n_samples, {n_inputs}) to (n_samples, {width}); "
-            f"it mapped (2, {n_inputs}) to {shape}"
-        )
-    return shape[1]

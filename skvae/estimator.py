@@ -12,18 +12,10 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 from torch import nn
 
-from skvae.base import (
-    BaseVAE,
-    check_n_draws,
-    check_n_samples,
-    check_support,
-    module_of,
-    random_state_of,
-    width_of,
-)
+from skvae.base import BaseVAE, check_n_draws, check_n_samples, check_support, random_state_of
 from skvae.batches import Marginals, Rows, Units, gaps
 from skvae.likelihoods import LIKELIHOODS, CategoricalLikelihood, MixedLikelihood
-from skvae.model import VAE
+from skvae.model import VAE, module_of, width_of
 from skvae.networks import ACTIVATIONS, MLP
 from skvae.objectives import conditional_mean, row_noise, shared_draws
 from skvae.posteriors import POSTERIORS

@@ -192,6 +192,38 @@ class VAE(nn.Module):
         return sum(n * met.get(layer, n_rows) for layer, n in weights.items()) / n_rows
 
 
+def module_of(name, build, *args, **options):
+    """What `build` returns, if it is a module."""
+    if isinstance(build, nn.Module):
+        raise TypeError(
+            f"{name} must be a function that builds a module, so that each fit starts anew; got "
+            f"a module, {type(build).__name__}. Pass its class, or a function returning it."
+        )
+    module = build(*args, **options)
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            f"{name} must return a torch.nn.Module; {name}{args} returned a {type(module).__name__}"
+        )
+    vars(module)["_built_by"] = (name, args, options)  # so that a file can say what to call again
+    return module
+
+
+def width_of(name, module, n_inputs, expected=None, n_context=0):
+    """Columns that a network puts out, found by a trial."""
+    was_training = module.training
+    trial = [torch.zeros(2, n) for n in (n_inputs, n_context) if n]
+    with torch.no_grad():
+        shape = tuple(module.eval()(*trial).shape)
+    module.train(was_training)
+    if len(shape) != 2 or shape[0] != 2 or (expected is not None and shape[1] != expected):
+        width = "anything" if expected is None else expected
+        raise ValueError(
+            f"{name} must map (n_samples, {n_inputs}) to (n_samples, {width}); "
+            f"it mapped (2, {n_inputs}) to {shape}"
+        )
+    return shape[1]
+
+
 def _n_weights(layer):
     """Weights of the layer itself that are multiplied with: matrices, but none to look rows up."""
     if isinstance(layer, nn.Embedding | nn.EmbeddingBag):

@@ -497,7 +497,7 @@ class Checkpoint:
     path : str or PathLike
         The file; written by `write`, and read if it is there.
     identity : dict of str
-        What must be the same for a fit to be the same fit, in words.
+        What must be the same for a fit to be the same fit, as `in_words` says it.
     """
 
     def __init__(self, path, identity):
@@ -558,3 +558,17 @@ class Checkpoint:
                 RuntimeWarning,
                 stacklevel=4,
             )
+
+
+def in_words(value):
+    """A parameter, to be compared with that of another process."""
+    try:
+        state_of(value)
+    except CannotSave:
+        return described(value)
+    return "a RandomState" if isinstance(value, np.random.RandomState) else repr(value)
+
+
+def described(value):
+    """A name for what a file cannot hold."""
+    return getattr(value, "__qualname__", None) or type(value).__qualname__

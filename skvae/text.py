@@ -11,9 +11,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skvae.base import BaseVAE, module_of
+from skvae.base import BaseVAE
 from skvae.batches import TokenUnits
-from skvae.model import VAE
+from skvae.model import VAE, module_of
 from skvae.networks import Constant
 from skvae.posteriors import POSTERIORS, PriorPosterior
 from skvae.priors import StandardNormal

@@ -30,6 +30,7 @@ ORDER = [
     "fitting",
     "persistence",
     "tables",
+    "saving",
     "base",
     "estimator",
     "text",
@@ -39,7 +40,9 @@ ORDER = [
 ]
 ENTRANCES = ["__init__", "__main__"]  # above the order: they may import everything
 # What of scikit-learn a file knows: the estimators all, the others nothing unless said here.
-SKLEARN = {name: ("sklearn",) for name in ("base", "estimator", "text", "search", "__main__")}
+SKLEARN = {
+    name: ("sklearn",) for name in ("saving", "base", "estimator", "text", "search", "__main__")
+}
 SKLEARN["batches"] = ("sklearn.preprocessing",)
 SKLEARN["tables"] = ("sklearn.utils._indexing",)
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -1,0 +1,159 @@
+"""Fitted estimators to files and back, by `save` and `load` and by pickle."""
+
+import json
+
+from sklearn.utils.validation import check_is_fitted
+
+from skvae.persistence import CannotSave, State, described, read, restored, state_of, write
+
+
+class SavingMixin:
+    """`save`, `load` and pickle of an estimator that has `module_` once it is fitted.
+
+    It stands before `BaseEstimator` among the bases, as it extends what that does for pickle.
+    What `fit` has learnt is every attribute that is no parameter; `skvae.persistence` turns it
+    into plain arrays and settings, for a file as for pickle. Of parameters that are functions or
+    objects of the user's own a file has the names only and `load` asks for them again; pickle
+    takes them as it takes anything.
+    """
+
+    def save(self, path):
+        """Write the fitted estimator to a file that can be read without running its code.
+
+        The file is a safetensors file with the settings as JSON in its metadata. It replaces
+        what was at `path` in one step, once all of it is on the disk. Callbacks are not saved.
+
+        Parameters
+        ----------
+        path : str or PathLike
+            Where to.
+
+        Raises
+        ------
+        ValueError
+            If the estimator holds something that no such file can hold.
+
+        See Also
+        --------
+        load : The way back.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from sklearn.datasets import load_iris
+        >>> from skvae import BNVAEEstimator
+        >>> X, _ = load_iris(return_X_y=True)
+        >>> vae = BNVAEEstimator(2, max_iter=2, random_state=0).fit(X)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     vae.save(Path(folder) / "iris.safetensors")
+        ...     again = BNVAEEstimator.load(Path(folder) / "iris.safetensors")
+        >>> bool((again.transform(X) == vae.transform(X)).all())
+        True
+        """
+        check_is_fitted(self)
+        parameters, given = {}, {}
+        for name, value in self.get_params(deep=False).items():
+            try:
+                state_of(value)
+            except CannotSave:
+                given[name] = described(value)
+            else:
+                parameters[name] = value
+        try:
+            state = state_of({"parameters": parameters, "fitted": self._fitted()})
+        except CannotSave as error:
+            raise ValueError(
+                f"This {type(self).__name__} cannot be saved: {error}. Use networks that are built "
+                "by a function given as a parameter, or pickle it."
+            ) from error
+        contents = {"estimator": type(self).__name__, "given": given, "state": state.settings}
+        write(path, state._replace(settings=contents))
+
+    @classmethod
+    def load(cls, path, **given):
+        """Read an estimator from a file that `save` wrote.
+
+        Nothing in the file is run. What was fitted on another device is on the CPU.
+
+        Parameters
+        ----------
+        path : str or PathLike
+            Where from.
+        **given : object
+            The parameters that were functions or objects of your own, such as ``encoder=...``:
+            the file only has their names. A function must build the network that was saved.
+
+        Returns
+        -------
+        estimator instance
+            The fitted estimator, which gives the results of the one that was saved.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, of another estimator or of a later version, or if a
+            parameter has to be given or must not be.
+        """
+        state = read(path)
+        try:
+            estimator, needed = state.settings["estimator"], state.settings["given"]
+            settings = state.settings["state"]
+        except (LookupError, TypeError):
+            raise ValueError(
+                f"{str(path)!r} holds no estimator; if it is a checkpoint, pass it as the "
+                "parameter checkpoint and call fit."
+            ) from None
+        if estimator != cls.__name__:
+            raise ValueError(
+                f"{str(path)!r} holds a {estimator}, not a {cls.__name__}; use {estimator}.load"
+            )
+        _check_given(path, needed, given)
+        try:
+            found = restored(State(settings, state.arrays, given))
+            self = cls(**found["parameters"], **given)
+            vars(self).update(found["fitted"])
+        except (LookupError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{str(path)!r} cannot be read as a {cls.__name__} by this version of skvae: "
+                f"{error}"
+            ) from error
+        return self
+
+    def _fitted(self):
+        """What `fit` has learnt, by name of the attribute."""
+        apart = {*self._get_param_names(), "_skl_callbacks"}
+        return {name: value for name, value in vars(self).items() if name not in apart}
+
+    def __getstate__(self):
+        state = super().__getstate__().copy()
+        if "module_" not in state:
+            return state
+        fitted = self._fitted()
+        plain = state_of(fitted, keep_foreign=True)
+        state = {name: value for name, value in state.items() if name not in fitted}
+        return state | {"_state": plain._replace(settings=json.dumps(plain.settings))._asdict()}
+
+    def __setstate__(self, state):
+        state = dict(state)
+        plain = state.pop("_state", None)
+        super().__setstate__(state)
+        if plain is not None:
+            plain = State(**plain)
+            vars(self).update(restored(plain._replace(settings=json.loads(plain.settings))))
+
+
+def _check_given(path, needed, given):
+    """Refuse a file without what it needs, and needless gifts."""
+    missing = [f"{name}=... (it was {needed[name]})" for name in needed if name not in given]
+    if missing:
+        raise ValueError(
+            f"{str(path)!r} was saved with parameters of your own, which have to be given again: "
+            f"load(path, {', '.join(missing)})"
+        )
+    needless = sorted(given.keys() - needed.keys())
+    if needless:
+        raise ValueError(
+            f"load was given {needless}, which {str(path)!r} does not ask for. Change parameters "
+            "by set_params after loading."
+        )
