@@ -1,6 +1,7 @@
 """The order of the rooms: a file imports from files above it, and few files know scikit-learn."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +125,13 @@ def test_the_walk_can_pass(name, source):
 
 def test_the_walk_sees_the_files():
     assert {"bounds", "posteriors", "estimator", "__init__"} <= {path.stem for path in FILES}
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/design.rst"])
+def test_the_maps_have_every_room_in_order(page):
+    text = (Path(__file__).parent.parent / page).read_text(encoding="utf-8")
+    rooms = re.findall(r"^(?:\| |   \* - )`+(\w+)\.py`+", text, re.MULTILINE)
+    assert [room for room in rooms if room not in ENTRANCES] == ORDER
 
 
 def in_a_fresh_process(code):
