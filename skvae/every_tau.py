@@ -299,15 +299,15 @@ class EveryTau(nn.Module):
 class RangeAdam:
     """Adam on an `EveryTau`, which it moves to another tau after every step.
 
-    Where it keeps running averages, which leave out the noise that the changes of tau bring, its
-    steps are twice as long as those of a single tau's fit.
+    Running averages of the weights matter more here than elsewhere: they also leave out the noise
+    that the changes of tau bring.
 
     Parameters
     ----------
     every : EveryTau
         What to train.
     learning_rate : float
-        Size of a step of a single tau's fit.
+        Size of a step.
     seed : int
         Of the taus.
     average : bool, default=False
@@ -323,8 +323,7 @@ class RangeAdam:
 
     def __init__(self, every, learning_rate, seed, average=False):
         self.every, self.learning_rate = every, learning_rate
-        pace = 2.0 if average else 1.0
-        self.adam = Adam([every.coefficients, *every.shared], pace * learning_rate, average)
+        self.adam = Adam([every.coefficients, *every.shared], learning_rate, average)
         self.parameters = [*every.told, *every.shared]
         self.seed = seed
         self.go_to(0)
