@@ -420,6 +420,7 @@ def read(path):
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
+            # The file has keys, but is no mapping that could be iterated.
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError, TypeError, OSError, OverflowError, KeyError) as error:
         raise ValueError(

@@ -131,23 +131,16 @@ def test_averages_of_a_short_training_weigh_a_step_by_a_power_of_its_number():
     assert averages.values[0].item() == pytest.approx(np.dot(shares, values.numpy()), rel=1e-5)
 
 
-def test_averages_of_a_long_training_are_over_its_last_fifty_steps():
+# At first a tenth of the training; in the end every fourth step has the share 0.08, so that the
+# mean age is 4 (1 / 0.08 - 1).
+@pytest.mark.parametrize(("n_steps", "age", "error"), [(400, 40, 4), (5000, 46, 1e-6)])
+def test_averages_reach_back_a_tenth_and_at_most_fifty_steps(n_steps, age, error):
     weight = torch.zeros(1, dtype=torch.double)
     averages = Averages([weight])
-    for number in range(1, 5001):
+    for number in range(1, n_steps + 1):
         weight.fill_(number)
         averages.update()
-    # Every fourth step has the share 0.08, so that the mean age is 4 (1 / 0.08 - 1)
-    assert averages.values[0].item() == pytest.approx(5000 - 46)
-
-
-def test_averages_reach_back_a_tenth_before_that():
-    weight = torch.zeros(1, dtype=torch.double)
-    averages = Averages([weight])
-    for number in range(1, 401):
-        weight.fill_(number)
-        averages.update()
-    assert averages.values[0].item() == pytest.approx(360, abs=4)
+    assert averages.values[0].item() == pytest.approx(n_steps - age, abs=error)
 
 
 def test_averages_leave_the_weights_alone():
