@@ -366,12 +366,24 @@ class RangeAdam:
 
 def _told(module):
     """The weights that depend on tau."""
-    d, likelihood = module.posterior_layer.n_components, module.likelihood_layer
-    reading = [*module.decoder.parameters(), *likelihood.parameters()]
-    matrices = [p for p in module.decoder.parameters() if p.dim() == 2][:1]
-    matrices += [p for p in likelihood.parameters() if p.dim() == 2 and p.shape[1] == d]
+    decoder, likelihood = module.decoder, module.likelihood_layer
+    reading = [*decoder.parameters(), *likelihood.parameters()]
     told = [*module.posterior_layer.parameters(), *(p for p in reading if p.dim() < 2)]
-    return [p for p in [*told, *matrices] if p.requires_grad]
+    told += [*_code_weights(decoder), *likelihood.code_weights()]
+    return [p for p in dict.fromkeys(told) if p.requires_grad]
+
+
+def _code_weights(decoder):
+    """The weights that multiply the code: what the decoder says, or the first that it has."""
+    if not hasattr(decoder, "code_weights"):
+        return [p for p in decoder.parameters() if p.dim() > 1][:1]
+    declared, own = decoder.code_weights(), {*map(id, decoder.parameters())}
+    if not isinstance(declared, list) or not own.issuperset(map(id, declared)):
+        raise TypeError(
+            f"{type(decoder).__name__}.code_weights() must return a list of the decoder's own "
+            f"parameters; got {type(declared).__name__}"
+        )
+    return declared
 
 
 def _place_of(parameter, parameters):

@@ -93,6 +93,16 @@ class Likelihood(nn.Module):
             Of the training rows, in their own units.
         """
 
+    def code_weights(self):
+        """Say which weights multiply the code, where the likelihood is given it as it is.
+
+        Returns
+        -------
+        list of Parameter
+            Here none: it is the decoder that reads the code.
+        """
+        return []
+
     def see(self, x):
         """What the encoder sees of complete rows.
 
