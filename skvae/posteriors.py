@@ -17,6 +17,7 @@ from torch import nn
 from torch.distributions import Normal
 
 from skvae.bounds import kl_floor, layer_norm_kl_floor, mean_kl_floor, shrinkage
+from skvae.closed_form import MatchedMoments
 
 
 class Moments(NamedTuple):
@@ -56,13 +57,13 @@ class Moments(NamedTuple):
             With variances that divide by the number of rows.
         """
         if weight is None:
-            total, share = columns.new_full((), len(columns)), 1 / len(columns)
-        else:
-            total = weight.sum()
-            share = (weight / total).view(-1, *[1] * (columns.dim() - 1))
-        mean = _mean(columns, share)
-        centred = columns - mean
-        return Moments(total, mean, _mean(centred * centred, share), _mean(squares, share))
+            variance, mean = torch.var_mean(columns, 0, correction=0)
+            return Moments(columns.new_full((), len(columns)), mean, variance, squares.mean(0))
+        total = weight.sum()
+        share = (weight / total).view(-1, *[1] * (columns.dim() - 1))
+        mean = (share * columns).sum(0)
+        variance = (share * (columns - mean).square()).sum(0)
+        return Moments(total, mean, variance, (share * squares).sum(0))
 
     def merge(self, other):
         """Merge with the moments of other rows (Chan et al. 1979).
@@ -78,7 +79,7 @@ class Moments(NamedTuple):
             Of the rows of both.
         """
         total = self.weight + other.weight
-        return self.mix(other, other.weight / total)._replace(weight=total)
+        return self.mix(other, float(other.weight / total))._replace(weight=total)
 
     def mix(self, other, share):
         """Take the moments of a mixture of these rows and others.
@@ -87,7 +88,7 @@ class Moments(NamedTuple):
         ----------
         other : Moments
             Moments of the same columns.
-        share : Tensor of shape ()
+        share : float
             Probability of the other rows, in [0, 1].
 
         Returns
@@ -98,8 +99,10 @@ class Moments(NamedTuple):
         step = other.mean - self.mean
         return Moments(
             self.weight,
-            self.mean + share * step,
-            torch.lerp(self.variance, other.variance, share) + share * (1 - share) * step.square(),
+            torch.add(self.mean, step, alpha=share),
+            torch.lerp(self.variance, other.variance, share).addcmul_(
+                step, step, value=share * (1 - share)
+            ),
             torch.lerp(self.mean_square, other.mean_square, share),
         )
 
@@ -128,11 +131,6 @@ class Moments(NamedTuple):
             variance=at_value(running.variance, self.variance),
             mean_square=at_value(running.mean_square, self.mean_square),
         )
-
-
-def _mean(rows, share):
-    """Mean over rows of which each has its share, 1 in all."""
-    return rows.mean(0) if isinstance(share, float) else (share * rows).sum(0)
 
 
 def gamma_squares(tau, theta):
@@ -186,7 +184,7 @@ class Posterior(nn.Module):
         self.register_buffer("mean", torch.zeros(columns.shape[1]))
         self.register_buffer("variance", torch.ones(columns.shape[1]))
         self.register_buffer("mean_square", torch.ones(squares.shape[1]))
-        self.register_buffer("n_batches", torch.zeros(()))
+        self.n_batches = 0  # batches in the running moments
 
     def spread(self, head):
         """Read the second head: as the log of a variance, unless overridden.
@@ -301,24 +299,49 @@ class Posterior(nn.Module):
         if not self.training or not len(self.mean):
             return self.stored_moments()
         batch = Moments.of(*self.collect(location, spread), weight)
-        with torch.no_grad():
-            share = self.share_of_batch()
-            running = self.stored_moments().mix(batch, share)
-            self.n_batches += 1
-            self.store(running)
-        if not self.renormalized:
-            return batch
-        return batch.at_scale_of(running, self.gradient_share(running, share))
+        running, gradient_share = self.run(batch)
+        return batch.at_scale_of(running, gradient_share) if self.renormalized else batch
+
+    @torch.no_grad()
+    def run(self, batch):
+        """Take a batch into the running moments.
+
+        Parameters
+        ----------
+        batch : Moments
+            Moments of a batch of training rows.
+
+        Returns
+        -------
+        running : Moments
+            The running moments, which are the stored ones now.
+        gradient_share : float or Tensor of shape (n_columns,)
+            As `gradient_share` returns it.
+        """
+        share = self.share_of_batch()
+        running = self.stored_moments().mix(batch, share)
+        # Not in place: the gradient of an earlier batch may still need the former ones.
+        _, self.mean, self.variance, self.mean_square = running
+        self.n_batches += 1
+        return running, self.gradient_share(running, share)
 
     def share_of_batch(self):
         """Return the share of the next batch in the running moments.
 
         Returns
         -------
-        Tensor of shape ()
+        float
             ``max(0.05, 9 / (9 + t))`` after t batches: 1 for the first.
         """
-        return (9 / (9 + self.n_batches)).clamp_min(self.smallest_share)
+        return max(self.smallest_share, 9 / (9 + self.n_batches))
+
+    def get_extra_state(self):
+        """Return what `state_dict` holds beside parameters and buffers: the batches seen."""
+        return self.n_batches
+
+    def set_extra_state(self, state):
+        """Take what `get_extra_state` returned."""
+        self.n_batches = state
 
     def gradient_share(self, running, share):
         """Return the share of the batch's gradient that flows through variance and mean square.
@@ -327,7 +350,7 @@ class Posterior(nn.Module):
         ----------
         running : Moments
             Running moments, the batch included.
-        share : Tensor of shape ()
+        share : float
             Share of the batch in them.
 
         Returns
@@ -643,6 +666,7 @@ class MomentPosterior(Posterior):
 
     def __init__(self, in_features, n_components, tau=0.5, gamma="heads"):
         super().__init__(in_features, n_components, tau)
+        self.closed_form = gamma == "heads"
         if gamma not in ("heads", "theta"):
             raise ValueError(f"gamma must be 'heads' or 'theta'; got {gamma!r}")
         self.theta = nn.Parameter(torch.zeros(n_components)) if gamma == "theta" else None
@@ -653,8 +677,23 @@ class MomentPosterior(Posterior):
     def standardise(self, location, spread, moments):
         gamma_sigma_sq = (1 - self.tau) * self.noise_share(moments)
         signal = (1 - gamma_sigma_sq) / (moments.variance + self.eps)
-        noise = (gamma_sigma_sq + self.eps * signal) / moments.mean_square
+        noise = torch.add(gamma_sigma_sq, signal, alpha=self.eps) / moments.mean_square
         return signal.sqrt() * (location - moments.mean), (noise * spread).sqrt()
+
+    def forward(self, features, weight=None):
+        if not (self.training and self.closed_form and type(self) is MomentPosterior):
+            return super().forward(features, weight)
+        heads = self.heads(features)
+        with torch.no_grad():
+            location, spread = self.read(heads)
+            batch = Moments.of(location, spread, weight)
+            running, gradient_share = self.run(batch)
+            loc, scale = self.standardise(location, spread, running)
+        share = 1 / len(heads) if weight is None else (weight / batch.weight).unsqueeze(-1)
+        loc, scale = MatchedMoments.apply(
+            heads, loc, scale, spread, batch, running, gradient_share, share, self.tau, self.eps
+        )
+        return Normal(loc, scale, validate_args=False)
 
     def noise_share(self, moments):
         """Return the noise's share ``sigmoid(-theta)`` of what tau leaves free.
@@ -676,7 +715,7 @@ class MomentPosterior(Posterior):
     def gradient_share(self, running, share):
         # The floor holds up a component that is all noise: its scale needs the whole projection.
         # A precise one wants these moments anyway, and the batch would only bring its noise.
-        return share + (1 - share) * self.noise_share(running) ** 4
+        return self.noise_share(running).square().mul_(1 - share).add_(share)
 
     def component_floors(self):
         return kl_floor(self.tau * shrinkage(self.location_variance(), self.eps))

@@ -655,7 +655,7 @@ def test_gradients_agree_with_finite_differences(name):
 
     # The numeric derivative moves the batch: the moments must be its own, as in the first step.
     def first(features):
-        posterior.n_batches.zero_()
+        posterior.n_batches, posterior.closed_form = 0, False
         return values(features)
 
     features = normal(4, IN_FEATURES).requires_grad_()
@@ -733,17 +733,53 @@ def test_the_common_scale_of_the_heads_has_the_share_that_is_left():
 @pytest.mark.parametrize("log_variance", [-20.0, 0.0, 20.0])
 def test_the_projection_is_as_strong_as_the_component_is_noisy(log_variance):
     posterior = make_direct(MomentPosterior)
-    variance, share = torch.tensor([1.0]).double(), torch.tensor(0.05).double()
-    moments = Moments(share, 0 * variance, variance, variance * np.exp(log_variance))
+    variance, share = torch.tensor([1.0]).double(), 0.05
+    moments = Moments(variance.sum(), 0 * variance, variance, variance * np.exp(log_variance))
     noise = 1 / (1 + np.exp(-log_variance))
-    expected = 0.05 + 0.95 * noise**4
+    expected = 0.05 + 0.95 * noise**2
     assert posterior.gradient_share(moments, share).item() == pytest.approx(expected)
 
 
 def test_in_the_first_step_all_of_the_gradient_flows():
     posterior, one = make_direct(MomentPosterior), torch.tensor(1.0).double()
     precise = Moments(one, torch.zeros(1).double(), torch.ones(1).double(), torch.zeros(1).double())
-    assert posterior.gradient_share(precise, one).item() == 1.0
+    assert posterior.gradient_share(precise, 1.0).item() == 1.0
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("eps", [1e-8, 1.0])  # at 1 its part in the gradient is not lost
+@pytest.mark.parametrize("n_before", [0, 1, 30])
+def test_the_closed_form_has_values_and_gradients_of_the_equations(n_before, eps, weighted):
+    features, weight = draw(9, 0, weighted)
+
+    def both(closed_form):
+        posterior = make("moment")
+        posterior.eps, posterior.closed_form = eps, closed_form
+        for seed in range(n_before):
+            posterior(2 * normal(9, IN_FEATURES, seed=seed) - 1)
+        x = features.clone().requires_grad_()
+        q = posterior(x, weight)
+        gradients = torch.autograd.grad(wavy(q.loc, q.scale), [x, *posterior.parameters()])
+        return q.loc, q.scale, *gradients, *posterior.stored_moments()
+
+    for closed, plain in zip(both(True), both(False), strict=True):
+        assert_close(closed, plain, rtol=1e-9, atol=1e-12)
+
+
+def test_the_closed_form_refuses_second_derivatives():
+    posterior, features = make("moment"), normal(9, IN_FEATURES).requires_grad_()
+    q = posterior(features)
+    (first,) = torch.autograd.grad(wavy(q.loc, q.scale), features, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+
+def test_two_batches_may_pass_before_the_gradient_of_the_first():
+    for closed_form in (True, False):
+        posterior = make("moment")
+        posterior.closed_form = closed_form
+        first, second = (posterior(normal(9, IN_FEATURES, seed=seed)) for seed in (0, 1))
+        torch.autograd.grad(wavy(first.loc, second.scale), list(posterior.parameters()))
 
 
 def test_a_posterior_of_ones_own_equations_needs_no_more_than_them():
