@@ -152,7 +152,8 @@ def test_finishing_leaves_training_as_it_was(posterior, patience):
 def test_the_finished_model_is_ready_to_use(dtype):
     module = run(start(), 2).finished(dtype).module
     assert not module.training
-    assert {tensor.dtype for tensor in module.state_dict().values()} == {dtype}
+    tensors = [*module.parameters(), *module.buffers()]
+    assert {tensor.dtype for tensor in tensors} == {dtype}
 
 
 @pytest.mark.parametrize("weight", [None, np.arange(1.0, 61.0)])

@@ -16,6 +16,7 @@ ORDER = [
     "networks",
     "convolutional",
     "recurrent",
+    "closed_form",
     "posteriors",
     "likelihoods",
     "tokens",

@@ -940,7 +940,7 @@ def in_training(posterior, location, spread, n_before=0):
 
 
 class AllOfTheGradient(MomentPosterior):
-    def gradient_share(self, running, share):
+    def gradient_share(self, running, share, n_rows):
         return 1.0
 
 
@@ -980,17 +980,22 @@ def test_values_and_gradient_meet_at_share_one():
 
 
 def test_share_of_the_gradient_that_flows():
-    for tau in TAUS:
-        posterior = exact(MomentPosterior(1, 7, tau=tau))
-        ratio = torch.logspace(-6, 6, 7, dtype=torch.float64)  # of noise to signal, raw
-        moments = Moments(ratio.sum(), 0 * ratio, 1 + 0 * ratio, ratio)
-        n = (ratio / (1 + ratio)).numpy()
-        for share in (1.0, 0.3, 0.05):
-            q = posterior.gradient_share(moments, share).numpy()
-            np.testing.assert_allclose(q, share + (1 - share) * n**2)
-            assert (1 - q <= 2 * (1 - n) + 1e-12).all()
-            signal_to_noise = 1 / ((1 - tau) * n) - 1
-            assert (q - share <= ((1 - tau) * (1 + signal_to_noise)) ** -2.0 + 1e-12).all()
+    posterior = exact(MomentPosterior(1, 7))
+    ratio = torch.logspace(-3, 3, 7, dtype=torch.float64)  # of signal to noise, raw
+    moments = Moments(ratio.sum(), 0 * ratio, ratio, 1 + 0 * ratio)
+    for n_rows in (8, 128):
+        q = posterior.gradient_share(moments, 0.0, n_rows).numpy()
+        for found, rho in zip(q, ratio.tolist(), strict=True):
+            best = optimize.minimize_scalar(
+                lambda q, rho=rho, b=n_rows: (1 - q) ** 2 + q**2 * rho**2 / b,
+                bounds=(0, 1),
+                method="bounded",
+                options={"xatol": 1e-10},
+            )
+            assert found == pytest.approx(best.x, abs=1e-6)
+        for share in (0.05, 1.0):
+            flows = posterior.gradient_share(moments, share, n_rows).numpy()
+            np.testing.assert_allclose(flows, share + (1 - share) * q)
 
 
 # -- the checks can fail -----------------------------------------------------------------------
