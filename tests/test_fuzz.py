@@ -145,6 +145,7 @@ def memory():
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").exists(), reason="reads the memory from /proc")
 def test_a_thousand_fits_leave_no_memory_and_no_thread_behind():
     X = np.random.RandomState(0).randn(200, 10)
     for _ in range(100):  # until all that is made once is there
