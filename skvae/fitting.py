@@ -72,10 +72,13 @@ class Fitted(NamedTuple):
         Returns
         -------
         Fitted
-            With the floor of the posterior.
+            With the floor of the posterior, as far as rounding lets it hold.
         """
         kl = np.asarray(terms.kl.cpu() if isinstance(terms.kl, torch.Tensor) else terms.kl)
+        # What is below the rounding of the KL, which is a difference of numbers near 1, is 0.
+        rounding = 8 * torch.finfo(module.posterior_layer.heads.weight.dtype).eps
         floor = module.posterior_layer.kl_floor()
+        floor = max(0.0, floor - rounding * (floor + len(kl)))
         return cls(module, float(terms.elbo()) + log_jacobian, kl, floor, every)
 
 

@@ -12,6 +12,9 @@ import sys
 import warnings
 from collections import OrderedDict
 from dataclasses import fields, is_dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -148,6 +151,9 @@ class _Writer:
             return self._module(value)
         if _is_ours(kind):
             return self._object(value)
+        name = _name_of_value(kind)
+        if name in VALUES:
+            return {"value": name, "words": self.plain(VALUES[name][0](value))}
         return self._foreign(value)
 
     def _array(self, array):
@@ -333,6 +339,51 @@ _READ = {
     "object": _Reader.object,
     "named": _Reader.named,
     "foreign": _Reader.foreigner,
+    "value": lambda reader, plain: VALUES[plain["value"]][1](reader.value(plain["words"])),
+}
+
+
+def _name_of_value(kind):
+    """The name of a type in `VALUES`; pandas moves its types between modules."""
+    return f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
+
+
+def _pandas(name, *args, **options):
+    return getattr(import_module("pandas"), name)(*args, **options)
+
+
+# Values that stand in tables, as categories say: how to put them into words, and back.
+VALUES = {
+    "datetime.datetime": (datetime.isoformat, datetime.fromisoformat),
+    "datetime.date": (date.isoformat, date.fromisoformat),
+    "datetime.time": (time.isoformat, time.fromisoformat),
+    "datetime.timedelta": (
+        lambda value: (value.days, value.seconds, value.microseconds),
+        lambda words: timedelta(*words),
+    ),
+    "decimal.Decimal": (str, Decimal),
+    "fractions.Fraction": (str, Fraction),
+    "builtins.bytes": (bytes.hex, bytes.fromhex),
+    "pandas.Timestamp": (
+        lambda value: (int(value.asm8.astype(int)), value.unit, value.tz and str(value.tz)),
+        lambda words: (
+            _pandas("Timestamp", words[0], unit=words[1], tz="UTC")
+            .as_unit(words[1])
+            .tz_convert(words[2])
+        ),
+    ),
+    "pandas.Timedelta": (
+        lambda value: (int(value.asm8.astype(int)), value.unit),
+        lambda words: _pandas("Timedelta", words[0], unit=words[1]).as_unit(words[1]),
+    ),
+    "pandas.Period": (
+        lambda value: (str(value), value.freqstr),
+        lambda words: _pandas("Period", words[0], freq=words[1]),
+    ),
+    "pandas.Interval": (
+        lambda value: (value.left, value.right, value.closed),
+        lambda words: _pandas("Interval", *words),
+    ),
 }
 
 

@@ -159,3 +159,25 @@ def test_marginals_pass_over_gaps_in_every_piece(monkeypatch):
     marginals = Marginals(X)
     assert marginals.constant.tolist() == [False, True, False]
     assert marginals.mean[1] == 4.0
+
+
+# -- rows without difference ---------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::skvae.PosteriorCollapseWarning")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [0.1, 3.0])
+def test_the_floor_of_identical_rows_is_zero_and_holds(dtype, value):
+    X = np.full((50, 3), value, dtype=dtype)
+    model = small(max_iter=2).fit(X)
+    assert model.kl_floor_ == 0.0
+    assert model.kl_per_component_.sum() >= model.kl_floor_
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_floor_is_rounded_down_and_no_further(dtype):
+    X = table(0.0).astype(dtype)
+    model = small(tau=0.5).fit(X)
+    exact = model.module_.posterior_layer.kl_floor()
+    assert 0 < exact - model.kl_floor_ < 32 * np.finfo(dtype).eps
+    assert model.kl_per_component_.sum() >= model.kl_floor_

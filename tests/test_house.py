@@ -30,6 +30,7 @@ ORDER = [
     "every_tau",
     "fitting",
     "persistence",
+    "frames",
     "tables",
     "saving",
     "base",
