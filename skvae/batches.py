@@ -257,8 +257,14 @@ class Units(NamedTuple):
         return cls(np.zeros(n_features), np.ones(n_features))
 
     def pieces(self, n_rows):
-        """Cut that many rows into pieces that fit the cache, for what needs no gradient."""
-        return chunk_slices(n_rows, len(self.scale), IN_CACHE)
+        """Cut that many rows into pieces that fit the cache, for what needs no gradient.
+
+        But a piece reads all weights, so that it has some rows to use them on, up to the bound of
+        what may be in memory.
+        """
+        n_columns = len(self.scale)
+        enough = min(FEWEST_ROWS * n_columns, IN_MEMORY)
+        return chunk_slices(n_rows, n_columns, max(IN_CACHE, enough))
 
     def log_jacobian(self):
         """What a log-density in the networks' units is short of one in the data's, in nats."""
@@ -310,6 +316,7 @@ class TokenUnits(NamedTuple):
 
 
 IN_CACHE, IN_MEMORY = 2**18, 2**22  # doubles: 2 MB and 32 MB
+FEWEST_ROWS = 64  # of a piece: from here on weights are read less than they are computed with
 
 
 def chunk_slices(n_rows, n_columns, n_numbers=IN_MEMORY):

@@ -10,14 +10,20 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 from torch import nn
 
 from skvae.base import BaseVAE, check_n_draws, check_n_samples, check_support, random_state_of
 from skvae.batches import Marginals, Rows, Units, gaps
 from skvae.frames import is_frame, library_of, names_of
-from skvae.likelihoods import LIKELIHOODS, CategoricalLikelihood, MixedLikelihood
+from skvae.likelihoods import (
+    LIKELIHOODS,
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    CountLikelihood,
+    MixedLikelihood,
+)
 from skvae.model import VAE, module_of, width_of
 from skvae.networks import ACTIVATIONS, MLP
 from skvae.objectives import conditional_mean, row_noise, shared_draws
@@ -25,6 +31,8 @@ from skvae.posteriors import POSTERIORS
 from skvae.priors import StandardNormal
 from skvae.streams import Stream, is_stream, opened
 from skvae.tables import Table
+
+COLUMN_BY_COLUMN = BernoulliLikelihood, CountLikelihood  # what of X they take
 
 
 class BNVAEEstimator(BaseVAE):
@@ -63,9 +71,9 @@ class BNVAEEstimator(BaseVAE):
         `score_samples` is then log p(described | conditions), and `sample` draws for the values
         that it is given. By name or number; numeric or categorical by their types, or as pairs
         ``("numeric", columns)`` and ``("categorical", columns)`` say.
-    hidden_layer_sizes : tuple of int, default=(128,)
-        Units of the encoder's hidden layers; the decoder's are the reverse. ``()`` makes both
-        linear.
+    hidden_layer_sizes : tuple of int or int, default=(128,)
+        Units of the encoder's hidden layers, or of a single one; the decoder's are the reverse.
+        ``()`` makes both linear.
     activation : {"relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="relu"
         Nonlinearity of the hidden layers.
     encoder : callable or None, default=None
@@ -185,7 +193,7 @@ class BNVAEEstimator(BaseVAE):
         **BaseVAE._parameter_constraints,
         "likelihood": [StrOptions({"auto", *LIKELIHOODS}), callable, list],
         "conditions": [list, None],
-        "hidden_layer_sizes": ["array-like"],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "encoder": [callable, None],
         "decoder": [callable, None],
@@ -297,7 +305,7 @@ class BNVAEEstimator(BaseVAE):
         return self._table.context(X[:, list(self._table.conditions)])
 
     def _check_rows(self, module, rows):
-        super()._check_rows(module, rows)
+        self._check_support(module.likelihood_layer, rows.X)
         if rows.missing and not module.likelihood_layer.missing:
             raise ValueError(
                 "X has missing cells, but in fit it had none, so that the encoder has not learnt "
@@ -338,13 +346,40 @@ class BNVAEEstimator(BaseVAE):
         if Rows(X, None, None, None).missing:
             nowhere = np.flatnonzero(gaps(X).sum(0) == X.shape[0])
             if len(nowhere):
+                names = [self._name_of(j) for j in nowhere]
                 raise ValueError(
-                    f"Columns {nowhere.tolist()} of X have no value at all, so that nothing can be "
+                    f"Columns {names} of X have no value at all, so that nothing can be "
                     "learnt of them. Drop them."
                 )
             likelihood.missing = True
             _check_takes_gaps(likelihood)
         return likelihood
+
+    def _name_of(self, place):
+        """What errors call a described column: its name, or its number in X."""
+        j = int(place) if self._table is None else int(self._table.described[place])
+        names = getattr(self, "feature_names_in_", None) if self._table is None else None
+        names = self._table.names if self._table is not None else names
+        return j if names is None else str(names[j]) if isinstance(names[j], str) else names[j]
+
+    def _check_support(self, likelihood, X):
+        """Refuse rows that the likelihood cannot take, by the name of the column."""
+        try:
+            check_support(likelihood, X)
+        except ValueError:
+            named = self._table is not None and self._table.frame is not None
+            pairs = (
+                likelihood.each()
+                if isinstance(likelihood, MixedLikelihood)
+                else [(likelihood, range(X.shape[1]))]
+            )
+            for part, columns in pairs if named or hasattr(self, "feature_names_in_") else []:
+                for j in columns if isinstance(part, COLUMN_BY_COLUMN) else []:
+                    try:
+                        part.check_support(X[:, [j]])
+                    except ValueError as error:
+                        raise ValueError(f"Column {self._name_of(j)!r}: {error}") from error
+            raise
 
     def _build_part(self, likelihood, columns):
         place = np.searchsorted(self._table.described, columns)
@@ -355,7 +390,7 @@ class BNVAEEstimator(BaseVAE):
         return module_of("likelihood", make, len(columns)), place
 
     def _measure(self, module, X, weight):
-        check_support(module.likelihood_layer, self._described(X))
+        self._check_support(module.likelihood_layer, self._described(X))
         marginals = Marginals(self._described(X), weight)
         module.likelihood_layer.start(marginals)
         return Units(*module.likelihood_layer.units(marginals))
@@ -381,6 +416,7 @@ class BNVAEEstimator(BaseVAE):
             frame of pandas.
         """
         check_is_fitted(self)
+        X = unmasked(X)
         given = self._read_conditions(conditions, _num_samples(X))
         if given is None and self.conditions is not None:
             raise ValueError(
@@ -626,7 +662,8 @@ def _decoder(n_components, n_outputs, **options):
 
 def _sizes(hidden_layer_sizes):
     """Hidden layer sizes as a tuple, if they are sizes."""
-    sizes = tuple(hidden_layer_sizes)
+    single = isinstance(hidden_layer_sizes, Integral)
+    sizes = (hidden_layer_sizes,) if single else tuple(hidden_layer_sizes)
     if not all(isinstance(size, Integral) and size >= 1 for size in sizes):
         raise ValueError(
             f"hidden_layer_sizes must hold integers of at least 1; got {hidden_layer_sizes!r}. "

@@ -225,8 +225,9 @@ class Fit:
         return [self.optimizer] if ahead is None else [self.optimizer, ahead]
 
     def continue_from(self, optimizer_state):
-        """Go on with a former optimiser's state, and merge with the moments of former rows."""
-        self.optimizer.load(optimizer_state)
+        """Go on with a former optimiser's state, if it was kept, and with former rows' moments."""
+        if optimizer_state is not None:
+            self.optimizer.load(optimizer_state)
         moments = Moments(*(m.clone() for m in self.module.posterior_layer.stored_moments()))
         self.previous = self._faded(moments)
 
@@ -400,7 +401,8 @@ class RangeFit(Fit):
         self.optimizer.go_to(state["n_steps"])
 
     def continue_from(self, optimizer_state):
-        self.optimizer.load(optimizer_state)
+        if optimizer_state is not None:
+            self.optimizer.load(optimizer_state)
         self.previous = [self._faded(moments) for moments in self.every.moments]
 
     def _judged(self):

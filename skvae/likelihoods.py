@@ -845,24 +845,25 @@ class MixedLikelihood(Likelihood):
         for part in self.parts:
             part.missing = value
 
-    def _each(self):
+    def each(self):
+        """Yield the likelihoods, each with its columns."""
         return zip(self.parts, self.columns, strict=True)
 
     def _index(self):
         return [getattr(self, f"columns_{i}") for i in range(len(self.parts))]
 
     def check_support(self, X):
-        for part, columns in self._each():
+        for part, columns in self.each():
             part.check_support(X[:, columns])
 
     def units(self, marginals):
         offset, scale = np.empty((2, self.n_features))
-        for part, columns in self._each():
+        for part, columns in self.each():
             offset[columns], scale[columns] = part.units(marginals.part(columns))
         return offset, scale
 
     def start(self, marginals):
-        for part, columns in self._each():
+        for part, columns in self.each():
             part.start(marginals.part(columns))
 
     def see(self, x):

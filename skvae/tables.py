@@ -6,7 +6,7 @@ is its place among the column's categories, and a missing cell is NaN.
 
 import warnings
 from decimal import Decimal
-from numbers import Real
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
@@ -585,6 +585,7 @@ def _pairs(name, pairs, X, known, plain=None):
             raise ValueError(f"{name} names {what!r}, which is none of {sorted(known)}")
         if callable(columns):  # as make_column_selector
             columns = columns(X)
+        _check_unambiguous(name, X, columns)
         try:
             numbers = _get_column_indices(X, columns)
         except (ValueError, IndexError, KeyError) as error:
@@ -598,3 +599,15 @@ def _pairs(name, pairs, X, known, plain=None):
 
 def _called(X, j):
     return f", {names_of(X)[j]!r}" if is_frame(X) else ""
+
+
+def _check_unambiguous(name, X, columns):
+    """Refuse numbers for columns that are called by other numbers."""
+    keys = columns if isinstance(columns, list | tuple | np.ndarray) else [columns]
+    counts = all(isinstance(key, Integral) and not isinstance(key, bool) for key in keys)
+    names = names_of(X) if is_frame(X) and counts else []
+    if any(isinstance(one, Integral) and one != j for j, one in enumerate(names)):
+        raise ValueError(
+            f"{name} names columns {keys!r}, which are positions in X, but X calls its columns by "
+            f"other numbers, {names[:5]}. Call them by strings, X.columns.astype(str) say."
+        )

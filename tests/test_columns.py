@@ -6,7 +6,7 @@ from scipy.sparse import csr_matrix
 from scipy.stats import norm
 
 from skvae import BNVAEEstimator
-from skvae.batches import Marginals
+from skvae.batches import IN_CACHE, IN_MEMORY, Marginals, Units
 
 REAL = ["gaussian", "student_t"]
 real = pytest.mark.parametrize("likelihood", REAL)
@@ -181,3 +181,22 @@ def test_the_floor_is_rounded_down_and_no_further(dtype):
     exact = model.module_.posterior_layer.kl_floor()
     assert 0 < exact - model.kl_floor_ < 32 * np.finfo(dtype).eps
     assert model.kl_per_component_.sum() >= model.kl_floor_
+
+
+# -- pieces --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n_columns", "n_rows"),
+    [(10, 4096), (784, IN_CACHE // 784), (20_000, 64), (200_000, IN_MEMORY // 200_000), (10**7, 1)],
+)
+def test_a_piece_balances_its_rows_and_the_weights(n_columns, n_rows):
+    first, *_ = Units.identity(n_columns).pieces(10_000)
+    assert first.stop - first.start == n_rows
+
+
+def test_a_row_of_a_wide_table_is_the_same_in_any_piece():
+    X = csr_matrix(np.random.default_rng(0).poisson(0.01, size=(130, 5000)).astype(float))
+    model = small(max_iter=1).fit(X)
+    alone = np.concatenate([model.transform(X[[i]]) for i in (0, 63, 64, 129)])
+    np.testing.assert_allclose(model.transform(X)[[0, 63, 64, 129]], alone, rtol=1e-9, atol=1e-12)
