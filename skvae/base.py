@@ -141,7 +141,8 @@ class BaseVAE(
     def partial_fit(self, X, y=None, sample_weight=None):
         """Train for one epoch on `X`, going on from the last call.
 
-        The units of the columns are those of the first call. The moments are merged with
+        The units of the columns are those of the first call, and a column that had a single value
+        in it stays a constant: give it rows that vary. The moments are merged with
         those of former calls, whose weight is at most nine times that of this one, because
         the encoder has moved on since. So is the optimiser's state, which is therefore in pickles
         and files of an estimator that was trained by `partial_fit`, and makes two thirds of them;

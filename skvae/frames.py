@@ -253,6 +253,8 @@ class Frame(NamedTuple):
         DataFrame or Table
             Of the library.
         """
+        if self.library not in LIBRARIES:  # it may come from a file
+            raise ValueError(f"library must be one of {sorted(LIBRARIES)}; got {self.library!r}")
         library = import_module(self.library)
         if self.library == "pyarrow":
             schema = _arrow_of_words(self.types)
@@ -321,7 +323,10 @@ def _polars_in_words(dtype):
 
 def _polars_of_words(words):
     name, settings = words
-    dtype = getattr(import_module("polars"), name)
+    polars = import_module("polars")
+    dtype = getattr(polars, name)
+    if not (isinstance(dtype, type) and issubclass(dtype, polars.DataType)):
+        raise ValueError(f"types of polars are wanted; got {name!r}")
     return dtype(**settings) if settings else dtype
 
 

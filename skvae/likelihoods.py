@@ -491,7 +491,12 @@ class CountLikelihood(Likelihood):
         self.register_buffer("log_total", torch.tensor([np.log(n_features), 0.0]))
 
     def check_support(self, X):
-        minimum, broken = _range(X)[0], _not_whole(X)
+        (minimum, maximum), broken = _range(X), _not_whole(X)
+        if maximum > 2**53:
+            raise ValueError(
+                f"likelihood={self.name!r} takes counts up to 2**53, beyond which floats are not "
+                f"exact; got {maximum:g}. Count in other units, or use likelihood='student_t'."
+            )
         if minimum < 0.0 or len(broken):
             came = minimum if minimum < 0.0 else broken[0]
             raise ValueError(

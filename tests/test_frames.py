@@ -226,6 +226,18 @@ def test_a_file_gives_the_types_back(X, tmp_path):
     assert types(empty) == types(X)
 
 
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (Frame("os", ["x"], ["float64"]), "library must be one of .*; got 'os'"),
+        (Frame("polars", ["x"], [("read_csv", {"source": "x"})]), "types of polars.*'read_csv'"),
+    ],
+)
+def test_a_forged_frame_calls_nothing(frame, message):
+    with pytest.raises(ValueError, match=message):
+        frame.table([[1.0]])
+
+
 def test_numbers_of_a_frame_come_back_as_a_frame():
     X = mixed()[["x", "n"]]
     for frame in (X, pl.DataFrame(X.to_dict("list")), pa.Table.from_pandas(X)):

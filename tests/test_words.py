@@ -47,6 +47,13 @@ def test_a_column_outside_the_support_is_named(likelihood, message):
         small(likelihood).fit(X.assign(n=-1))
 
 
+@pytest.mark.parametrize("likelihood", ["poisson", "negative_binomial"])
+def test_counts_that_are_none_are_refused(likelihood):
+    X = np.array([[1.0, 2.0], [3.0, 1e200]])
+    with pytest.raises(ValueError, match=r"takes counts up to 2\*\*53.*got 1e\+200"):
+        small(likelihood).fit(X)
+
+
 def test_columns_without_names_are_not_called_anything():
     with pytest.raises(ValueError, match="^likelihood='bernoulli' takes values from 0 to 1"):
         small("bernoulli").fit(frame().to_numpy())
