@@ -72,10 +72,13 @@ class Fitted(NamedTuple):
         Returns
         -------
         Fitted
-            With the floor of the posterior.
+            With the floor of the posterior, as far as rounding lets it hold.
         """
         kl = np.asarray(terms.kl.cpu() if isinstance(terms.kl, torch.Tensor) else terms.kl)
+        # What is below the rounding of the KL, which is a difference of numbers near 1, is 0.
+        rounding = 8 * torch.finfo(module.posterior_layer.heads.weight.dtype).eps
         floor = module.posterior_layer.kl_floor()
+        floor = max(0.0, floor - rounding * (floor + len(kl)))
         return cls(module, float(terms.elbo()) + log_jacobian, kl, floor, every)
 
 
@@ -219,8 +222,9 @@ class Fit:
         return [self.optimizer] if ahead is None else [self.optimizer, ahead]
 
     def continue_from(self, optimizer_state):
-        """Go on with a former optimiser's state, and merge with the moments of former rows."""
-        self.optimizer.load(optimizer_state)
+        """Go on with a former optimiser's state, if it was kept, and with former rows' moments."""
+        if optimizer_state is not None:
+            self.optimizer.load(optimizer_state)
         moments = Moments(*(m.clone() for m in self.module.posterior_layer.stored_moments()))
         self.previous = self._faded(moments)
 
@@ -399,7 +403,8 @@ class RangeFit(Fit):
         self.optimizer.go_to(state["n_steps"])
 
     def continue_from(self, optimizer_state):
-        self.optimizer.load(optimizer_state)
+        if optimizer_state is not None:
+            self.optimizer.load(optimizer_state)
         self.previous = [self._faded(moments) for moments in self.every.moments]
 
     def _judged(self):

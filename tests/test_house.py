@@ -32,6 +32,7 @@ ORDER = [
     "every_tau",
     "fitting",
     "persistence",
+    "frames",
     "tables",
     "saving",
     "base",
@@ -46,7 +47,7 @@ ENTRANCES = ["__init__", "__main__"]  # above the order: they may import everyth
 SKLEARN = {
     name: ("sklearn",) for name in ("saving", "base", "estimator", "text", "search", "__main__")
 }
-SKLEARN["batches"] = ("sklearn.preprocessing",)
+SKLEARN["batches"] = ("sklearn.utils.sparsefuncs",)
 SKLEARN["tables"] = ("sklearn.utils._indexing",)
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -116,7 +117,7 @@ def test_the_walk_can_fail(name, source, word):
     [
         ("posteriors", "from skvae.bounds import kl_floor"),
         ("model", "from skvae import bounds"),
-        ("batches", "from sklearn.preprocessing import StandardScaler"),
+        ("batches", "from sklearn.utils.sparsefuncs import min_max_axis"),
         ("estimator", "from sklearn.base import BaseEstimator"),
         ("model", "import sklearnex, skvaex"),
     ],

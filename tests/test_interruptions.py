@@ -82,9 +82,8 @@ def everything(model):
     """All that a fit has made, as bytes and numbers."""
     module = model._every or model.module_
     weights = {name: w.numpy().tobytes() for name, w in module.state_dict().items()}
-    optimizer = [[t.numpy().tobytes() for t in ts] for ts in model._optimizer_state]
     curves = model.history_, model.validation_scores_, model.lower_bound_, model._seed
-    return weights, optimizer, curves, model.kl_per_component_.tobytes()
+    return weights, curves, model.kl_per_component_.tobytes()
 
 
 # -- checkpoints ---------------------------------------------------------------------------

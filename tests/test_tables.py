@@ -141,7 +141,7 @@ def test_columns_that_cannot_be_assigned_are_refused(likelihood, conditions, mes
 
 def test_dates_are_refused_by_name():
     table = frame().assign(born=pd.Timestamp("2000-01-01"))
-    with pytest.raises(ValueError, match="Column 'born' is of type Datetime.*Convert it"):
+    with pytest.raises(ValueError, match="Column 'born' is of type datetime64.*Convert it"):
         small().fit(table)
 
 
@@ -215,13 +215,6 @@ def test_types_that_know_missing_cells_come_back():
     for back in (model.sample(20, random_state=0), model.impute(X)):
         assert types(back) == types(X)
         assert not back.isna().any(axis=None)
-
-
-def test_numbers_of_a_single_kind_are_arrays_as_ever():
-    X = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 3)), columns=list("abc"))
-    model = small(likelihood="gaussian").fit(X)
-    assert isinstance(model.inverse_transform(model.transform(X)), np.ndarray)
-    assert isinstance(model.sample(), np.ndarray)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
