@@ -148,9 +148,6 @@ class Fit:
         self.history = {"loss": [], "rate": [], "distortion": [], "kl_weight": []}
         self.scores = []
         self.n_rows_seen = 0
-        self._momentum = module.posterior_layer.momentum
-        if stopping is None and not objective.encoder_steps:
-            module.posterior_layer.momentum = 0.0  # nobody evaluates it before it is finished
         # While its information grows, an encoder that is to be ahead takes steps of its own.
         self.information = None
         if objective.encoder_steps:
@@ -294,6 +291,8 @@ class Fit:
     def _judged(self):
         """What early stopping is to remember, and mean terms of the rows aside."""
         module = self._learnt()
+        # The running moments are those of the last weights, not of their averages.
+        module.finalise(self.train.in_order(torch.float32))
         return module, self._mean_terms(module, self.aside, torch.float32)
 
     def _learnt(self):
@@ -324,7 +323,6 @@ class Fit:
         module = self._learnt()
         if self.stopping is not None and self.stopping.best_state is not None:
             module.load_state_dict(self.stopping.best_state)
-        module.posterior_layer.momentum = self._momentum
         module.to(dtype).finalise(self.rows.in_order(dtype), self.previous)
         terms = self._mean_terms(module, self.rows, dtype)
         self._check_finite(float(terms.elbo()))
@@ -393,6 +391,10 @@ class RangeFit(Fit):
     def _trained(self):
         return self.every
 
+    def _loss(self, batch):
+        with self.every.running():
+            return super()._loss(batch)
+
     def state(self):
         return {**super().state(), "n_steps": self.optimizer.n_steps}
 
@@ -416,7 +418,6 @@ class RangeFit(Fit):
         every = self._learnt()
         if self.stopping is not None and self.stopping.best_state is not None:
             every.load_state_dict(self.stopping.best_state)
-        every.module.posterior_layer.momentum = self._momentum
         every.to(dtype).finalise(self.rows.in_order(dtype), self.previous)
         every.measure(lambda: self.rows.in_order(dtype), self._same_noise)
         module, terms = every.at(self.tau)

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import pickle
-import resource
 import struct
 import subprocess
 import sys
@@ -608,6 +607,7 @@ def test_a_file_is_replaced_whole(tmp_path):
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    resource = pytest.importorskip("resource")  # not on Windows
     path = tmp_path / "file"
     replace(path, b"old")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
