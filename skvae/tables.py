@@ -327,8 +327,10 @@ class Table:
         self.described = np.array([j for j in range(X.shape[1]) if j not in self.conditions])
         if not len(self.described):
             raise ValueError("conditions name all columns of X and leave none to be described")
-        pairs = likelihood if isinstance(likelihood, list) else [(likelihood, self.described)]
-        given = _pairs("likelihood", pairs, X, LIKELIHOODS)
+        if isinstance(likelihood, list):
+            given = _pairs("likelihood", likelihood, X, LIKELIHOODS)
+        else:
+            given = dict.fromkeys(self.described.tolist(), likelihood)
         for j in given.keys() & self.conditions.keys():
             raise ValueError(
                 f"Column {self.names[j]!r} is named both in likelihood and in conditions"
