@@ -26,9 +26,10 @@ from skvae.likelihoods import Likelihood
 from skvae.objectives import BOUNDS, OBJECTIVES, Objective, row_noise, shared_draws
 from skvae.persistence import Checkpoint, in_words
 from skvae.posteriors import POSTERIORS, PriorPosterior
+from skvae.process_state import SeededDraws, borrowed_process, plain_torch
 from skvae.saving import SavingMixin
 from skvae.streams import in_pieces
-from skvae.training import EarlyStopping, borrowed_process, seeded
+from skvae.training import EarlyStopping
 
 
 def all_or_nothing(fit):
@@ -98,6 +99,7 @@ class BaseVAE(
 
     # -- training --------------------------------------------------------------------------
 
+    @plain_torch()
     @all_or_nothing
     @with_callbacks
     def fit(self, X, y=None, sample_weight=None):
@@ -136,6 +138,7 @@ class BaseVAE(
         again = self.warm_start and hasattr(self, "module_")
         return self._fit(X, y, sample_weight, n_epochs=self.max_iter, again=again)
 
+    @plain_torch()
     @all_or_nothing
     @with_callbacks
     def partial_fit(self, X, y=None, sample_weight=None):
@@ -377,9 +380,9 @@ class BaseVAE(
     def _start(self, X, weight, seed):
         """A module with new weights, and the units in which it sees the rows of X."""
         cpu = torch.device("cpu")  # so that the weights do not depend on the device
-        with borrowed_process(0, cpu):
-            module = seeded(lambda: self._build(X), seed, cpu).float()
-        return module, self._measure(module, X, weight)
+        with borrowed_process(0, cpu), SeededDraws(seed):
+            module = self._build(X)
+        return module.float(), self._measure(module, X, weight)
 
     def _resume(self):
         """A copy of the trained module, to go on with; its units stay."""
@@ -393,6 +396,7 @@ class BaseVAE(
         module.posterior_layer.tau = self._first_tau()
         return module, self._units
 
+    @plain_torch()
     def at_tau(self, tau):
         """Move to another tau of the range that this was fitted for, without training.
 
@@ -445,6 +449,7 @@ class BaseVAE(
 
     __metadata_request__transform = {"out": UNUSED}  # it is no metadata of the rows
 
+    @plain_torch()
     def transform(self, X, out=None):
         """Encode rows: the posterior means.
 
@@ -463,6 +468,7 @@ class BaseVAE(
         """
         return self._infer(X, lambda module, x, context: module.posterior(x, context).loc, out)
 
+    @plain_torch()
     def encode(self, X):
         """Encode rows: means and standard deviations of the posteriors.
 
@@ -484,6 +490,7 @@ class BaseVAE(
         loc, scale = np.moveaxis(self._infer(X, moments), 1, 0)
         return loc, scale
 
+    @plain_torch()
     def score_samples(self, X, n_draws=32, bound="importance", out=None):
         """Lower bound on the log-density of each row.
 
@@ -535,6 +542,7 @@ class BaseVAE(
         """
         return float(self.score_samples(X).mean())
 
+    @plain_torch()
     def diagnose(self, X, n_draws=32):
         """Find out whether the code is alive and whether the decoder listens.
 
@@ -631,22 +639,18 @@ class BaseVAE(
         return copy.deepcopy(self.module_).to(dtype)
 
     def _draw(self, n_samples, random_state, draw, context=None):
-        """Codes from the prior, and pieces of what ``draw(module, z, context)`` makes of them."""
+        """Codes from the prior, and pieces of what ``draw(p, draws)`` makes of the likelihood."""
         check_is_fitted(self)
         check_n_samples(n_samples)
-        seed = int(random_state_of(random_state).randint(2**31 - 1))
-        module, device = self.module_, _home(self.module_)
-
-        pieces = self._units.pieces(n_samples)
-
-        def drawn():
+        draws = SeededDraws(int(random_state_of(random_state).randint(2**31 - 1)))
+        module, pieces, drawn = self.module_, self._units.pieces(n_samples), []
+        with borrowed_process(self._piece_work(pieces), _home(module)), torch.no_grad():
             for piece in pieces:
-                z = module.prior().sample((piece.stop - piece.start,))
+                with draws:
+                    z = module.prior().sample((piece.stop - piece.start,))
                 told = None if context is None else torch.from_numpy(context[piece]).to(z)
-                yield draw(module, z, told).cpu()
-
-        with borrowed_process(self._piece_work(pieces), device), torch.no_grad():
-            return seeded(lambda: list(drawn()), seed, device)
+                drawn.append(draw(module.likelihood(z, told), draws).cpu())
+        return drawn
 
     def _piece_work(self, pieces):
         """Multiplications for one of the slices of rows, the first of which is the longest."""

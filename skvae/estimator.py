@@ -20,6 +20,7 @@ from skvae.networks import ACTIVATIONS, MLP
 from skvae.objectives import conditional_mean, row_noise, shared_draws
 from skvae.posteriors import POSTERIORS
 from skvae.priors import StandardNormal
+from skvae.process_state import plain_torch
 from skvae.streams import Stream, is_stream, opened
 from skvae.tables import Table, is_frame
 
@@ -355,6 +356,7 @@ class BNVAEEstimator(BaseVAE):
 
     # -- using the code --------------------------------------------------------------------
 
+    @plain_torch()
     def inverse_transform(self, X, conditions=None):
         """Decode codes: the means of the likelihood, in the units of the data.
 
@@ -385,6 +387,7 @@ class BNVAEEstimator(BaseVAE):
         )
         return self._finished(rows, given)
 
+    @plain_torch()
     def sample(self, n_samples=1, random_state=None, conditions=None):
         """Draw new rows: codes from the prior, rows from the likelihood.
 
@@ -411,14 +414,10 @@ class BNVAEEstimator(BaseVAE):
             random_state = random_state_of(random_state)
             seen = self._table.seen_conditions
             given = seen[random_state.randint(len(seen), size=n_samples)]
-        rows = self._draw(
-            n_samples,
-            random_state,
-            lambda module, z, told: module.likelihood(z, told).sample(),
-            self._told(given),
-        )
+        rows = self._draw(n_samples, random_state, _sample, self._told(given))
         return self._finished(torch.cat(rows), given)
 
+    @plain_torch()
     def impute(self, X, n_draws=32):
         """Fill missing cells with what is expected of them, given those that are there.
 
@@ -489,6 +488,7 @@ class BNVAEEstimator(BaseVAE):
             numbers[:, list(self._table.conditions)] = given
         return numbers if self._table is None else self._table.table(numbers)
 
+    @plain_torch()
     def export(self):
         """`transform` as a program that runs without skvae and without Python.
 
@@ -567,6 +567,11 @@ class _Transform(nn.Module):
     def forward(self, x):
         standard = (x.double() - self.offset) / self.scale
         return self.module.posterior(standard.to(x.dtype)).loc
+
+
+def _sample(likelihood, draws):
+    with draws:
+        return likelihood.sample()
 
 
 def _decoder(n_components, n_outputs, **options):

@@ -5,6 +5,7 @@ import json
 from sklearn.utils.validation import check_is_fitted
 
 from skvae.persistence import CannotSave, State, described, read, restored, state_of, write
+from skvae.process_state import plain_torch
 
 
 class SavingMixin:
@@ -71,6 +72,7 @@ class SavingMixin:
         write(path, state._replace(settings=contents))
 
     @classmethod
+    @plain_torch()
     def load(cls, path, **given):
         """Read an estimator from a file that `save` wrote.
 
@@ -134,6 +136,7 @@ class SavingMixin:
         state = {name: value for name, value in state.items() if name not in fitted}
         return state | {"_state": plain._replace(settings=json.dumps(plain.settings))._asdict()}
 
+    @plain_torch()
     def __setstate__(self, state):
         state = dict(state)
         plain = state.pop("_state", None)

@@ -17,6 +17,7 @@ from skvae.model import VAE, module_of
 from skvae.networks import Constant
 from skvae.posteriors import POSTERIORS, PriorPosterior
 from skvae.priors import StandardNormal
+from skvae.process_state import plain_torch
 from skvae.recurrent import BOUNDARY, CELLS, N_SPECIAL, PADDING, POOLS, UNKNOWN, RecurrentEncoder
 from skvae.tokens import TokensLikelihood
 
@@ -377,6 +378,7 @@ class BNVAETextEstimator(BaseVAE):
 
     # -- using the code --------------------------------------------------------------------
 
+    @plain_torch()
     def inverse_transform(self, X, n_beams=1):
         """Decode codes: the likeliest sentence that is found for each.
 
@@ -400,6 +402,7 @@ class BNVAETextEstimator(BaseVAE):
             self._infer_codes(X, lambda module, z, _: module.likelihood(z).mode(n_beams))
         )
 
+    @plain_torch()
     def sample(self, n_samples=1, random_state=None, *, temperature=1.0, top_p=1.0):
         """Draw new sentences: codes from the prior, words from the likelihood.
 
@@ -424,8 +427,9 @@ class BNVAETextEstimator(BaseVAE):
         if not 0.0 < top_p <= 1.0:
             raise ValueError(f"top_p must lie in (0, 1]; got {top_p!r}")
 
-        def draw(module, z, _):
-            return module.likelihood(z).sample(temperature=temperature, top_p=top_p)
+        def draw(likelihood, draws):
+            generator = draws.generator(likelihood.z.device)
+            return likelihood.sample(temperature=temperature, top_p=top_p, generator=generator)
 
         return self._sentences(torch.cat(self._draw(n_samples, random_state, draw)))
 

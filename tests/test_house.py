@@ -24,6 +24,7 @@ ORDER = [
     "objectives",
     "streams",
     "batches",
+    "process_state",
     "training",
     "distributed",
     "diagnostics",

@@ -30,8 +30,8 @@ from skvae.batches import Batch
 from skvae.bounds import kl_floor
 from skvae.datasets import make_sentences
 from skvae.posteriors import POSTERIORS
+from skvae.process_state import WORK_OF_A_THREAD, borrowed_process
 from skvae.recurrent import PADDING
-from skvae.training import WORK_OF_A_THREAD, borrowed_process
 
 SENTENCES, FACTORS = make_sentences(300, random_state=0)
 ODD = ["", "zyx zyx", SENTENCES[0], "zyx " + SENTENCES[1]]
