@@ -1,7 +1,6 @@
 """What estimators of tables and of sentences share: training, and use of the code."""
 
 import copy
-import warnings
 from functools import wraps
 from numbers import Integral, Real
 from os import PathLike
@@ -30,6 +29,7 @@ from skvae.process_state import SeededDraws, borrowed_process, plain_torch
 from skvae.saving import SavingMixin
 from skvae.streams import in_pieces
 from skvae.training import EarlyStopping
+from skvae.warning import warn
 
 
 def all_or_nothing(fit):
@@ -261,10 +261,10 @@ class BaseVAE(
         when = f"after epoch {n_done} of {n_epochs}" if n_done else "in the middle of epoch 1"
         if isinstance(error, NotFinite):
             message = f"{error.reason}. The estimator is as it was {when}."
-            warnings.warn(message, ConvergenceWarning, stacklevel=5)
+            warn(message, ConvergenceWarning)
         else:
             message = f"Training was interrupted; the estimator is as it was {when}."
-            warnings.warn(message, UserWarning, stacklevel=5)
+            warn(message)
         return attributes
 
     def _checkpoint(self, X, sample_weight, again):

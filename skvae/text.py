@@ -1,6 +1,6 @@
 """BNVAETextEstimator: the VAE over sentences, with a code that the decoder cannot leave out."""
 
-import warnings
+from collections.abc import Iterable
 from itertools import chain
 from numbers import Integral, Real
 
@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from skvae import words
 from skvae.base import BaseVAE
 from skvae.batches import TokenUnits
 from skvae.model import VAE, module_of
@@ -20,6 +21,7 @@ from skvae.priors import StandardNormal
 from skvae.process_state import plain_torch
 from skvae.recurrent import BOUNDARY, CELLS, N_SPECIAL, PADDING, POOLS, UNKNOWN, RecurrentEncoder
 from skvae.tokens import TokensLikelihood
+from skvae.warning import warn
 
 
 class BNVAETextEstimator(BaseVAE):
@@ -47,14 +49,17 @@ class BNVAETextEstimator(BaseVAE):
         to compare with.
     analyzer : {"word", "char"} or callable, default="word"
         What a sentence is made of. A callable takes a document, of any type, and returns the
-        list of its tokens; then `tokenizer`, `lowercase` and `token_pattern` have no effect.
+        list of its tokens, strings; then `tokenizer`, `lowercase` and `token_pattern` have no
+        effect.
     tokenizer : callable or None, default=None
         Takes a document and returns the list of its words, instead of `token_pattern`.
     lowercase : bool, default=True
         Whether to write everything in small letters first.
-    token_pattern : str, default=r"[\\w']+|[^\\w\\s]"
-        What a word is, as a regular expression: by default a run of letters, digits and
-        apostrophes, or a single mark.
+    token_pattern : str or None, default=None
+        What a word is, as a regular expression. None knows the scripts: a word is a run of
+        letters, digits and apostrophes with the signs that they carry; in Chinese, Japanese,
+        Thai, Lao, Burmese and Khmer, which put no spaces between words, a single character; and
+        every other mark by itself, an emoji being one. See `skvae.words.tokens`.
     min_df : int or float, default=1
         Words in fewer sentences than this number, or this share of them, are unknown words.
     max_df : int or float, default=1.0
@@ -164,7 +169,7 @@ class BNVAETextEstimator(BaseVAE):
         "analyzer": [StrOptions({"word", "char"}), callable],
         "tokenizer": [callable, None],
         "lowercase": ["boolean"],
-        "token_pattern": [str],
+        "token_pattern": [str, None],
         "min_df": [
             Interval(Integral, 1, None, closed="left"),
             Interval(Real, 0, 1, closed="both"),
@@ -193,7 +198,7 @@ class BNVAETextEstimator(BaseVAE):
         analyzer="word",
         tokenizer=None,
         lowercase=True,
-        token_pattern=r"[\w']+|[^\w\s]",
+        token_pattern=None,
         min_df=1,
         max_df=1.0,
         max_features=None,
@@ -284,16 +289,25 @@ class BNVAETextEstimator(BaseVAE):
                         "analyzer that takes what your documents are."
                     )
         analyze = self._vectorizer().build_analyzer()
-        return [list(analyze(document)) for document in documents]
+        name = "analyzer" if callable(self.analyzer) else "tokenizer"
+        return [_listed(name, analyze(document), n) for n, document in enumerate(documents)]
 
     def _vectorizer(self):
-        own_words = self.tokenizer is not None or self.analyzer != "word"
+        tokenizer = token_pattern = None
+        if self.analyzer == "word":
+            tokenizer = self.tokenizer or (words.tokens if self.token_pattern is None else None)
+            token_pattern = None if tokenizer else self.token_pattern
         return CountVectorizer(
             analyzer=self.analyzer,
-            tokenizer=self.tokenizer if self.analyzer == "word" else None,
-            lowercase=self.lowercase,
-            token_pattern=None if own_words else self.token_pattern,
+            tokenizer=tokenizer,
+            preprocessor=words.lowercased if self.lowercase else words.normalized,
+            token_pattern=token_pattern,
         )
+
+    def _knows_scripts(self):
+        """Whether words are those of `skvae.words`."""
+        own_words = self.tokenizer is not None or self.token_pattern is not None
+        return self.analyzer == "word" and not own_words
 
     def _learn_vocabulary(self, sentences):
         vectorizer = CountVectorizer(
@@ -303,30 +317,37 @@ class BNVAETextEstimator(BaseVAE):
             max_features=self.max_features,
         )
         try:
-            words = vectorizer.fit(sentences).get_feature_names_out()
+            known = vectorizer.fit(sentences).get_feature_names_out()
         except ValueError as error:
             raise ValueError(
                 f"X leaves no vocabulary: {error}. Lower min_df (now {self.min_df!r}), raise "
                 f"max_df (now {self.max_df!r}), or look at what becomes of the documents by "
                 "analyzer and token_pattern."
             ) from error
-        return {word: N_SPECIAL + number for number, word in enumerate(words.tolist())}
+        return {word: N_SPECIAL + number for number, word in enumerate(known.tolist())}
 
     def _numbers(self, sentences):
         """Token numbers, int32 of shape (n_samples, max_length + 2), padded on the right."""
         lengths = np.array([len(sentence) for sentence in sentences])
         n_long = int((lengths > self.max_length).sum())
         if n_long:
-            warnings.warn(
+            warn(
                 f"{n_long} of {len(sentences)} documents are longer than "
                 f"max_length={self.max_length} and were cut there; the longest has "
-                f"{lengths.max()} tokens.",
-                stacklevel=4,
+                f"{lengths.max()} tokens."
             )
         kept = lengths.clip(max=self.max_length)
         tokens = chain.from_iterable(s[: self.max_length] for s in sentences)
         known = self.vocabulary_
         numbers = np.fromiter((known.get(token, UNKNOWN) for token in tokens), np.int32, kept.sum())
+        n_unknown = int((numbers == UNKNOWN).sum())
+        if 2 * n_unknown > len(numbers):
+            warn(
+                f"{n_unknown} of {len(numbers)} tokens are not in the vocabulary of {len(known)} "
+                "that fit has learnt: such documents look alike. Fit on documents of this kind, "
+                "with a lower min_df or a larger max_features, or see whether analyzer and "
+                "token_pattern cut them as they should."
+            )
         columns = np.arange(self.max_length + 2)
         X = np.full((len(sentences), len(columns)), PADDING, dtype=np.int32)
         X[(columns > 0) & (columns <= kept[:, None])] = numbers
@@ -393,8 +414,8 @@ class BNVAETextEstimator(BaseVAE):
         Returns
         -------
         list of str
-            Tokens with a space between them (nothing between characters). The unknown word is
-            never written.
+            Tokens with a space between them, where the script has one (nothing between characters).
+            The unknown word is never written.
         """
         if not isinstance(n_beams, Integral) or n_beams < 1:
             raise ValueError(f"n_beams must be an int of at least 1; got {n_beams!r}")
@@ -472,16 +493,16 @@ class BNVAETextEstimator(BaseVAE):
             The smaller, the better; the size of the vocabulary for a model that knows nothing.
         """
         check_is_fitted(self)
-        with warnings.catch_warnings():  # score_samples says that documents were cut
-            warnings.simplefilter("ignore", UserWarning)
-            n_tokens = (self._validate_rows(X, reset=False)[:, 1:] != PADDING).sum()
+        n_tokens = sum(min(len(sentence), self.max_length) + 1 for sentence in self._tokenize(X))
         return float(np.exp(-self.score_samples(X, n_draws).sum() / n_tokens))
 
     def _sentences(self, numbers):
-        words = {number: word for word, number in self.vocabulary_.items()}
-        between = "" if self.analyzer == "char" else " "
+        known = {number: word for word, number in self.vocabulary_.items()}
+        join = (
+            words.joined if self._knows_scripts() else ("" if self.analyzer == "char" else " ").join
+        )
         return [
-            between.join(words[token] for token in row if token >= N_SPECIAL)
+            join(known[token] for token in row if token >= N_SPECIAL)
             for row in self._units.array(numbers).tolist()
         ]
 
@@ -493,4 +514,22 @@ class BNVAETextEstimator(BaseVAE):
 
 
 def _as_they_are(tokens):
+    return tokens
+
+
+def _listed(name, tokens, number):
+    """The tokens of a document as a list, if they are what a user's function should return."""
+    if isinstance(tokens, str) or not isinstance(tokens, Iterable):
+        raise TypeError(
+            f"{name} must return a list of tokens; of document {number} it returned "
+            f"{tokens!r:.50}, of type {type(tokens).__name__}"
+        )
+    tokens = list(tokens)
+    for token in tokens:
+        if not isinstance(token, str):
+            raise TypeError(
+                f"{name} must return tokens that are strings; of document {number} it returned "
+                f"{token!r:.50}, of type {type(token).__name__}. Write them as strings, by "
+                "str(token) say."
+            )
     return tokens

@@ -13,6 +13,8 @@ import skvae
 PACKAGE = Path(skvae.__file__).parent
 ORDER = [
     "bounds",
+    "warning",
+    "words",
     "networks",
     "convolutional",
     "recurrent",
