@@ -1,9 +1,11 @@
 """What estimators of tables and of sentences share: training, and use of the code."""
 
 import copy
+from collections.abc import Callable
 from functools import wraps
 from numbers import Integral, Real
 from os import PathLike
+from typing import Any, Literal, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -17,7 +19,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from skvae.batches import Rows, Units, fingerprint
-from skvae.diagnostics import diagnose, warn_if_collapsed
+from skvae.diagnostics import Diagnosis, diagnose, warn_if_collapsed
 from skvae.distributed import LostProcess, processes
 from skvae.every_tau import EveryTau
 from skvae.fitting import Fit, Fitted, NotFinite, RangeFit
@@ -31,8 +33,10 @@ from skvae.streams import in_pieces
 from skvae.training import EarlyStopping
 from skvae.warning import warn
 
+Method = TypeVar("Method", bound=Callable[..., Any])
 
-def all_or_nothing(fit):
+
+def all_or_nothing(fit: Method) -> Method:
     """Leave the estimator as it was if `fit` does not reach its end."""
 
     @wraps(fit)
@@ -45,7 +49,12 @@ def all_or_nothing(fit):
             vars(self).update(before)
             raise
 
-    return restoring_fit
+    return cast(Method, restoring_fit)
+
+
+def managing_callbacks(fit: Method) -> Method:
+    """Let scikit-learn look after callbacks; it has no type annotations, which hide those here."""
+    return cast(Method, with_callbacks(fit))
 
 
 class BaseVAE(
@@ -101,8 +110,8 @@ class BaseVAE(
 
     @plain_torch()
     @all_or_nothing
-    @with_callbacks
-    def fit(self, X, y=None, sample_weight=None):
+    @managing_callbacks
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train on `X`.
 
         Parameters
@@ -118,7 +127,7 @@ class BaseVAE(
 
         Returns
         -------
-        self : BNVAEEstimator
+        self : estimator instance
             The fitted estimator.
 
         Raises
@@ -140,8 +149,8 @@ class BaseVAE(
 
     @plain_torch()
     @all_or_nothing
-    @with_callbacks
-    def partial_fit(self, X, y=None, sample_weight=None):
+    @managing_callbacks
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train for one epoch on `X`, going on from the last call.
 
         The units of the columns are those of the first call. The moments are merged with
@@ -161,7 +170,7 @@ class BaseVAE(
 
         Returns
         -------
-        self : BNVAEEstimator
+        self : estimator instance
             The fitted estimator.
 
         Raises
@@ -397,7 +406,7 @@ class BaseVAE(
         return module, self._units
 
     @plain_torch()
-    def at_tau(self, tau):
+    def at_tau(self, tau: float) -> Self:
         """Move to another tau of the range that this was fitted for, without training.
 
         Parameters
@@ -407,7 +416,7 @@ class BaseVAE(
 
         Returns
         -------
-        BNVAEEstimator
+        estimator instance
             A fitted estimator whose `tau_` is that tau; this one stays as it is. Its parameters
             are the same, so that a clone of it would be fitted for the range again.
 
@@ -436,12 +445,12 @@ class BaseVAE(
         return moved
 
     @property
-    def n_iter_(self):
+    def n_iter_(self) -> int:
         """Epochs run."""
         return len(self.history_["loss"])
 
     @property
-    def loss_curve_(self):
+    def loss_curve_(self) -> list[float]:
         """Mean negative objective of a row in each epoch, in nats."""
         return self.history_["loss"]
 
@@ -450,7 +459,7 @@ class BaseVAE(
     __metadata_request__transform = {"out": UNUSED}  # it is no metadata of the rows
 
     @plain_torch()
-    def transform(self, X, out=None):
+    def transform(self, X: Any, out: Any = None) -> Any:
         """Encode rows: the posterior means.
 
         Parameters
@@ -469,7 +478,7 @@ class BaseVAE(
         return self._infer(X, lambda module, x, context: module.posterior(x, context).loc, out)
 
     @plain_torch()
-    def encode(self, X):
+    def encode(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Encode rows: means and standard deviations of the posteriors.
 
         Parameters
@@ -491,7 +500,13 @@ class BaseVAE(
         return loc, scale
 
     @plain_torch()
-    def score_samples(self, X, n_draws=32, bound="importance", out=None):
+    def score_samples(
+        self,
+        X: Any,
+        n_draws: int = 32,
+        bound: Literal["importance", "elbo"] = "importance",
+        out: Any = None,
+    ) -> np.ndarray:
         """Lower bound on the log-density of each row.
 
         Parameters
@@ -525,7 +540,7 @@ class BaseVAE(
         rows = self._read_rows(X)
         return self._filled(rows, nats, out, rows.log_jacobians())
 
-    def score(self, X, y=None):
+    def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`: a lower bound on the log-likelihood of a row.
 
         Parameters
@@ -543,7 +558,7 @@ class BaseVAE(
         return float(self.score_samples(X).mean())
 
     @plain_torch()
-    def diagnose(self, X, n_draws=32):
+    def diagnose(self, X: Any, n_draws: int = 32) -> Diagnosis:
         """Find out whether the code is alive and whether the decoder listens.
 
         Parameters

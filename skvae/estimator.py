@@ -1,8 +1,11 @@
 """BNVAEEstimator: the VAE as a scikit-learn transformer, density and generator."""
 
 import copy
+from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Integral
+from os import PathLike
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,7 +20,7 @@ from skvae.batches import Marginals, Rows, Units, gaps
 from skvae.likelihoods import LIKELIHOODS, CategoricalLikelihood, MixedLikelihood
 from skvae.model import VAE, module_of, width_of
 from skvae.networks import ACTIVATIONS, MLP
-from skvae.objectives import conditional_mean, row_noise, shared_draws
+from skvae.objectives import Objective, conditional_mean, row_noise, shared_draws
 from skvae.posteriors import POSTERIORS
 from skvae.priors import StandardNormal
 from skvae.process_state import plain_torch
@@ -191,32 +194,32 @@ class BNVAEEstimator(BaseVAE):
 
     def __init__(
         self,
-        n_components=10,
+        n_components: int = 10,
         *,
-        tau=0.5,
-        posterior="moment",
-        likelihood="gaussian",
-        conditions=None,
-        hidden_layer_sizes=(128,),
-        activation="relu",
-        encoder=None,
-        decoder=None,
-        objective="elbo",
-        beta=1.0,
-        learning_rate=1e-3,
-        average=True,
-        batch_size="auto",
-        max_iter=200,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        warm_start=False,
-        checkpoint=None,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        tau: float | tuple[float, float] = 0.5,
+        posterior: str | Callable[..., nn.Module] = "moment",
+        likelihood: str | Callable[..., nn.Module] | list[Any] = "gaussian",
+        conditions: list[Any] | None = None,
+        hidden_layer_sizes: Sequence[int] = (128,),
+        activation: str = "relu",
+        encoder: Callable[..., nn.Module] | None = None,
+        decoder: Callable[..., nn.Module] | None = None,
+        objective: str | Objective = "elbo",
+        beta: float = 1.0,
+        learning_rate: float = 1e-3,
+        average: bool = True,
+        batch_size: int | Literal["auto"] = "auto",
+        max_iter: int = 200,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        checkpoint: str | PathLike[str] | None = None,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.n_components = n_components
         self.tau = tau
         self.posterior = posterior
@@ -357,7 +360,7 @@ class BNVAEEstimator(BaseVAE):
     # -- using the code --------------------------------------------------------------------
 
     @plain_torch()
-    def inverse_transform(self, X, conditions=None):
+    def inverse_transform(self, X: Any, conditions: Any = None) -> Any:
         """Decode codes: the means of the likelihood, in the units of the data.
 
         Parameters
@@ -388,7 +391,12 @@ class BNVAEEstimator(BaseVAE):
         return self._finished(rows, given)
 
     @plain_torch()
-    def sample(self, n_samples=1, random_state=None, conditions=None):
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+        conditions: Any = None,
+    ) -> Any:
         """Draw new rows: codes from the prior, rows from the likelihood.
 
         Parameters
@@ -418,7 +426,7 @@ class BNVAEEstimator(BaseVAE):
         return self._finished(torch.cat(rows), given)
 
     @plain_torch()
-    def impute(self, X, n_draws=32):
+    def impute(self, X: Any, n_draws: int = 32) -> Any:
         """Fill missing cells with what is expected of them, given those that are there.
 
         Codes are drawn from the posterior of the cells that are there and weighted by importance,
@@ -489,7 +497,7 @@ class BNVAEEstimator(BaseVAE):
         return numbers if self._table is None else self._table.table(numbers)
 
     @plain_torch()
-    def export(self):
+    def export(self) -> torch.export.ExportedProgram:
         """`transform` as a program that runs without skvae and without Python.
 
         PyTorch's own `torch.export` makes it: that needs no other package, and what comes of it

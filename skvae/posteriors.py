@@ -7,7 +7,7 @@ training, afterwards from a running average or, once :meth:`Posterior.finalise` 
 from all training rows. Only :meth:`Posterior.moments` knows which.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -671,7 +671,13 @@ class MomentPosterior(Posterior):
     closed_form = True
     theta_pace = 10.0
 
-    def __init__(self, in_features, n_components, tau=0.5, gamma="heads"):
+    def __init__(
+        self,
+        in_features: int,
+        n_components: int,
+        tau: float = 0.5,
+        gamma: Literal["heads", "theta"] = "heads",
+    ) -> None:
         super().__init__(in_features, n_components, tau)
         if gamma not in ("heads", "theta"):
             raise ValueError(f"gamma must be 'heads' or 'theta'; got {gamma!r}")

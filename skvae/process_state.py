@@ -1,6 +1,7 @@
 """What a call finds in the process: how it is kept out of the call, and put back after it."""
 
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 
@@ -15,7 +16,7 @@ AUTOCASTING = ("cpu", "cuda", "mps", "xpu")
 
 
 @contextmanager
-def plain_torch():
+def plain_torch() -> Iterator[None]:
     """Let PyTorch be inside what it is when a process begins, and after what it was before.
 
     Inside gradients are on, inference mode and autocast are off, numbers are of single precision

@@ -1,6 +1,8 @@
 """Fitted estimators to files and back, by `save` and `load` and by pickle."""
 
 import json
+from os import PathLike
+from typing import Any, Self
 
 from sklearn.utils.validation import check_is_fitted
 
@@ -18,7 +20,7 @@ class SavingMixin:
     takes them as it takes anything.
     """
 
-    def save(self, path):
+    def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted estimator to a file that can be read without running its code.
 
         The file is a safetensors file with the settings as JSON in its metadata. It replaces
@@ -73,7 +75,7 @@ class SavingMixin:
 
     @classmethod
     @plain_torch()
-    def load(cls, path, **given):
+    def load(cls, path: str | PathLike[str], **given: Any) -> Self:
         """Read an estimator from a file that `save` wrote.
 
         Nothing in the file is run. What was fitted on another device is on the CPU.

@@ -1,8 +1,10 @@
 """BNVAETextEstimator: the VAE over sentences, with a code that the decoder cannot leave out."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from numbers import Integral, Real
+from os import PathLike
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -14,8 +16,10 @@ from torch import nn
 from skvae import words
 from skvae.base import BaseVAE
 from skvae.batches import TokenUnits
+from skvae.diagnostics import Diagnosis
 from skvae.model import VAE, module_of
 from skvae.networks import Constant
+from skvae.objectives import Objective
 from skvae.posteriors import POSTERIORS, PriorPosterior
 from skvae.priors import StandardNormal
 from skvae.process_state import plain_torch
@@ -191,41 +195,41 @@ class BNVAETextEstimator(BaseVAE):
 
     def __init__(
         self,
-        n_components=32,
+        n_components: int = 32,
         *,
-        tau=0.1,
-        posterior="moment",
-        analyzer="word",
-        tokenizer=None,
-        lowercase=True,
-        token_pattern=None,
-        min_df=1,
-        max_df=1.0,
-        max_features=None,
-        max_length=50,
-        embedding_size=128,
-        hidden_size=256,
-        cell="lstm",
-        pooling="mean",
-        tied=True,
-        dropout=0.0,
-        word_dropout=0.0,
-        objective="elbo",
-        beta=1.0,
-        learning_rate=3e-3,
-        average=True,
-        batch_size="auto",
-        max_iter=10,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=3,
-        tol=1e-4,
-        warm_start=False,
-        checkpoint=None,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        tau: float | tuple[float, float] = 0.1,
+        posterior: str | Callable[..., nn.Module] = "moment",
+        analyzer: str | Callable[[Any], Iterable[str]] = "word",
+        tokenizer: Callable[[str], Iterable[str]] | None = None,
+        lowercase: bool = True,
+        token_pattern: str | None = None,
+        min_df: float = 1,
+        max_df: float = 1.0,
+        max_features: int | None = None,
+        max_length: int = 50,
+        embedding_size: int = 128,
+        hidden_size: int = 256,
+        cell: Literal["lstm", "gru"] = "lstm",
+        pooling: Literal["mean", "last", "max"] = "mean",
+        tied: bool = True,
+        dropout: float = 0.0,
+        word_dropout: float = 0.0,
+        objective: str | Objective = "elbo",
+        beta: float = 1.0,
+        learning_rate: float = 3e-3,
+        average: bool = True,
+        batch_size: int | Literal["auto"] = "auto",
+        max_iter: int = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 3,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        checkpoint: str | PathLike[str] | None = None,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.n_components = n_components
         self.tau = tau
         self.posterior = posterior
@@ -261,6 +265,67 @@ class BNVAETextEstimator(BaseVAE):
         self.verbose = verbose
 
     # -- training --------------------------------------------------------------------------
+
+    def fit(self, X: Iterable[Any], y: Any = None, sample_weight: Any = None) -> Self:
+        """Train on documents.
+
+        Parameters
+        ----------
+        X : iterable of str
+            The documents; with an analyzer of your own, whatever it takes.
+        y : Ignored
+            Present for API consistency; callbacks see it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the documents, in the objective and in the moments.
+
+        Returns
+        -------
+        self : BNVAETextEstimator
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the documents cannot be used, or if the objective became infinite or
+            NaN in the first epoch. The estimator is then as it was before the call.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the objective became infinite or NaN in a later epoch: the weights are those of
+            the epoch before.
+        UserWarning
+            If documents were cut, if most tokens are no words of the vocabulary, or if training
+            was interrupted by Ctrl-C: the weights are those of the last whole epoch.
+        """
+        return super().fit(X, y, sample_weight)
+
+    def partial_fit(self, X: Iterable[Any], y: Any = None, sample_weight: Any = None) -> Self:
+        """Train for one epoch on documents, going on from the last call.
+
+        The vocabulary is that of the first call. The moments are merged with those of former
+        calls, whose weight is at most nine times that of this one.
+
+        Parameters
+        ----------
+        X : iterable of str
+            The documents.
+        y : Ignored
+            Present for API consistency; callbacks see it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the documents, in the objective and in the moments.
+
+        Returns
+        -------
+        self : BNVAETextEstimator
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            As for `fit`.
+        """
+        return super().partial_fit(X, y, sample_weight)
 
     def _validate_rows(self, X, reset):
         sentences = self._tokenize(X)
@@ -399,8 +464,102 @@ class BNVAETextEstimator(BaseVAE):
 
     # -- using the code --------------------------------------------------------------------
 
+    def transform(self, X: Iterable[Any], out: Any = None) -> Any:
+        """Encode documents: the posterior means.
+
+        Parameters
+        ----------
+        X : iterable of str
+            The documents.
+        out : array of shape (n_samples, n_components), default=None
+            Where to put the codes, as in `BNVAEEstimator.transform`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            The same for the same document in any company; never a random draw.
+        """
+        return super().transform(X, out)
+
+    def encode(self, X: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Encode documents: means and standard deviations of the posteriors.
+
+        Parameters
+        ----------
+        X : iterable of str
+            The documents.
+
+        Returns
+        -------
+        tuple of ndarray of shape (n_samples, n_components)
+            The means, as `transform` returns them, and the standard deviations.
+        """
+        return super().encode(X)
+
+    def score_samples(
+        self,
+        X: Iterable[Any],
+        n_draws: int = 32,
+        bound: Literal["importance", "elbo"] = "importance",
+        out: Any = None,
+    ) -> np.ndarray:
+        """Lower bound on the log-probability of each document, its end included.
+
+        Parameters
+        ----------
+        X : iterable of str
+            The documents.
+        n_draws : int, default=32
+            Codes drawn for each document. The noise is a fixed function of the document.
+        bound : {"importance", "elbo"}, default="importance"
+            The importance-weighted bound, which more draws tighten, or the ELBO, which more
+            draws only estimate better.
+        out : array of shape (n_samples,), default=None
+            Where to put the scores, as in `transform`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Nats per document; larger is better.
+        """
+        return super().score_samples(X, n_draws, bound, out)
+
+    def score(self, X: Iterable[Any], y: Any = None) -> float:
+        """Mean of `score_samples`: a lower bound on the log-probability of a document.
+
+        Parameters
+        ----------
+        X : iterable of str
+            The documents.
+        y : Ignored
+            Present for API consistency.
+
+        Returns
+        -------
+        float
+            Nats per document; larger is better.
+        """
+        return super().score(X)
+
+    def diagnose(self, X: Iterable[Any], n_draws: int = 32) -> Diagnosis:
+        """Find out whether the code is alive and whether the decoder listens.
+
+        Parameters
+        ----------
+        X : iterable of str
+            At least two documents; held-out ones say more than those of the fit.
+        n_draws : int, default=32
+            Codes drawn for each document, as in `BNVAEEstimator.diagnose`.
+
+        Returns
+        -------
+        skvae.diagnostics.Diagnosis
+            Prints as a table, with a verdict in words; in nats per document.
+        """
+        return super().diagnose(X, n_draws)
+
     @plain_torch()
-    def inverse_transform(self, X, n_beams=1):
+    def inverse_transform(self, X: Any, n_beams: int = 1) -> list[str]:
         """Decode codes: the likeliest sentence that is found for each.
 
         Parameters
@@ -424,7 +583,14 @@ class BNVAETextEstimator(BaseVAE):
         )
 
     @plain_torch()
-    def sample(self, n_samples=1, random_state=None, *, temperature=1.0, top_p=1.0):
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+        *,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+    ) -> list[str]:
         """Draw new sentences: codes from the prior, words from the likelihood.
 
         Parameters
@@ -454,7 +620,7 @@ class BNVAETextEstimator(BaseVAE):
 
         return self._sentences(torch.cat(self._draw(n_samples, random_state, draw)))
 
-    def interpolate(self, a, b, n_samples=7, n_beams=1):
+    def interpolate(self, a: Any, b: Any, n_samples: int = 7, n_beams: int = 1) -> list[str]:
         """Walk from one sentence to another, in a straight line between their codes.
 
         Parameters
@@ -476,7 +642,7 @@ class BNVAETextEstimator(BaseVAE):
         start, end = self.transform([a, b])
         return self.inverse_transform(np.linspace(start, end, n_samples), n_beams)
 
-    def perplexity(self, X, n_draws=32):
+    def perplexity(self, X: Iterable[Any], n_draws: int = 32) -> float:
         """Exponential of the mean negative log-probability of a token, the ends included.
 
         Parameters
