@@ -501,7 +501,10 @@ class BNVAEEstimator(BaseVAE):
         """`transform` as a program that runs without skvae and without Python.
 
         PyTorch's own `torch.export` makes it: that needs no other package, and what comes of it
-        runs wherever PyTorch does; ``torch.onnx.export`` turns it into ONNX.
+        runs wherever PyTorch does; ``torch.onnx.export`` turns it into ONNX, as the guide shows.
+        After a fit on double data it computes in double precision, which not every runtime knows:
+        onnxruntime has no ``asinh`` in it, which ``likelihood="student_t"`` needs, so fit on
+        float32 rows for that.
 
         Returns
         -------
