@@ -143,7 +143,7 @@ class TrainingCurveDisplay:
             floor=_learnt(estimator, "kl_floor_"),
         ).plot(ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs) -> Self:
+    def plot(self, ax=None, **kwargs):
         """Draw.
 
         Parameters
@@ -288,7 +288,7 @@ class KLDisplay:
         floor = _learnt(estimator, "module_").posterior_layer.component_floors()
         return cls(kl, floor, dead_below=dead_below).plot(ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs) -> Self:
+    def plot(self, ax=None, **kwargs):
         """Draw.
 
         Parameters
@@ -446,7 +446,7 @@ class LatentMapDisplay:
             y_name=getattr(y, "name", None),
         ).plot(ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs) -> Self:
+    def plot(self, ax=None, **kwargs):
         """Draw.
 
         Parameters
@@ -631,7 +631,7 @@ class TraversalDisplay:
             kl=kl,
         ).plot(ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs) -> Self:
+    def plot(self, ax=None, **kwargs):
         """Draw.
 
         Parameters
@@ -741,7 +741,7 @@ class ReconstructionDisplay:
         """
         return cls(*(_shaped("image_shape", rows, image_shape) for rows in (X, reconstructions)))
 
-    def plot(self, ax=None, *, n_columns=10, **kwargs) -> Self:
+    def plot(self, ax=None, *, n_columns=10, **kwargs):
         """Draw.
 
         Parameters
@@ -876,7 +876,7 @@ class AggregatedPosteriorDisplay:
         """
         return cls.from_arrays(*_posteriors(estimator, X)).plot(ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs) -> Self:
+    def plot(self, ax=None, **kwargs):
         """Draw.
 
         Parameters
@@ -1017,7 +1017,7 @@ class RateDistortionDisplay:
         """
         return cls(curve.rate, curve.distortion, tau=curve.tau.round(3)).plot(ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs) -> Self:
+    def plot(self, ax=None, **kwargs):
         """Draw; a second display on the same axes shares the lines of equal ELBO.
 
         Parameters
@@ -1233,7 +1233,7 @@ class TauTableDisplay:
             accuracy=accuracy,
         ).plot(ax, fontsize=fontsize)
 
-    def plot(self, ax=None, *, fontsize=10) -> Self:
+    def plot(self, ax=None, *, fontsize=10):
         """Draw.
 
         Parameters
