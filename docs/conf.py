@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 os.environ.setdefault("MPLBACKEND", "agg")
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent), str(HERE / "theory")]
+sys.path[:0] = [str(HERE.parent), str(HERE), str(HERE / "theory")]
 
 import skvae
 
@@ -128,6 +128,8 @@ sphinx_gallery_conf = {
     "doc_module": ("skvae",),
     "backreferences_dir": "generated/backreferences",
     "inspect_global_variables": True,
+    "reset_modules": ("matplotlib", "gallery.strict"),
+    "reset_modules_order": "both",
     "min_reported_time": 0,
     "show_memory": False,
     "write_computation_times": False,

@@ -1,170 +1,176 @@
-"""What a word is: for readers and writers of many scripts."""
+"""What errors say: the column by its name, the rule, what came and what to do."""
 
-import re
-import unicodedata
-import warnings
+from datetime import date
+from decimal import Decimal
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from skvae import BNVAETextEstimator
-from skvae.datasets import make_sentences
-from skvae.words import joined, lowercased, normalized, tokens
-
-CUT = {
-    "English": ("It isn't 3.5% — “ok” e_g", "It|isn't|3|.|5|%|—|“|ok|”|e_g"),
-    "French, composed": ("Déjà vu", "Déjà|vu"),
-    "French, decomposed": ("De\u0301ja\u0300 vu", "Déjà|vu"),
-    "no composed form": ("Z\u0361a y\u0308\u0304", "Z\u0361a|ÿ\u0304"),
-    "Hindi": ("नमस्ते दुनिया, कैसे हो?", "नमस्ते|दुनिया|,|कैसे|हो|?"),
-    "Hindi with joiner": ("क्\u200dष है", "क्\u200dष|है"),
-    "Arabic": ("السَّلامُ عَلَيْكُم،", "السَّلامُ|عَلَيْكُم|،"),
-    "Hebrew": ("שָׁלוֹם עולם", "שָׁלוֹם|עולם"),
-    "Persian": ("می\u200cخواهم بروم", "می\u200cخواهم|بروم"),
-    "Tamil": ("வணக்கம் உலகம்", "வணக்கம்|உலகம்"),
-    "Korean": ("안녕하세요 세계", "안녕하세요|세계"),
-    "Korean, decomposed": (unicodedata.normalize("NFD", "안녕 세계"), "안녕|세계"),
-    "Chinese": ("我用Python3写诗，真的！", "我|用|Python3|写|诗|，|真|的|！"),
-    "rare Chinese": ("\U00020000\u3400々", "\U00020000|\u3400|々"),
-    "variant of a character": ("葛\U000e0100城", "葛\U000e0100|城"),
-    "Japanese": ("タワーへ行く。", "タ|ワ|ー|へ|行|く|。"),
-    "Japanese, decomposed": ("か\u3099く", "が|く"),
-    "Thai": ("ที่นี่ดี", "ที่|นี่|ดี"),
-    "Khmer": ("ខ្មែរ", "ខ្មែ|រ"),
-    "Burmese": ("ဗုဒ္ဓ", "ဗု|ဒ္ဓ"),
-    "emoji": ("hi👍🏽!❤️", "hi|👍🏽|!|❤️"),
-    "emoji family": ("👨‍👩‍👧‍👦👩‍❤️‍💋‍👨", "👨‍👩‍👧‍👦|👩‍❤️‍💋‍👨"),
-    "astronaut": ("🧑🏿‍🚀🚀", "🧑🏿‍🚀|🚀"),
-    "flags": ("🇩🇪🇫🇷🏴\U000e0067\U000e0062\U000e007f", "🇩🇪|🇫🇷|🏴\U000e0067\U000e0062\U000e007f"),
-    "keycap": ("#️⃣ 1️⃣", "#️⃣|1️⃣"),
-    "unseen": ("a\u200bb\u200ec\ufeff", "a|b|c"),
-    "spaces": (" \t\n\u3000\u00a0", ""),
-}
+from skvae import BNVAEEstimator
+from skvae.persistence import restored, state_of
 
 
-@pytest.mark.parametrize(("text", "cut"), CUT.values(), ids=CUT.keys())
-def test_a_text_is_cut_as_its_reader_would(text, cut):
-    assert tokens(normalized(text)) == cut.split("|") * bool(cut)
+def small(likelihood="gaussian", **parameters):
+    settings = {"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0}
+    return BNVAEEstimator(2, likelihood=likelihood, **(settings | parameters))
 
 
-def test_english_is_cut_as_by_a_short_pattern():
-    text = "\n".join(make_sentences(200, random_state=0)[0]) + "rock'n'roll 'tis; 3,000 (a_b)?!..."
-    assert tokens(text) == re.findall(r"[\w']+|[^\w\s]", text)
+def frame(n_rows=30):
+    rng = np.random.default_rng(0)
+    return pd.DataFrame({"age": rng.normal(size=n_rows), "n": rng.poisson(2.0, size=n_rows)})
+
+
+# -- columns by name -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("conditions", [None, ["age"]])
+def test_a_column_without_a_value_is_named(conditions):
+    X = frame().assign(size=np.nan)
+    with pytest.raises(ValueError, match=r"Columns \['size'\] of X have no value at all"):
+        small(conditions=conditions).fit(X)
 
 
 @pytest.mark.parametrize(
-    ("cut", "text"),
+    ("likelihood", "message"),
     [
-        ("it|isn't|bad|.", "it isn't bad ."),
-        ("he|said|“|ok|”", "he said “ ok ”"),
-        ("我|爱|你|，|“|真|的|”|！", "我爱你，“真的”！"),
-        ("我|用|python|写", "我用python写"),
-        ("タ|ワ|ー|👍🏽|ok|👍🏽", "タワー👍🏽ok 👍🏽".replace("👍🏽ok", "👍🏽 ok")),
-        ("안녕|세계", "안녕 세계"),
-        ("ที่|นี่", "ที่นี่"),
-        ("", ""),
+        ("bernoulli", "Column 'n': likelihood='bernoulli' takes values from 0 to 1"),
+        ([("poisson", ["n"])], "Column 'n': likelihood='poisson' takes counts.*got -1"),
     ],
 )
-def test_words_are_put_together_as_the_script_has_it(cut, text):
-    assert joined(cut.split("|")) == text
-    assert tokens(text) == [word for word in cut.split("|") if word]
+def test_a_column_outside_the_support_is_named(likelihood, message):
+    X = frame().abs().clip(0, 1).round()
+    model = small(likelihood).fit(X)
+    with pytest.raises(ValueError, match=message):
+        model.transform(X.assign(n=-1))
+    with pytest.raises(ValueError, match=message):
+        small(likelihood).fit(X.assign(n=-1))
 
 
-def test_small_letters_are_composed():
-    assert lowercased("I\u0307") == "i\u0307"  # there is no such letter
-    assert lowercased("E\u0301") == "é"
+@pytest.mark.parametrize("likelihood", ["poisson", "negative_binomial"])
+def test_counts_that_are_none_are_refused(likelihood):
+    X = np.array([[1.0, 2.0], [3.0, 1e200]])
+    with pytest.raises(ValueError, match=r"takes counts up to 2\*\*53.*got 1e\+200"):
+        small(likelihood).fit(X)
 
 
-# -- in the estimator ---------------------------------------------------------------------------
+def test_columns_without_names_are_not_called_anything():
+    with pytest.raises(ValueError, match="^likelihood='bernoulli' takes values from 0 to 1"):
+        small("bernoulli").fit(frame().to_numpy())
 
 
-CHINESE = [
-    "我爱北京。",
-    "我爱上海。",
-    "他住在北京。",
-    "她住在上海。",
-    "我们去北京！",
-    "他们去上海！",
-] * 3
+@pytest.mark.parametrize("X", [[["a", 1.0], ["b", 2.0]], np.array([["a"], ["b"]])])
+def test_strings_are_pointed_to_auto(X):
+    with pytest.raises(ValueError, match="X must hold numbers.*Pass likelihood='auto'"):
+        small().fit(X)
 
 
-def small(**settings):
-    defaults = {"embedding_size": 6, "hidden_size": 8, "max_iter": 2, "max_length": 12}
-    return BNVAETextEstimator(2, random_state=0, **defaults | settings)
+def test_numbers_for_columns_that_are_called_by_others_are_refused():
+    X = frame()
+    X.columns = [1, 0]
+    with pytest.raises(ValueError, match=r"likelihood names columns \[1\], which are positions"):
+        small([("poisson", [1])]).fit(X)
 
 
-def test_chinese_needs_no_option():
-    vae = small().fit(CHINESE)
-    assert set(vae.vocabulary_) == set("".join(CHINESE))
-    first, second = vae.transform(["他爱上海。", "我们住在北京！"])  # that were not in fit
-    assert abs(first - second).max() > 1e-3
-    written = "".join([*vae.sample(9, random_state=0), *vae.inverse_transform([[0.0, 1.0]])])
-    assert len(written) > 9
-    assert set(written) <= set(vae.vocabulary_)  # so it has no spaces
+# -- parameters ----------------------------------------------------------------------------
 
 
-def test_an_accent_is_the_same_in_one_character_or_two():
-    vae = small().fit(["un café noir", "un thé vert"] * 3)
-    assert "café" in vae.vocabulary_
-    codes = vae.transform(["un café noir", "un cafe\u0301 noir"])
-    np.testing.assert_array_equal(*codes)
-    by_character = small(analyzer="char").fit(["café", "cafe\u0301"] * 3)
-    assert set(by_character.vocabulary_) == set("café")
+@pytest.mark.parametrize("tau", [1, 0.0, "half", None, [0.5], (0.9, 0.1), float("nan")])
+def test_tau_is_explained_in_one_sentence(tau):
+    with pytest.raises(ValueError, match="tau must be a number between 0 and 1, both excl.*got"):
+        small(tau=tau).fit(np.eye(4))
 
 
-def test_words_of_a_segmenter_are_written_with_spaces():
-    vae = small(tokenizer=str.split).fit(["我们 喜欢 猫", "你们 喜欢 狗"] * 3)
-    assert all(set(written.split()) <= set(vae.vocabulary_) for written in vae.sample(5))
+def test_a_single_hidden_layer_may_be_a_number():
+    X = frame()
+    one, other = (small(hidden_layer_sizes=sizes).fit(X) for sizes in (8, (8,)))
+    np.testing.assert_array_equal(one.transform(X), other.transform(X))
 
 
-def test_a_pattern_of_ones_own_is_taken_as_it_is():
-    vae = small(token_pattern=r"\w+").fit(["我爱 北京", "我爱 上海"] * 3)
-    assert set(vae.vocabulary_) == {"我爱", "北京", "上海"}
+# -- masks and weights ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int32])
+def test_masked_cells_are_missing(dtype):
+    X = np.random.default_rng(0).integers(0, 9, size=(40, 3)).astype(dtype)
+    mask = np.random.default_rng(1).random(X.shape) < 0.2
+    masked, gaps = np.ma.array(np.where(mask, 999, X), mask=mask), np.where(mask, np.nan, X)
+    one, other = small().fit(masked), small().fit(gaps)
+    np.testing.assert_array_equal(one.transform(masked), other.transform(gaps))
+    np.testing.assert_array_equal(one.impute(masked), other.impute(gaps))
+
+
+def test_masked_codes_are_refused():
+    model = small().fit(np.eye(4))
+    codes = np.ma.array(np.zeros((2, 2)), mask=[[True, False], [False, False]])
+    with pytest.raises(ValueError, match="X contains NaN"):
+        model.inverse_transform(codes)
+
+
+def test_only_ratios_of_weights_matter_and_not_their_size():
+    X, weight = frame(), np.arange(1.0, 31.0)
+    one = small().fit(X, sample_weight=weight)
+    for scale in (1e300, 1e-300):
+        other = small().fit(X, sample_weight=scale * weight)
+        np.testing.assert_allclose(other.transform(X), one.transform(X), rtol=1e-6)
+
+
+# -- files ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("name", "error", "message"),
     [
-        ({"analyzer": lambda text: [1, 2]}, "analyzer must return tokens that are strings; of doc"),
-        (
-            {"tokenizer": lambda text: [None]},
-            "tokenizer must return .* None, of type NoneType. Wri",
-        ),
-        ({"analyzer": str.lower}, "analyzer must return a list of tokens; of document 0 it ret"),
-        ({"tokenizer": len}, "tokenizer must return a list of tokens; .* returned 5, of type int"),
+        ("absent/model", FileNotFoundError, "path must name a file in a folder that exists"),
+        (".", IsADirectoryError, "path must name a file, and .* is a folder. Pass a name in it"),
     ],
 )
-def test_tokens_of_ones_own_are_lists_of_strings(settings, message):
-    with pytest.raises(TypeError, match=message):
-        small(**settings).fit(["a b c"] * 4)
+def test_a_path_that_cannot_be_a_file_is_refused(name, error, message, tmp_path):
+    model = small().fit(np.eye(4))
+    with pytest.raises(error, match=message):
+        model.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
-def test_an_analyzer_may_be_a_generator():
-    vae = small(analyzer=lambda text: (word for word in text.split())).fit(["a b", "b c"] * 3)
-    assert set(vae.vocabulary_) == {"a", "b", "c"}
+def test_an_empty_path_is_refused():
+    with pytest.raises(ValueError, match="path must name a file; got an empty name"):
+        small().fit(np.eye(4)).save("")
 
 
-CALLS = {
-    "partial_fit": lambda vae, X: vae.partial_fit(X),
-    "transform": lambda vae, X: vae.transform(X),
-    "score_samples": lambda vae, X: vae.score_samples(X, 2),
-    "perplexity": lambda vae, X: vae.perplexity(X, 2),
-}
+def test_a_folder_is_not_loaded(tmp_path):
+    with pytest.raises(IsADirectoryError, match="must name a file that save wrote.*is a folder"):
+        BNVAEEstimator.load(tmp_path)
 
 
-@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
-def test_a_note_is_given_where_most_tokens_are_unknown(call):
-    vae = small(max_length=15).fit(
-        [*make_sentences(60, random_state=0)[0], *["a b c", "a", "b c", "z x"] * 5]
+@pytest.mark.parametrize(
+    "value",
+    [
+        date(2020, 2, 29),
+        pd.Timestamp("2020-02-29 12:00:00.123456789"),
+        pd.Timestamp("2020-02-29", tz="Europe/Paris"),
+        pd.Timestamp("2020-02-29").to_pydatetime(),
+        pd.Timedelta("1 day 2 s"),
+        pd.Timedelta("1 day").to_pytimedelta(),
+        pd.Period("2020-02", freq="M"),
+        pd.Interval(0.25, 1.5, closed="left"),
+        pd.Interval(pd.Timestamp("2020-01-01"), pd.Timestamp("2021-01-01")),
+        Decimal("1.10"),
+        b"\x00\xff",
+    ],
+)
+def test_values_of_tables_go_into_files(value):
+    found = restored(state_of([value]))[0]
+    assert type(found) is type(value)
+    assert found == value
+    assert str(found) == str(value)
+
+
+def test_a_table_of_ranges_and_dates_is_saved(tmp_path):
+    X = frame().assign(
+        range=lambda X: pd.qcut(X["age"], 3),
+        day=pd.Categorical(pd.to_datetime(["2020-01-01", "2020-01-02", "2020-01-03"] * 10)),
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        call(vae, ["a b", "c X1"])
-        call(vae, ["a X1", "b X2"])  # half of them
-    with pytest.warns(UserWarning, match="3 of 4 tokens are not in the vocabulary of") as caught:
-        call(vae, ["X1 X2", "a X3"])
-    assert len(caught) == 1
-
-
-def test_documents_without_words_have_no_unknown_ones():
-    assert small().fit(["a b c", "", "b"] * 3).transform(["", ""]).shape == (2, 2)
+    model = small("auto").fit(X)
+    model.save(tmp_path / "model")
+    again = BNVAEEstimator.load(tmp_path / "model")
+    pd.testing.assert_frame_equal(again.sample(5, random_state=0), model.sample(5, random_state=0))

@@ -37,8 +37,7 @@ text = assert_type(BNVAETextEstimator(cell="gru").fit(["a", "b"]), BNVAETextEsti
 assert_type(text.partial_fit(["a"]).sample(2, temperature=0.5), list[str])
 assert_type(text.perplexity(["a"]), float)
 
-images = {"encoder": ConvEncoder((1, 8, 8)), "decoder": ConvDecoder((1, 8, 8))}
-BNVAEEstimator(encoder=images["encoder"], decoder=images["decoder"])
+BNVAEEstimator(encoder=ConvEncoder((1, 8, 8)), decoder=ConvDecoder((1, 8, 8)))
 assert_type(ConvEncoder((1, 8, 8))(64), torch.nn.Module)
 assert_type(MomentPosterior(8, 2, gamma="theta"), MomentPosterior)
 float(kl_floor(0.5, 2) + kl_floor(np.array([0.5])).sum())
