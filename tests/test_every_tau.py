@@ -241,7 +241,7 @@ def test_running_moments_at_any_tau_are_those_of_a_fit_at_that_tau(name):
         found = _interpolated(every.running_moments(), every._t(tau))
         assert_close(found.mean, layer.mean)
         assert_close(found.variance, layer.variance)
-        assert_close(found.mean_square, layer.mean_square, rtol=1e-3, atol=0)
+        assert_close(found.mean_square, layer.mean_square, rtol=5e-3, atol=0)
 
 
 def test_in_training_the_values_are_those_of_the_running_moments_at_the_present_tau():
