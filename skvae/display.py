@@ -6,6 +6,8 @@ and no global setting of matplotlib is changed. In every picture blue is the mod
 the floor and grey the prior, and information is in nats.
 """
 
+from typing import Self
+
 import numpy as np
 from scipy.integrate import trapezoid
 from scipy.special import ndtri
@@ -115,7 +117,7 @@ class TrainingCurveDisplay:
         self.floor = floor
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None, **kwargs):
+    def from_estimator(cls, estimator, *, ax=None, **kwargs) -> Self:
         """Draw the curves of a fitted estimator.
 
         Parameters
@@ -260,7 +262,7 @@ class KLDisplay:
         self.order = np.argsort(-self.kl, kind="stable")
 
     @classmethod
-    def from_estimator(cls, estimator, X=None, *, dead_below=0.005, ax=None, **kwargs):
+    def from_estimator(cls, estimator, X=None, *, dead_below=0.005, ax=None, **kwargs) -> Self:
         """Draw the KL of a fitted estimator.
 
         Parameters
@@ -413,7 +415,7 @@ class LatentMapDisplay:
         self.y_name = y_name
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, y=None, components=None, ax=None, **kwargs):
+    def from_estimator(cls, estimator, X, *, y=None, components=None, ax=None, **kwargs) -> Self:
         """Draw the codes of rows.
 
         Parameters
@@ -582,7 +584,7 @@ class TraversalDisplay:
         quantiles=(0.01, 0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 0.99),
         ax=None,
         **kwargs,
-    ):
+    ) -> Self:
         """Draw what the decoder makes of the prior's quantiles.
 
         Parameters
@@ -694,7 +696,7 @@ class ReconstructionDisplay:
             )
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, image_shape, n_columns=10, ax=None, **kwargs):
+    def from_estimator(cls, estimator, X, *, image_shape, n_columns=10, ax=None, **kwargs) -> Self:
         """Draw rows and their reconstructions.
 
         Parameters
@@ -722,7 +724,7 @@ class ReconstructionDisplay:
         return display.plot(ax, n_columns=n_columns, **kwargs)
 
     @classmethod
-    def from_arrays(cls, X, reconstructions, *, image_shape):
+    def from_arrays(cls, X, reconstructions, *, image_shape) -> Self:
         """Make it from rows; call `plot` to draw.
 
         Parameters
@@ -824,7 +826,7 @@ class AggregatedPosteriorDisplay:
         self.total_variation = trapezoid(gap, self.grid, axis=1) / 2
 
     @classmethod
-    def from_arrays(cls, loc, scale, *, n_points=201):
+    def from_arrays(cls, loc, scale, *, n_points=201) -> Self:
         """Compute the exact mixture density; call `plot` to draw.
 
         Parameters
@@ -853,7 +855,7 @@ class AggregatedPosteriorDisplay:
         return cls(grid, _mixture(grid, loc, scale))
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, ax=None, **kwargs):
+    def from_estimator(cls, estimator, X, *, ax=None, **kwargs) -> Self:
         """Draw the mixture of the posteriors of rows.
 
         Parameters
@@ -971,7 +973,7 @@ class RateDistortionDisplay:
         self.tau = None if tau is None else _vector("tau", tau, len(rate))[order]
 
     @classmethod
-    def from_estimators(cls, estimators, X=None, *, ax=None, **kwargs):
+    def from_estimators(cls, estimators, X=None, *, ax=None, **kwargs) -> Self:
         """Draw fitted estimators.
 
         Parameters
@@ -996,7 +998,7 @@ class RateDistortionDisplay:
         return cls(rate, -(elbo + rate), tau=tau).plot(ax, **kwargs)
 
     @classmethod
-    def from_curve(cls, curve, *, ax=None, **kwargs):
+    def from_curve(cls, curve, *, ax=None, **kwargs) -> Self:
         """Draw one fit along its range of tau.
 
         Parameters
@@ -1173,7 +1175,7 @@ class TauTableDisplay:
         self.accuracy = None if accuracy is None else _vector("accuracy", accuracy, n_fits)
 
     @classmethod
-    def from_estimators(cls, estimators, X=None, *, accuracy=None, ax=None, fontsize=10):
+    def from_estimators(cls, estimators, X=None, *, accuracy=None, ax=None, fontsize=10) -> Self:
         """Draw fitted estimators.
 
         Parameters
@@ -1204,7 +1206,7 @@ class TauTableDisplay:
         ).plot(ax, fontsize=fontsize)
 
     @classmethod
-    def from_curve(cls, curve, *, accuracy=None, ax=None, fontsize=10):
+    def from_curve(cls, curve, *, accuracy=None, ax=None, fontsize=10) -> Self:
         """Draw one fit along its range of tau.
 
         Parameters
