@@ -274,7 +274,7 @@ x = torch.from_numpy(cells)
 
 @torch.no_grad()
 def codes_in_batches(vae, n_batches=150):
-    """Codes of five rows in many batches, and their standard deviations."""
+    """Codes of five rows in many batches, and their noise."""
     best = vae.kl_per_component_.argmax()
     q = vae.module_.posterior(x)
     order = q.loc[:, best].argsort()
@@ -312,7 +312,8 @@ for ax, (name, vae) in zip(axes, small.items(), strict=True):
     moves = np.sqrt(codes.var(axis=0).mean())
     print(
         f"{name:21}{moves:9.3f}{np.sqrt(np.mean(noise**2)):11.3f}"
-        f"{vae.kl_per_component_.max():6.2f}{vae.score(cells_test):10.2f}"
+        f"{vae.kl_per_component_.max():6.2f}"
+        f"{vae.score(cells_test):10.2f}"
     )
 _ = axes[0].set_ylabel("code, most precise component")
 
