@@ -286,9 +286,8 @@ def codes_in_batches(vae, n_batches=150):
         batch = torch.cat([x[watched], x[others]])
         codes.append(module.posterior(batch).loc[:5, best])
     # The running moments need some batches to come to rest.
-    return torch.stack(codes[50:]).numpy(), q.scale[
-        watched, best
-    ].numpy()
+    at_rest = torch.stack(codes[50:])
+    return at_rest.numpy(), q.scale[watched, best].numpy()
 
 
 figure, axes = plt.subplots(

@@ -95,10 +95,10 @@ print(f"floor {floor:.3f}; least KL of any batch {min(rates):.3f} nats")
 # Evaluation mode, and finalising
 # -------------------------------
 # A row's code must not depend on the rows beside it. In evaluation mode the
-# layer therefore leaves the running moments as they are. They lag a little
-# behind the weights, so the floor holds only approximately: a batch can fall
-# slightly below it. Once training is over, compute the moments over all rows,
-# exactly:
+# layer therefore leaves the running moments as they are. They are not quite
+# those of the rows, since they lag behind the weights; so the floor holds only
+# approximately, and the least KL above is slightly below it. Once training is
+# over, compute the moments over all rows, exactly:
 
 model.eval()
 
