@@ -48,6 +48,10 @@ ORDER = [
     "display.aggregated_posterior",
     "display.rate_distortion",
     "display.tau_table",
+    "display.explorer.packing",
+    "display.explorer.description",
+    "display.explorer.page",
+    "display.explorer",
     "display",
     "datasets",
 ]

@@ -7,6 +7,7 @@ the floor and grey the prior, and information is in nats.
 """
 
 from skvae.display.aggregated_posterior import AggregatedPosteriorDisplay
+from skvae.display.explorer import Explorer
 from skvae.display.kl import KLDisplay
 from skvae.display.latent_map import LatentMapDisplay
 from skvae.display.rate_distortion import RateDistortionDisplay
@@ -17,6 +18,7 @@ from skvae.display.traversal import TraversalDisplay
 
 __all__ = [
     "AggregatedPosteriorDisplay",
+    "Explorer",
     "KLDisplay",
     "LatentMapDisplay",
     "RateDistortionDisplay",
