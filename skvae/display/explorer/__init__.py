@@ -174,7 +174,8 @@ def _colored(y, index, n_samples, y_name):
             legend["classes"].append({"name": look["label"], "color": color})
             for i in np.flatnonzero(of_it):
                 colors[i] = color
-    return {"colors": {"rows": colors, "legend": legend}, "labels": labels}
+    named = [label if y_name is None else f"{y_name} {label}" for label in labels]
+    return {"colors": {"rows": colors, "legend": legend}, "labels": named}
 
 
 MISCELLANEOUS = "#8a8f98"  # classes without a color of their own

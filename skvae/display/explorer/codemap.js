@@ -24,8 +24,8 @@ export class CodeMap {
   /** Show these codes, the code that is decoded, and which row is taken. */
   show({ codes, code, row, axes }) {
     Object.assign(this, { codes, code, row, axes });
-    const farthest = codes.reduce((most, one) => Math.max(most, ...axes.map((j) => Math.abs(one[j]))), 3);
-    this.reach = 1.05 * farthest;
+    const farthest = codes.reduce((most, one) => Math.max(most, ...axes.map((j) => Math.abs(one[j]))), 2.2);
+    this.reach = 1.08 * farthest;
     this.draw();
   }
 
@@ -35,9 +35,9 @@ export class CodeMap {
   }
 
   toCode(event) {
-    const box = this.canvas.getBoundingClientRect();
-    const half = box.width / 2;
-    return [((event.clientX - box.left - half) / half) * this.reach, ((half - event.clientY + box.top) / half) * this.reach];
+    const [box, half] = [this.canvas.getBoundingClientRect(), this.size / 2];
+    const [x, y] = [event.clientX - box.left - this.canvas.clientLeft, event.clientY - box.top - this.canvas.clientTop];
+    return [(x / half - 1) * this.reach, (1 - y / half) * this.reach];
   }
 
   place(code) {

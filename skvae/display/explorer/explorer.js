@@ -7,7 +7,7 @@ import { Model } from "./model.js";
 import { viewOf } from "./views.js";
 
 const DEAD = 0.005; // nats below which a component cannot be live
-const N_NEIGHBOURS = 6;
+const N_NEIGHBORS = 6;
 const N_DRAWS = 8;
 const N_STEPS = 7; // of a walk
 
@@ -59,14 +59,14 @@ export class Explorer {
 
   nameOf(row) {
     const { index, labels } = this.data;
-    return `row ${index[row]}${labels ? ` (${labels[row]})` : ""}`;
+    return `row ${index[row]} of X${labels ? `, ${labels[row]}` : ""}`;
   }
 
-  neighbours() {
+  neighbors() {
     const { loc } = this.rows[this.row];
     const distance = (other) => other.loc.reduce((sum, m, j) => sum + (m - loc[j]) ** 2, 0);
     const others = this.rows.map((other, i) => [distance(other), i]).filter(([, i]) => i !== this.row);
-    return others.sort((a, b) => a[0] - b[0]).slice(0, N_NEIGHBOURS).map(([, i]) => i);
+    return others.sort((a, b) => a[0] - b[0]).slice(0, N_NEIGHBORS).map(([, i]) => i);
   }
 
   // -- what can be done ---------------------------------------------------------------------
@@ -190,7 +190,7 @@ export class Explorer {
 
   showStrips() {
     const ofRow = (row) => this.small(this.rows[row].original, this.nameOf(row), () => this.take(row));
-    this.neighbourStrip.replaceChildren(...this.neighbours().map(ofRow));
+    this.neighborStrip.replaceChildren(...this.neighbors().map(ofRow));
     const ofCode = (code, name) => this.small(this.model.decoded(code, this.context), name, () => this.goTo(code));
     this.drawStrip.replaceChildren(...this.draws.map((code, i) => ofCode(code, `draw ${i + 1}`)));
     const steps = Array.from({ length: N_STEPS }, (_, i) => i / (N_STEPS - 1));
@@ -205,14 +205,16 @@ export class Explorer {
   // -- the page -------------------------------------------------------------------------------
 
   build() {
-    this.draws = [];
+    this.draw();
     this.walk = [0, Math.min(1, this.rows.length - 1)];
     const { title, summary } = this.data;
     return [
       make("header", {}, make("h1", {}, title), make("p", {}, summary)),
       ...(this.model.hasDial ? [this.buildDial()] : []),
-      make("div", { class: "columns" }, this.buildMap(), this.buildRow(), this.buildSliders()),
-      make("div", { class: "columns lower" }, this.buildDraws(), this.buildWalk()),
+      make(
+        "div", { class: `columns ${this.view.kind}` },
+        this.buildDecoded(), this.buildSliders(), this.buildMap(), this.buildRow(), this.buildDraws(), this.buildWalk(),
+      ),
     ];
   }
 
@@ -268,25 +270,28 @@ export class Explorer {
     );
   }
 
+  buildDecoded() {
+    return this.section("decoded", "Decoded", this.view.element, ...this.buildConditions());
+  }
+
   buildRow() {
     const last = this.rows.length - 1;
     const take = (row) => this.take(Math.min(Math.max(row || 0, 0), last));
     this.rowInput = make("input", { type: "number", id: "row", min: 0, max: last, value: 0, change: () => take(Math.round(this.rowInput.value)) });
     this.rowName = make("span", { class: "name" });
-    this.neighbourStrip = make("ul", { class: "strip" });
+    this.neighborStrip = make("ul", { class: "strip" });
     const button = (name, click) => make("button", { type: "button", click }, name);
     return this.section(
-      "row", "Decoded",
-      this.view.element,
-      ...this.buildConditions(),
+      "row", "The row",
       make(
         "p", { class: "choice" },
         make("label", { for: "row" }, `Row, of ${this.rows.length} `), this.rowInput,
-        button("before", () => take(this.row - 1)), button("next", () => take(this.row + 1)),
-        button("back to it", () => this.take(this.row)), this.rowName,
+        button("previous", () => take(this.row - 1)), button("next", () => take(this.row + 1)),
+        button("back to its code", () => this.take(this.row)),
       ),
-      make("h3", {}, "Its neighbours, by code"),
-      this.neighbourStrip,
+      make("p", {}, this.rowName),
+      make("h3", {}, "Its neighbors, by code"),
+      this.neighborStrip,
     );
   }
 
@@ -345,7 +350,7 @@ export class Explorer {
     this.drawStrip = make("ul", { class: "strip" });
     return this.section(
       "draws", "Draws from the prior",
-      make("p", {}, make("button", { type: "button", click: () => this.draw() }, `draw ${N_DRAWS}`)),
+      make("p", {}, make("button", { type: "button", click: () => this.draw() }, `draw ${N_DRAWS} more`)),
       this.drawStrip,
     );
   }

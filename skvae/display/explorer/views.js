@@ -37,13 +37,13 @@ function imagesView(data) {
     "div",
     { class: "images" },
     figure("decoded", "decoded from the sliders"),
-    figure("original", "original row"),
-    figure("reconstruction", "its reconstruction"),
+    figure("original", "original"),
+    figure("reconstruction", "reconstruction"),
   );
   const show = (rows) => {
     for (const [key, row] of Object.entries(rows)) paint(canvases[key], row, data.image);
   };
-  return { element, show, small: (row, name) => canvasOf(row, data.image, name) };
+  return { element, show, kind: "images", small: (row, name) => canvasOf(row, data.image, name) };
 }
 
 /** Decoded, original and reconstruction as sentences. */
@@ -57,13 +57,13 @@ function sentencesView() {
     "dl",
     { class: "sentences" },
     ...line("decoded", "decoded from the sliders"),
-    ...line("original", "original row"),
-    ...line("reconstruction", "its reconstruction"),
+    ...line("original", "original"),
+    ...line("reconstruction", "reconstruction"),
   );
   const show = (rows) => {
     for (const [key, sentence] of Object.entries(rows)) lines[key].textContent = sentence || "(no word)";
   };
-  return { element, show, small: (sentence) => make("span", {}, sentence || "(no word)") };
+  return { element, show, kind: "sentences", small: (sentence) => make("span", {}, sentence || "(no word)") };
 }
 
 /** A cell in words: a number, or the most probable category. */
@@ -76,26 +76,25 @@ function inWords(value, column) {
 /** Decoded, original and reconstruction as columns with bars. */
 function tableView(data) {
   const { columns } = data.model;
-  const cells = [];
-  const body = make("tbody");
-  columns.forEach((column, j) => {
-    const [track, decoded, original, reconstruction] = ["td", "td", "td", "td"].map((tag) => make(tag));
-    track.className = "track";
-    body.append(make("tr", {}, make("th", { scope: "row" }, column.name), track, decoded, original, reconstruction));
-    cells.push({ track, decoded, original, reconstruction, place: (x) => (x - data.low[j]) / (data.high[j] - data.low[j] || 1) });
-  });
-  const titles = ["column", "", "decoded", "original", "reconstructed"];
-  const head = make("tr", {}, ...titles.map((title) => make("th", { scope: "col" }, title || make("span", { class: "hidden" }, "bar"))));
-  const element = make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "The row, column by column" }, make("table", {}, make("thead", {}, head), body));
+  const cells = columns.map((column, j) => ({
+    bars: make("div", { class: "bars" }),
+    ...Object.fromEntries(["decoded", "original", "reconstruction"].map((key) => [key, make("td")])),
+    place: (x) => (x - data.low[j]) / (data.high[j] - data.low[j] || 1),
+  }));
+  const line = (column, { bars, decoded, original, reconstruction }) =>
+    make("tr", {}, make("th", { scope: "row" }, column.name, bars), decoded, original, reconstruction);
+  const titles = ["column", "decoded", "original", "rebuilt"].map((title) => make("th", { scope: "col" }, title));
+  const table = make("table", {}, make("thead", {}, make("tr", {}, ...titles)), make("tbody", {}, ...columns.map((column, j) => line(column, cells[j]))));
+  const element = make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "The row, column by column" }, table);
   const show = (rows) => {
     columns.forEach((column, j) => {
       for (const [key, row] of Object.entries(rows)) cells[j][key].textContent = inWords(row[j], column);
       const value = rows.decoded[j];
-      cells[j].track.replaceChildren(...(column.categories ? chances(column, value) : [bar(cells[j].place(value))]));
+      cells[j].bars.replaceChildren(...(column.categories ? chances(column, value) : [bar(cells[j].place(value))]));
     });
   };
   const small = (row) => make("span", {}, columns.slice(0, 4).map((column, j) => `${column.name} ${inWords(row[j], column)}`).join(", "));
-  return { element, show, small };
+  return { element, show, small, kind: "table" };
 }
 
 /** A bar for each category, with its name and probability. */
