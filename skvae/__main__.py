@@ -171,7 +171,7 @@ def main(arguments=None):
     parser.add_argument(
         "--explore",
         metavar="FILE",
-        help="where to write a page to explore BN-VAE's code on (.html)",
+        help="where to write a page that explores BN-VAE (.html)",
     )
     parser.add_argument("--max-iter", type=int, default=60, help="epochs (default: 60)")
     parser.add_argument("--splits", type=int, default=3, help="train/test splits (default: 3)")
