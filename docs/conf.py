@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 os.environ.setdefault("MPLBACKEND", "agg")
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent), str(HERE / "theory")]
+sys.path[:0] = [str(HERE.parent), str(HERE / "theory"), str(HERE / "_lesson")]
 
 import skvae
 
@@ -212,8 +212,9 @@ bibtex_reference_style = "author_year"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skvae"
-html_static_path = ["_static", "_vendor"]
-html_css_files = ["custom.css"]
+(HERE / "_lesson" / "built").mkdir(exist_ok=True)
+html_static_path = ["_static", "_vendor", "_lesson/built"]
+html_css_files = ["custom.css", "play.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_context = {"default_mode": "auto"}
@@ -230,6 +231,8 @@ html_sidebars = {
         "changelog",
         "references",
         "statements",
+        "play",
+        "zh/play",
     )
 }
 html_theme_options = {
@@ -266,6 +269,19 @@ def _draw_figures(app):
     from figures import draw_all
 
     draw_all(HERE / "theory" / "_figures")
+
+
+def _build_lesson(app):
+    """Fit what the pages in the browser need, unless that is done."""
+    from build import write
+
+    write()
+
+
+def _play(app, pagename, templatename, context, doctree):
+    """Give the lesson its script, in either language."""
+    if pagename in ("play", "zh/play"):
+        app.add_js_file("lesson.js", loading_method="defer")
 
 
 def _number_statements(app, env):
@@ -319,6 +335,8 @@ def _skip_silent(app, what, name, obj, skip, options):
 
 def setup(app):
     app.connect("builder-inited", _draw_figures)
+    app.connect("builder-inited", _build_lesson)
+    app.connect("html-page-context", _play)
     app.connect("env-check-consistency", _number_statements)
     app.connect("html-page-context", _set_chinese)
     app.connect("source-read", _append_changelog)

@@ -46,7 +46,7 @@ export class CodeMap {
 
   draw() {
     this.size = this.canvas.clientWidth;
-    if (!this.size || !this.code) return;
+    if (!this.size || !this.codes.length) return;
     const density = globalThis.devicePixelRatio || 1;
     this.canvas.width = this.canvas.height = Math.round(this.size * density);
     const pen = this.canvas.getContext("2d");
@@ -54,7 +54,7 @@ export class CodeMap {
     this.drawPrior(pen);
     this.codes.forEach((code, i) => dot(pen, this.place(code), 3.2, this.colors[i]));
     if (this.row !== null) ring(pen, this.place(this.codes[this.row]), 7, colorOf("ink"), 2);
-    this.drawCode(pen);
+    if (this.code) this.drawCode(pen);
   }
 
   drawPrior(pen) {
