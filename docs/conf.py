@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 import zlib
+from html import escape
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
@@ -212,12 +213,21 @@ bibtex_reference_style = "author_year"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skvae"
+html_logo = html_favicon = "_static/logo.svg"
+html_baseurl = "https://skvae.readthedocs.io/en/stable/"
 (HERE / "_lesson" / "built").mkdir(exist_ok=True)
 html_static_path = ["_static", "_vendor", "_lesson/built"]
 html_css_files = ["custom.css", "play.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_context = {"default_mode": "auto"}
+html_context = {"default_mode": "auto", "doc_path": "docs"}
+# Read the Docs says where the source is; elsewhere there is nothing to edit.
+REPOSITORY = os.environ.get("READTHEDOCS_GIT_CLONE_URL", "").removesuffix(".git")
+if REPOSITORY:
+    html_context |= {
+        "edit_page_url_template": REPOSITORY + "/edit/main/{{ doc_path }}/{{ file_name }}",
+        "edit_page_provider_name": "the repository",
+    }
 html_sidebars = {
     page: []
     for page in (
@@ -240,7 +250,9 @@ html_theme_options = {
     "navigation_with_keys": False,
     "pygments_light_style": "tango",
     "pygments_dark_style": "monokai",
-    "secondary_sidebar_items": ["page-toc"],
+    "logo": {"text": "skvae"},
+    "use_edit_page_button": bool(REPOSITORY),
+    "secondary_sidebar_items": ["page-toc", "edit-this-page"] if REPOSITORY else ["page-toc"],
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
@@ -282,6 +294,25 @@ def _play(app, pagename, templatename, context, doctree):
     """Give the lesson its script, in either language."""
     if pagename in ("play", "zh/play"):
         app.add_js_file("lesson.js", loading_method="defer")
+
+
+CARD = """
+<meta property="og:title" content="{title}">
+<meta property="og:type" content="website">
+<meta property="og:url" content="{base}{page}.html">
+<meta property="og:site_name" content="skvae">
+<meta property="og:description" content="Variational autoencoders that do not collapse">
+<meta property="og:image" content="{base}_static/card.png">
+<meta property="og:image:alt" content="A model of handwritten digits, explored in the browser">
+<meta name="twitter:card" content="summary_large_image">
+"""
+
+
+def _describe_page(app, pagename, templatename, context, doctree):
+    """Say what others show of a page that links to it: its title, and a picture."""
+    title = escape(re.sub(r"<[^>]*>", "", context.get("title", project)))
+    tags = CARD.format(title=title, base=html_baseurl, page=pagename)
+    context["metatags"] = context.get("metatags", "") + tags
 
 
 def _number_statements(app, env):
@@ -337,6 +368,7 @@ def setup(app):
     app.connect("builder-inited", _draw_figures)
     app.connect("builder-inited", _build_lesson)
     app.connect("html-page-context", _play)
+    app.connect("html-page-context", _describe_page)
     app.connect("env-check-consistency", _number_statements)
     app.connect("html-page-context", _set_chinese)
     app.connect("source-read", _append_changelog)
