@@ -285,7 +285,7 @@ def _draw_figures(app):
 
 def _build_lesson(app):
     """Fit what the pages in the browser need, unless that is done."""
-    from build import write
+    from make_lesson import write
 
     write()
 

@@ -2,13 +2,13 @@
 
 import json
 import re
-import shutil
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from browsing import Opener, chromium, put
 from sklearn.datasets import load_digits, load_iris
 from torch import nn
 
@@ -22,68 +22,28 @@ from skvae.posteriors import MomentPosterior
 
 X, Y = load_digits(return_X_y=True)
 X, Y = X[:120] / 16, Y[:120]
-QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", *QUIET]
 
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium without a window."""
-    from playwright.sync_api import sync_playwright
-
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        pytest.fail(
-            "The explorer is tested in a real browser, and there is no chromium here. "
-            "Debian has it: apt-get install chromium"
-        )
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def opened(browser, tmp_path):
-    """Opens an explorer as a user does, from a file; at the end, all was quiet."""
-    noise, pages = [], []
-
-    def open_(explorer, **settings):
-        path = tmp_path / f"explorer_{len(pages)}.html"
-        explorer.save(path)
-        page = browser.new_page(**settings)
-        page.on("console", lambda message: noise.append(message.text))
-        page.on("pageerror", lambda error: noise.append(str(error)))
-        page.on("request", lambda request: noise.append(request.url))
-        pages.append(page)
-        page.goto(path.as_uri())
-        assert noise.pop(0) == path.as_uri()
-        return page
-
-    yield open_
-    for page in pages:
-        page.close()
-    assert noise == []
-
-
-# Put sliders somewhere, as a hand does, and wait for the next frame.
-PUT = """(values) => {
-    for (const [id, value] of Object.entries(values)) {
-        const input = document.getElementById(id);
-        input.value = value;
-        input.dispatchEvent(new Event("input"));
-        input.dispatchEvent(new Event("change"));
-    }
-    return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-}"""
+    """Opens an explorer; at the end, its page was quiet."""
+    opener = Opener(browser, tmp_path)
+    yield lambda explorer, **settings: opener(explorer.html(), **settings)
+    opener.close()
 
 
 def set_sliders(page, code):
-    page.evaluate(PUT, {f"component-{j}": value for j, value in enumerate(code)})
+    put(page, {f"#component-{j}": value for j, value in enumerate(code)})
 
 
 def turn_dial(page, tau):
-    page.evaluate(PUT, {"tau": float(np.log(tau / (1 - tau)))})
+    put(page, {"#tau": float(np.log(tau / (1 - tau)))})
     return page.evaluate("explorer.model.at")  # as a slider can have it
 
 
@@ -444,6 +404,13 @@ def test_every_control_has_a_name(opened, people):
         "|| one.textContent.trim() || one.title)).map((one) => one.outerHTML)"
     )
     assert nameless == []
+
+
+def test_saving_writes_the_page_and_nothing_else(tmp_path):
+    explorer = Explorer.from_estimator(digits(2, max_iter=1), X, n_rows=3)
+    assert explorer.save(tmp_path / "page.html") is explorer
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == explorer.html()
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_notebooks_show_it_in_a_frame(browser, tmp_path):

@@ -262,6 +262,7 @@ function collapsePart(root) {
   shared.listeners.push(() => show(Number(one.element.value)));
 }
 
+globalThis.lesson = shared;
 const PARTS = { dead: deadPart, dial: dialPart, trade: tradePart, own: ownPart, collapse: collapsePart };
 for (const root of document.querySelectorAll("[data-play]")) PARTS[root.dataset.play](root);
 // Colors are read when something is drawn: draw again in the dark.
