@@ -49,7 +49,7 @@ class Opener:
         """Close the pages; all was quiet."""
         for page in self.pages:
             page.close()
-        assert self.noise == []
+        assert not self.noise, self.noise
 
 
 # Put sliders somewhere, as a hand does, and wait for the next frame.

@@ -11,19 +11,19 @@ from browsing import Opener, chromium, put
 
 DOCS = Path(__file__).parent.parent / "docs"
 sys.path.insert(0, str(DOCS / "_lesson"))
-import make_lesson as build  # noqa: E402
+import make_lesson  # noqa: E402
 
 PARTS = ["dead", "dial", "trade", "own", "collapse"]
 
 
 @pytest.fixture(scope="module")
 def models():
-    return build.digits_models(max_iter=2)
+    return make_lesson.digits_models(max_iter=2)
 
 
 @pytest.fixture(scope="module")
 def html(models):
-    script = build.lesson_script(build.lesson(*models))
+    script = make_lesson.lesson_script(make_lesson.lesson(*models))
     style = (DOCS / "_static" / "play.css").read_text(encoding="utf-8")
     parts = "".join(f'<div class="play" data-play="{part}"></div>' for part in PARTS)
     return (
@@ -47,12 +47,15 @@ def opened(browser, tmp_path):
 
 def drawn(page, selector, number=0):
     """Share of ink in each pixel of a canvas."""
+    # Read from a copy: the browser advises against reading what is drawn on often.
     pixels = (
         page.locator(selector)
         .nth(number)
         .evaluate(
-            "(canvas) => Array.from(canvas.getContext('2d')"
-            ".getImageData(0, 0, canvas.width, canvas.height).data)"
+            "(canvas) => {"
+            "const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d');"
+            "copy.drawImage(canvas, 0, 0);"
+            "return Array.from(copy.getImageData(0, 0, canvas.width, canvas.height).data); }"
         )
     )
     red = np.array(pixels[::4], dtype=float)
@@ -114,7 +117,7 @@ def test_sliders_of_the_first_part_decode(opened, html, models):
 
 def test_the_snapshots_go_by(opened, html):
     page = opened(html)
-    text = json.loads(build.SNAPSHOTS.read_text(encoding="utf-8"))
+    text = json.loads(make_lesson.SNAPSHOTS.read_text(encoding="utf-8"))
     last = len(text["plain"]["snapshots"]) - 1
     for step in (0, last):
         put(page, {"[data-play=collapse] input": step})
@@ -136,11 +139,11 @@ def test_a_narrow_page_is_not_pushed_apart(opened, html, theme):
 
 
 def test_the_lesson_is_small(models):
-    assert len(build.lesson_script(build.lesson(*models)).encode()) < 600_000
+    assert len(make_lesson.lesson_script(make_lesson.lesson(*models)).encode()) < 600_000
 
 
 def test_what_is_stored_shows_a_collapse_and_none():
-    text = json.loads(build.SNAPSHOTS.read_text(encoding="utf-8"))
+    text = json.loads(make_lesson.SNAPSHOTS.read_text(encoding="utf-8"))
     rates = {
         name: [sum(one["kl"]) for one in text[name]["snapshots"]] for name in ("plain", "moments")
     }
@@ -152,8 +155,8 @@ def test_what_is_stored_shows_a_collapse_and_none():
 
 @pytest.mark.slow
 def test_what_is_stored_is_what_training_gives():
-    stored = json.loads(build.SNAPSHOTS.read_text(encoding="utf-8"))
-    made = build.text_snapshots()
+    stored = json.loads(make_lesson.SNAPSHOTS.read_text(encoding="utf-8"))
+    made = make_lesson.text_snapshots()
     for name in ("plain", "moments"):
         for ours, theirs in zip(stored[name]["snapshots"], made[name]["snapshots"], strict=True):
             assert np.allclose(ours["kl"], theirs["kl"], rtol=0.05, atol=0.05)

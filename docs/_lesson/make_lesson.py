@@ -1,8 +1,7 @@
 """What the pages in the browser need: models of the digits, and a text VAE while it collapses.
 
 The models are fitted when the pages are built, and again when this file has changed. The text VAE
-takes longer, and what it said is stored beside this file: python docs/_lesson/make_lesson.py trains it
-anew.
+takes longer, and what it said is stored beside this file, which trains it anew when it is run.
 """
 
 import hashlib
