@@ -326,6 +326,7 @@ def test_draws_neighbors_and_walks_lead_to_their_codes(opened):
     vae = digits(2)
     page = opened(Explorer.from_estimator(vae, X, Y, image_shape=(8, 8), y_name="digit"))
     page.get_by_role("button", name="draw 8 more").click()
+    page.wait_for_timeout(200)  # small pictures wait until the hand rests
     page.locator(".draws li button").nth(3).click()
     assert page.evaluate("explorer.code.join() === explorer.draws[3].join()")
     page.locator(".row li button").first.click()
@@ -334,6 +335,7 @@ def test_draws_neighbors_and_walks_lead_to_their_codes(opened):
     page.get_by_role("spinbutton", name="to row").fill("9")
     page.get_by_role("spinbutton", name="from row").fill("4")
     page.keyboard.press("Tab")
+    page.wait_for_timeout(200)
     page.locator(".walk li button").nth(3).click()
     half = vae.transform(X[[4, 9]]).mean(0)
     assert page.evaluate("Array.from(explorer.code)") == pytest.approx(half, abs=1e-4)

@@ -18,7 +18,11 @@ export class CodeMap {
       pointerup: (event) => this.release(event),
       keydown: (event) => this.key(event),
     });
-    new ResizeObserver(() => this.draw()).observe(this.canvas);
+    this.size = 0; // asked for only when it changes: to ask is to have the page laid out
+    new ResizeObserver(() => {
+      this.size = this.canvas.clientWidth;
+      this.draw();
+    }).observe(this.canvas);
   }
 
   /** Show these codes, the code that is decoded, and which row is taken. */
@@ -45,7 +49,6 @@ export class CodeMap {
   }
 
   draw() {
-    this.size = this.canvas.clientWidth;
     if (!this.size || !this.codes.length) return;
     const density = globalThis.devicePixelRatio || 1;
     this.canvas.width = this.canvas.height = Math.round(this.size * density);

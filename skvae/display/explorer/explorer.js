@@ -32,6 +32,7 @@ export class Explorer {
     this.encodeRows();
     this.take(0);
     this.answer();
+    this.showStrips();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.later("rows"));
   }
 
@@ -137,33 +138,46 @@ export class Explorer {
     const rows = { decoded: this.decoded };
     if (changed.has("rows")) Object.assign(rows, { original, reconstruction: this.model.decoded(loc, context) });
     this.view.show(rows);
-    this.showSliders();
+    this.showSliders(changed.has("rows"));
     const codes = this.rows.map((row) => row.loc);
     this.map.show({ codes, code: this.code, row: this.row, axes: this.axes });
     if (changed.has("rows")) this.showRow();
-    if (changed.has("rows") || changed.has("told")) this.showStrips();
+    if (changed.has("rows") || changed.has("told")) this.showStripsSoon();
   }
 
-  showSliders() {
-    const most = Math.max(...this.model.kl, ...this.model.floor);
-    const { loc, scale } = this.rows[this.row];
+  /** Show the sliders that were moved or, if more has changed, all that is beside them too. */
+  showSliders(all) {
     for (const [j, parts] of this.sliders.entries()) {
+      if (!all && parts.shown === this.code[j]) continue;
+      parts.shown = this.code[j];
       const reach = Math.max(3, Math.ceil(Math.abs(this.code[j])));
       Object.assign(parts.input, { min: -reach, max: reach, value: this.code[j] });
-      const [kl, floor] = [printed(this.model.kl[j], 2), printed(this.model.floor[j], 2)];
-      parts.input.setAttribute("aria-valuetext", printed(this.code[j], 2));
       parts.value.textContent = printed(this.code[j], 2);
-      parts.nats.textContent = this.model.kl[j] < DEAD ? `${kl}, dead` : kl;
-      parts.item.classList.toggle("dead", this.model.kl[j] < DEAD);
-      parts.kl.style.width = `${(100 * this.model.kl[j]) / most}%`;
-      parts.floor.style.left = `${(100 * this.model.floor[j]) / most}%`;
-      parts.floor.hidden = this.model.floor[j] === 0;
-      parts.bar.title = `KL ${kl} nats, floor ${floor}`;
-      const share = (z) => 100 * Math.min(Math.max((z + reach) / (2 * reach), 0), 1);
-      parts.band.style.left = `${share(loc[j] - scale[j])}%`;
-      parts.band.style.right = `${100 - share(loc[j] + scale[j])}%`;
-      parts.band.title = `of the row: ${printed(loc[j], 2)} \u00b1 ${printed(scale[j], 2)}`;
+      parts.input.setAttribute("aria-valuetext", parts.value.textContent);
+      this.showBand(j, parts, reach);
+      if (all) this.showKL(j, parts);
     }
+  }
+
+  /** The row's mean, plus and minus its standard deviation. */
+  showBand(j, { band }, reach) {
+    const { loc, scale } = this.rows[this.row];
+    const share = (z) => 100 * Math.min(Math.max((z + reach) / (2 * reach), 0), 1);
+    band.style.left = `${share(loc[j] - scale[j])}%`;
+    band.style.right = `${100 - share(loc[j] + scale[j])}%`;
+    band.title = `of the row: ${printed(loc[j], 2)} \u00b1 ${printed(scale[j], 2)}`;
+  }
+
+  showKL(j, parts) {
+    const most = Math.max(...this.model.kl, ...this.model.floor);
+    const [kl, floor] = [this.model.kl[j], this.model.floor[j]];
+    const dead = kl < DEAD;
+    parts.nats.textContent = dead ? `${printed(kl, 2)}, dead` : printed(kl, 2);
+    parts.item.classList.toggle("dead", dead);
+    parts.kl.style.width = `${(100 * kl) / most}%`;
+    parts.floor.style.left = `${(100 * floor) / most}%`;
+    parts.floor.hidden = floor === 0;
+    parts.bar.title = `KL ${printed(kl, 2)} nats, floor ${printed(floor, 2)}`;
   }
 
   showRow() {
@@ -186,6 +200,12 @@ export class Explorer {
         ["ELBO", `${printed(-rate - distortion, 2)} nats`],
       ].map(([name, value]) => make("span", {}, make("b", {}, `${name} `), value)),
     );
+  }
+
+  /** Small pictures wait until the hand rests: what is moved must follow it at once. */
+  showStripsSoon() {
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(() => this.showStrips(), 100);
   }
 
   showStrips() {
