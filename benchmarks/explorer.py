@@ -1,9 +1,9 @@
 """How large an explorer's page is, and how long it takes to answer, in a headless Chromium.
 
-An answer is what one movement of a slider costs: decoding, the picture, the sliders and the map
-with 500 points, and laying out the page (small pictures wait until the hand rests); a turn of the dial also encodes all rows again. Medians of
-200 answers in milliseconds, and the fastest tenth, which other work on the machine disturbs less; a
-frame has 16.
+An answer is what one movement of a slider costs: decoding, the picture, the sliders, the map with
+500 points, and laying out the page; a turn of the dial also encodes all rows again. Strips of small
+pictures wait until the hand rests. Medians of 200 answers in milliseconds, and the fastest tenth,
+which other work on the machine disturbs less; a frame has 16.
 
     python benchmarks/explorer.py
 """
