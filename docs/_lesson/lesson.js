@@ -240,10 +240,11 @@ function collapsePart(root) {
     map.canvas.setAttribute("aria-label", say.map);
   }
   const last = plain.snapshots.length - 1;
+  const most = 1.1 * Math.max(...plain.snapshots.flatMap((one) => one.kl));
   const show = (step) => {
     for (const kind of BOTH) {
       const { kl, codes, rebuilt } = runs[kind].snapshots[step];
-      boxes[kind].bars.replaceChildren(bars(kl, runs[kind].floor, 4.5));
+      boxes[kind].bars.replaceChildren(bars(kl, runs[kind].floor, most));
       boxes[kind].facts.textContent = `${say.rate} ${printed(total(kl), 2)} ${say.nats} · ${say.floor} ${printed(total(runs[kind].floor), 2)}`;
       boxes[kind].text.replaceChildren(...rebuilt.map((sentence) => make("li", {}, sentence)));
       maps[kind].show({ codes, code: null, row: null, axes: [0, 1] });

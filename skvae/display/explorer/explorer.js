@@ -232,7 +232,7 @@ export class Explorer {
       make("header", {}, make("h1", {}, title), make("p", {}, summary)),
       ...(this.model.hasDial ? [this.buildDial()] : []),
       make(
-        "div", { class: `columns ${this.view.kind}` },
+        "div", { class: `columns of-${this.view.kind}` },
         this.buildDecoded(), this.buildSliders(), this.buildMap(), this.buildRow(), this.buildDraws(), this.buildWalk(),
       ),
     ];
