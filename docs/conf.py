@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 os.environ.setdefault("MPLBACKEND", "agg")
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent), str(HERE / "theory"), str(HERE / "_lesson")]
+sys.path[:0] = [str(HERE.parent), str(HERE), str(HERE / "theory"), str(HERE / "_lesson")]
 
 import skvae
 
@@ -124,6 +124,8 @@ sphinx_gallery_conf = {
     "doc_module": ("skvae",),
     "backreferences_dir": "generated/backreferences",
     "inspect_global_variables": True,
+    "reset_modules": ("matplotlib", "gallery.strict"),
+    "reset_modules_order": "both",
     "min_reported_time": 0,
     "show_memory": False,
     "write_computation_times": False,
@@ -220,14 +222,13 @@ html_static_path = ["_static", "_vendor", "_lesson/built"]
 html_css_files = ["custom.css", "play.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_context = {"default_mode": "auto", "doc_path": "docs"}
-# Read the Docs says where the source is; elsewhere there is nothing to edit.
-REPOSITORY = os.environ.get("READTHEDOCS_GIT_CLONE_URL", "").removesuffix(".git")
-if REPOSITORY:
-    html_context |= {
-        "edit_page_url_template": REPOSITORY + "/edit/main/{{ doc_path }}/{{ file_name }}",
-        "edit_page_provider_name": "the repository",
-    }
+html_context = {
+    "default_mode": "auto",
+    "github_user": "skvae",
+    "github_repo": "skvae",
+    "github_version": "main",
+    "doc_path": "docs",
+}
 html_sidebars = {
     page: []
     for page in (
@@ -251,8 +252,8 @@ html_theme_options = {
     "pygments_light_style": "tango",
     "pygments_dark_style": "monokai",
     "logo": {"text": "skvae"},
-    "use_edit_page_button": bool(REPOSITORY),
-    "secondary_sidebar_items": ["page-toc", "edit-this-page"] if REPOSITORY else ["page-toc"],
+    "use_edit_page_button": True,
+    "secondary_sidebar_items": ["page-toc", "edit-this-page"],
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],

@@ -65,7 +65,7 @@ class BaseVAE(
 
     _parameter_constraints = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "tau": [Interval(Real, 0, 1, closed="neither"), "array-like"],
+        "tau": "no_validation",  # `_range` does, whose words fit a number and a pair
         "posterior": [StrOptions(set(POSTERIORS)), callable],
         "objective": [StrOptions(set(OBJECTIVES)), Objective],
         "beta": [Interval(Real, 0, None, closed="left")],
@@ -141,9 +141,12 @@ class BaseVAE(
     def partial_fit(self, X, y=None, sample_weight=None):
         """Train for one epoch on `X`, going on from the last call.
 
-        The units of the columns are those of the first call. The moments are merged with
+        The units of the columns are those of the first call, and a column that had a single value
+        in it stays a constant: give it rows that vary. The moments are merged with
         those of former calls, whose weight is at most nine times that of this one, because
-        the encoder has moved on since.
+        the encoder has moved on since. So is the optimiser's state, which is therefore in pickles
+        and files of an estimator that was trained by `partial_fit`, and makes two thirds of them;
+        after `fit` it is not kept, and the optimiser starts anew.
 
         Parameters
         ----------
@@ -171,6 +174,7 @@ class BaseVAE(
 
     def _fit(self, X, y, sample_weight, *, n_epochs, again, partial=False):
         self._validate_params()
+        _range(self.tau)
         device = _device(self.device)
         rows = self._validate_rows(X, reset=not again)
         y = X if y is None else y  # what an autoencoder is to predict, for monitors that score
@@ -220,6 +224,8 @@ class BaseVAE(
             if together:  # nobody reads the checkpoint before it is written
                 together.from_first([0])
             attributes = self._after(fit, dtype, error, n_epochs)
+        if not partial:  # nothing goes on from it: two thirds of a pickle or a file saved
+            attributes["_optimizer_state"] = None
         if again:
             for name, curve in attributes["history_"].items():
                 curve[:0] = self.history_[name]
@@ -668,16 +674,17 @@ def _floats(sample_weight):
 
 def _range(tau):
     """The ends of a range of tau; None if there is a single one."""
-    if isinstance(tau, Real):
-        return None
+    single = isinstance(tau, Real)
     try:
-        low, high = (float(end) for end in tau)
+        low, high = (0.0, float(tau)) if single else (float(end) for end in tau)
     except (TypeError, ValueError):
         low = high = np.nan
-    if not 0.0 < low < high < 1.0:
+    if single and 0.0 < high < 1.0:
+        return None
+    if single or not 0.0 < low < high < 1.0:
         raise ValueError(
-            "tau must be a number between 0 and 1, or two of them, the lowest and the highest, to "
-            f"train one model for all between; got {tau!r}"
+            "tau must be a number between 0 and 1, both excluded, or two of them, the lowest and "
+            f"the highest, to train one model for all between; got {tau!r}"
         )
     return low, high
 
@@ -753,4 +760,5 @@ def _weighted(X, sample_weight):
     if sample_weight is None:
         return X, None
     weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    weight = weight / weight.max()  # only ratios matter, and sums of large ones may overflow
     return X[weight > 0], weight[weight > 0]

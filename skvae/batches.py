@@ -11,10 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy.sparse import issparse
-from sklearn.preprocessing import RobustScaler, StandardScaler
+from scipy.stats import norm
+from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
 from skvae.recurrent import PADDING
 from skvae.streams import Stream, give_back, in_pieces
+
+NORMAL_QUARTILES = 2 * norm.ppf(0.75)  # the interquartile range of the normal distribution
 
 
 class Batch(NamedTuple):
@@ -55,46 +58,78 @@ class Marginals:
         return self.X.shape[0]
 
     @cached_property
-    def _scaler(self):
-        # with_mean is about transform: a sparse matrix's means are computed either way.
-        scaler = StandardScaler(with_mean=not issparse(self.X))
-        start = 0
+    def _ends(self):
+        """Least and largest values."""
+        least, most = np.full((2, self.X.shape[1]), np.nan)
         for rows in in_pieces(self.X):
-            stop = start + rows.shape[0]
-            weight = None if self.weight is None else self.weight[start:stop]
-            scaler.partial_fit(rows, sample_weight=weight)
-            start = stop
-        return scaler
-
-    @property
-    def mean(self):
-        """Means."""
-        return self._scaler.mean_
-
-    @property
-    def scale(self):
-        """Standard deviations, and 1 for a constant column."""
-        return self._scaler.scale_
+            if issparse(rows):
+                ends = min_max_axis(rows, axis=0, ignore_nan=True)
+            else:
+                ends = np.fmin.reduce(rows), np.fmax.reduce(rows)
+            least, most = np.fmin(least, ends[0]), np.fmax(most, ends[1])
+        return least, most
 
     @property
     def constant(self):
         """Whether the column has a single value."""
-        return self._scaler.scale_ != np.sqrt(self._scaler.var_)  # replaced by 1
+        return self._ends[0] == self._ends[1]
 
     @cached_property
-    def _robust_scaler(self):
+    def _power(self):
+        """By which power of 2 to divide, so that squares neither overflow nor vanish."""
+        exponent = np.frexp(np.maximum(*np.abs(self._ends)))[1]
+        return np.where(abs(exponent) > 400, exponent, 0)
+
+    @cached_property
+    def _moments(self):
+        """Means and variances, in units of powers of 2."""
+        total, mean, variance = np.zeros((3, self.X.shape[1]))
+        start = 0
+        for rows in in_pieces(self.X):
+            stop = start + rows.shape[0]
+            weight = None if self.weight is None else self.weight[start:stop]
+            new_total, *new = _moments_of(_divided(rows, self._power), weight)
+            total, start = total + new_total, stop
+            share = np.divide(new_total, total, out=np.zeros_like(total), where=total > 0)
+            step = new[0] - mean  # (Chan et al. 1979)
+            mean = mean + share * step
+            variance += share * (new[1] - variance) + share * (1 - share) * np.square(step)
+        return mean, variance
+
+    @property
+    def mean(self):
+        """Means; of a constant column its very value."""
+        return np.where(self.constant, self._ends[0], np.ldexp(self._moments[0], self._power))
+
+    @property
+    def scale(self):
+        """Standard deviations, and 1 for a constant column."""
+        return np.where(self.constant, 1.0, np.ldexp(np.sqrt(self._moments[1]), self._power))
+
+    @cached_property
+    def _quartiles(self):
         X = self.X.sampled() if isinstance(self.X, Stream) else _dense(self.X)
-        return RobustScaler(unit_variance=True).fit(X)
+        quartiles = np.nanquantile(X, [0.25, 0.5, 0.75], axis=0)
+        spread = (quartiles[2] - quartiles[0]) / NORMAL_QUARTILES
+        for j in np.flatnonzero((spread == 0) & ~self.constant):
+            distance = abs(X[:, j] - quartiles[1, j])
+            others = distance[distance > 0]  # none, if they are rare and a stream was sampled
+            spread[j] = np.median(others) * 2 / NORMAL_QUARTILES if len(others) else self.scale[j]
+        return quartiles[1], spread
 
     @property
     def median(self):
         """Medians, of the rows without their weights; of a stream, of some of its rows."""
-        return self._robust_scaler.center_
+        return np.where(self.constant, self._ends[0], self._quartiles[0])
 
     @property
     def spread(self):
-        """Interquartile ranges in units of the normal distribution's, and 1 in place of 0."""
-        return self._robust_scaler.scale_
+        """Interquartile ranges in units of the normal distribution's; 1 for a constant column.
+
+        Where half of the values and more are one and the same, the median distance of the others
+        from it, in the same units.
+        """
+        return np.where(self.constant, 1.0, self._quartiles[1])
 
     def log1p(self):
         """The marginals of ``log(1 + X)``."""
@@ -133,6 +168,36 @@ class _Mapped(Stream):
 
     def _checked(self, rows, start):
         return self.function(super()._checked(rows, start))
+
+
+def _moments_of(rows, weight=None):
+    """Sum of the weights, mean and variance of each column, of the cells that are there."""
+    if issparse(rows):
+        mean, variance, total = mean_variance_axis(rows, 0, weight, return_sum_weights=True)
+        return total.astype(float), mean.astype(float), variance.astype(float)
+    weight = np.ones(len(rows)) if weight is None else weight
+    gappy = np.isnan(rows)
+    total = weight @ ~gappy if gappy.any() else np.full(rows.shape[1], weight.sum())
+    seen = np.maximum(total, np.finfo(float).tiny)
+    mean = 0.0
+    for _ in range(2):  # the second time for what rounding has left in the mean
+        centred = np.subtract(rows, mean, dtype=float)
+        centred[gappy] = 0.0
+        mean += weight @ centred / seen
+    centred = np.square(np.subtract(rows, mean, dtype=float, out=centred), out=centred)
+    centred[gappy] = 0.0
+    return total, mean, weight @ centred / seen
+
+
+def _divided(X, power):
+    """X with its columns divided by powers of 2, which is exact."""
+    if not power.any():
+        return X
+    if not issparse(X):
+        return np.ldexp(X, -power)
+    divided = X.copy()
+    divided.data = np.ldexp(X.data, -power[X.indices])
+    return divided
 
 
 def _totals(X):
@@ -192,8 +257,14 @@ class Units(NamedTuple):
         return cls(np.zeros(n_features), np.ones(n_features))
 
     def pieces(self, n_rows):
-        """Cut that many rows into pieces that fit the cache, for what needs no gradient."""
-        return chunk_slices(n_rows, len(self.scale), IN_CACHE)
+        """Cut that many rows into pieces that fit the cache, for what needs no gradient.
+
+        But a piece reads all weights, so that it has some rows to use them on, up to the bound of
+        what may be in memory.
+        """
+        n_columns = len(self.scale)
+        enough = min(FEWEST_ROWS * n_columns, IN_MEMORY)
+        return chunk_slices(n_rows, n_columns, max(IN_CACHE, enough))
 
     def log_jacobian(self):
         """What a log-density in the networks' units is short of one in the data's, in nats."""
@@ -245,6 +316,7 @@ class TokenUnits(NamedTuple):
 
 
 IN_CACHE, IN_MEMORY = 2**18, 2**22  # doubles: 2 MB and 32 MB
+FEWEST_ROWS = 64  # of a piece: from here on weights are read less than they are computed with
 
 
 def chunk_slices(n_rows, n_columns, n_numbers=IN_MEMORY):

@@ -203,3 +203,6 @@ class _Chain(nn.Module):
         if self.context_first:
             return self.second(self.first(x, context))
         return self.second(self.first(x), context)
+
+    def code_weights(self):
+        return self.first.code_weights()

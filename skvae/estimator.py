@@ -1,6 +1,8 @@
 """BNVAEEstimator: the VAE as a scikit-learn transformer, density and generator."""
 
 import copy
+from collections import Counter
+from contextlib import contextmanager
 from functools import partial
 from numbers import Integral
 
@@ -8,20 +10,29 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 from torch import nn
 
 from skvae.base import BaseVAE, check_n_draws, check_n_samples, check_support, random_state_of
 from skvae.batches import Marginals, Rows, Units, gaps
-from skvae.likelihoods import LIKELIHOODS, CategoricalLikelihood, MixedLikelihood
+from skvae.frames import is_frame, library_of, names_of
+from skvae.likelihoods import (
+    LIKELIHOODS,
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    CountLikelihood,
+    MixedLikelihood,
+)
 from skvae.model import VAE, module_of, width_of
 from skvae.networks import ACTIVATIONS, MLP
 from skvae.objectives import conditional_mean, row_noise, shared_draws
 from skvae.posteriors import POSTERIORS
 from skvae.priors import StandardNormal
 from skvae.streams import Stream, is_stream, opened
-from skvae.tables import Table, is_frame
+from skvae.tables import Table
+
+COLUMN_BY_COLUMN = BernoulliLikelihood, CountLikelihood  # what of X they take
 
 
 class BNVAEEstimator(BaseVAE):
@@ -53,16 +64,16 @@ class BNVAEEstimator(BaseVAE):
         takes values in [0, 1], "poisson" and "negative_binomial" counts, "categorical" anything
         that is one of several. A callable takes ``n_features`` and returns a
         `skvae.likelihoods.Likelihood`. A list of pairs gives columns, by name or number, a
-        likelihood each. "auto", and what is on no list, goes by the types of the columns: numbers
+        likelihood each. "auto", and what is on no list, goes by the values in the columns: numbers
         are gaussian, booleans bernoulli, strings and categories categorical.
     conditions : list or None, default=None
         Columns of X that are given and not described: encoder and decoder are told their values,
         `score_samples` is then log p(described | conditions), and `sample` draws for the values
         that it is given. By name or number; numeric or categorical by their types, or as pairs
         ``("numeric", columns)`` and ``("categorical", columns)`` say.
-    hidden_layer_sizes : tuple of int, default=(128,)
-        Units of the encoder's hidden layers; the decoder's are the reverse. ``()`` makes both
-        linear.
+    hidden_layer_sizes : tuple of int or int, default=(128,)
+        Units of the encoder's hidden layers, or of a single one; the decoder's are the reverse.
+        ``()`` makes both linear.
     activation : {"relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="relu"
         Nonlinearity of the hidden layers.
     encoder : callable or None, default=None
@@ -182,7 +193,7 @@ class BNVAEEstimator(BaseVAE):
         **BaseVAE._parameter_constraints,
         "likelihood": [StrOptions({"auto", *LIKELIHOODS}), callable, list],
         "conditions": [list, None],
-        "hidden_layer_sizes": ["array-like"],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "encoder": [callable, None],
         "decoder": [callable, None],
@@ -244,24 +255,26 @@ class BNVAEEstimator(BaseVAE):
     # -- reading and building --------------------------------------------------------------
 
     def _validate_rows(self, X, reset):
-        if isinstance(X, torch.Tensor):
-            X = X.detach().cpu().numpy()
+        X = unmasked(X.detach().cpu().numpy() if isinstance(X, torch.Tensor) else X)
         if is_stream(X):
             X = opened(X)
         if reset:
             self._table = None
         numbers = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
-        if not (self._has_table() if reset else self._table):
+        if not (is_frame(X) or (self._has_table() if reset else self._table)):
             if isinstance(X, Stream):
                 validate_data(self, X, reset=reset, skip_check_array=True)
                 return X
-            return validate_data(self, X, reset=reset, accept_sparse="csr", **numbers)
+            with hint_at_auto():
+                return validate_data(self, X, reset=reset, accept_sparse="csr", **numbers)
         if isinstance(X, Stream):
             raise TypeError(
                 "Columns of different kinds need rows in memory; X is a stream of "
                 f"{X.shape[0]} rows that are not. Give one likelihood, and no conditions."
             )
-        if not is_frame(X):
+        if is_frame(X):
+            _check_unique(names_of(X))
+        else:
             plain = isinstance(X, np.ndarray) or issparse(X)
             # Of a list of lists that hold strings, NumPy would make strings of all.
             X = X if plain else np.asarray(X, dtype=object)
@@ -269,7 +282,9 @@ class BNVAEEstimator(BaseVAE):
         validate_data(self, X, reset=reset, skip_check_array=True)
         if reset:
             self._table = Table(X, self.likelihood, self.conditions)
-        return check_array(self._table.numbers(X), accept_sparse="csr", input_name="X", **numbers)
+        # What was fitted on an array may be given a frame of numbers.
+        table = self._table or Table(X, "gaussian")
+        return check_array(table.numbers(X), accept_sparse="csr", input_name="X", **numbers)
 
     def _has_table(self):
         """Whether columns differ: in likelihood, in categories or in being conditions."""
@@ -290,7 +305,7 @@ class BNVAEEstimator(BaseVAE):
         return self._table.context(X[:, list(self._table.conditions)])
 
     def _check_rows(self, module, rows):
-        super()._check_rows(module, rows)
+        self._check_support(module.likelihood_layer, rows.X)
         if rows.missing and not module.likelihood_layer.missing:
             raise ValueError(
                 "X has missing cells, but in fit it had none, so that the encoder has not learnt "
@@ -331,13 +346,40 @@ class BNVAEEstimator(BaseVAE):
         if Rows(X, None, None, None).missing:
             nowhere = np.flatnonzero(gaps(X).sum(0) == X.shape[0])
             if len(nowhere):
+                names = [self._name_of(j) for j in nowhere]
                 raise ValueError(
-                    f"Columns {nowhere.tolist()} of X have no value at all, so that nothing can be "
+                    f"Columns {names} of X have no value at all, so that nothing can be "
                     "learnt of them. Drop them."
                 )
             likelihood.missing = True
             _check_takes_gaps(likelihood)
         return likelihood
+
+    def _name_of(self, place):
+        """What errors call a described column: its name, or its number in X."""
+        j = int(place) if self._table is None else int(self._table.described[place])
+        names = getattr(self, "feature_names_in_", None) if self._table is None else None
+        names = self._table.names if self._table is not None else names
+        return j if names is None else str(names[j]) if isinstance(names[j], str) else names[j]
+
+    def _check_support(self, likelihood, X):
+        """Refuse rows that the likelihood cannot take, by the name of the column."""
+        try:
+            check_support(likelihood, X)
+        except ValueError:
+            named = self._table is not None and self._table.frame is not None
+            pairs = (
+                likelihood.each()
+                if isinstance(likelihood, MixedLikelihood)
+                else [(likelihood, range(X.shape[1]))]
+            )
+            for part, columns in pairs if named or hasattr(self, "feature_names_in_") else []:
+                for j in columns if isinstance(part, COLUMN_BY_COLUMN) else []:
+                    try:
+                        part.check_support(X[:, [j]])
+                    except ValueError as error:
+                        raise ValueError(f"Column {self._name_of(j)!r}: {error}") from error
+            raise
 
     def _build_part(self, likelihood, columns):
         place = np.searchsorted(self._table.described, columns)
@@ -348,7 +390,7 @@ class BNVAEEstimator(BaseVAE):
         return module_of("likelihood", make, len(columns)), place
 
     def _measure(self, module, X, weight):
-        check_support(module.likelihood_layer, self._described(X))
+        self._check_support(module.likelihood_layer, self._described(X))
         marginals = Marginals(self._described(X), weight)
         module.likelihood_layer.start(marginals)
         return Units(*module.likelihood_layer.units(marginals))
@@ -370,10 +412,11 @@ class BNVAEEstimator(BaseVAE):
         -------
         ndarray or DataFrame of shape (n_samples, n_features)
             Expected rows; of categories, the most probable. A frame of the columns and types
-            of `fit` where columns differ in likelihood, are categories or are conditions, and
-            `fit` was given a frame.
+            of `fit` if `fit` was given a frame, with the labels of the rows of `X` if that is a
+            frame of pandas.
         """
         check_is_fitted(self)
+        X = unmasked(X)
         given = self._read_conditions(conditions, _num_samples(X))
         if given is None and self.conditions is not None:
             raise ValueError(
@@ -383,7 +426,7 @@ class BNVAEEstimator(BaseVAE):
         rows = self._infer_codes(
             X, lambda module, z, told: module.likelihood(z, told).mean, self._told(given)
         )
-        return self._finished(rows, given)
+        return self._finished(rows, given, index_of(X))
 
     def sample(self, n_samples=1, random_state=None, conditions=None):
         """Draw new rows: codes from the prior, rows from the likelihood.
@@ -396,8 +439,10 @@ class BNVAEEstimator(BaseVAE):
             Seed of this call; None draws other rows each time.
         conditions : {array-like, DataFrame} of shape (n_samples, n_conditions) or \
                 (1, n_conditions), default=None
-            With the parameter `conditions`, the values of these columns. None draws them from
-            the rows of `fit`.
+            With the parameter `conditions`, the values of these columns. None draws them as they
+            were distributed in `fit`: combinations of categories as often as they occurred, and
+            numbers from a normal distribution around their mean for the combination, within the
+            range that there was.
 
         Returns
         -------
@@ -409,8 +454,8 @@ class BNVAEEstimator(BaseVAE):
         given = self._read_conditions(conditions, n_samples)
         if given is None and self.conditions is not None:
             random_state = random_state_of(random_state)
-            seen = self._table.seen_conditions
-            given = seen[random_state.randint(len(seen), size=n_samples)]
+            given = self._table.drawn.draw(n_samples, random_state)
+            given = self._table.settled(given, self._table.conditions)
         rows = self._draw(
             n_samples,
             random_state,
@@ -436,7 +481,8 @@ class BNVAEEstimator(BaseVAE):
         Returns
         -------
         ndarray or DataFrame of shape (n_samples, n_features)
-            The rows; of missing categories, the most probable. A frame where `sample` returns one.
+            The rows; of missing categories, the most probable. A frame of the columns and types
+            of `fit` if `fit` was given a frame, with the labels of the rows of `X`.
 
         References
         ----------
@@ -457,11 +503,11 @@ class BNVAEEstimator(BaseVAE):
             return conditional_mean(module, x, row_noise(uniform.to(x), loc, mixing.to(x)), context)
 
         filled = self._units.array(self._map(rows, expected))
-        described = np.where(np.isnan(rows.X), filled, rows.X)
-        if self.conditions is None:
-            return described if self._table is None else self._table.table(described)
-        numbers[:, self._table.described] = described
-        return self._table.table(numbers)
+        if self._table is None:
+            return np.where(np.isnan(rows.X), filled, rows.X)
+        filled = self._table.settled(filled, self._table.described)
+        numbers[:, self._table.described] = np.where(np.isnan(rows.X), filled, rows.X)
+        return self._table.table(numbers, index_of(X))
 
     def _read_conditions(self, conditions, n_samples):
         """Given conditions as numbers, one row for each sample."""
@@ -480,14 +526,17 @@ class BNVAEEstimator(BaseVAE):
     def _told(self, given):
         return None if given is None else self._table.context(given)
 
-    def _finished(self, rows, given=None):
+    def _finished(self, rows, given=None, index=None):
         """Rows of a tensor as a table in the units of the data, with the conditions in place."""
-        numbers = self._units.array(rows)
+        described = self._units.array(rows)
+        if self._table is None:
+            return described
+        described = numbers = self._table.settled(described, self._table.described)
         if given is not None:
-            described, numbers = numbers, np.empty((len(given), self.n_features_in_))
+            numbers = np.empty((len(given), self.n_features_in_))
             numbers[:, self._table.described] = described
             numbers[:, list(self._table.conditions)] = given
-        return numbers if self._table is None else self._table.table(numbers)
+        return self._table.table(numbers, index)
 
     def export(self):
         """`transform` as a program that runs without skvae and without Python.
@@ -519,7 +568,7 @@ class BNVAEEstimator(BaseVAE):
         True
         """
         check_is_fitted(self)
-        if self._table is not None:
+        if self._table is not None and not self._table.plain:
             raise ValueError(
                 "export takes tables of numbers under one likelihood; here columns are categories, "
                 "conditions or differ in likelihood. Save the estimator instead."
@@ -538,6 +587,43 @@ class BNVAEEstimator(BaseVAE):
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _check_unique(names):
+    """Refuse a frame of which two columns are called the same."""
+    twice = sorted((name for name, n in Counter(names).items() if n > 1), key=str)
+    if twice:
+        raise ValueError(
+            f"Names of the columns of X must be unique; {twice} occur more than once. Rename them."
+        )
+
+
+def index_of(X):
+    """The labels of the rows of a pandas frame; None of anything else."""
+    return X.index if library_of(X) == "pandas" else None
+
+
+def unmasked(X):
+    """The same with the masked cells of a masked array missing."""
+    if not isinstance(X, np.ma.MaskedArray):
+        return X
+    if X.dtype.kind in "biuf":
+        return X.astype(np.promote_types(X.dtype, np.float32)).filled(np.nan)
+    return X.astype(object).filled(None)
+
+
+@contextmanager
+def hint_at_auto():
+    """Say of strings how they can be taken."""
+    try:
+        yield
+    except ValueError as error:
+        if "could not convert string to float" not in str(error):
+            raise
+        raise ValueError(
+            f"X must hold numbers under one likelihood; {error}. Pass likelihood='auto', which "
+            "takes strings and booleans as categories, or convert them."
+        ) from error
 
 
 def _check_takes_gaps(likelihood):
@@ -576,7 +662,8 @@ def _decoder(n_components, n_outputs, **options):
 
 def _sizes(hidden_layer_sizes):
     """Hidden layer sizes as a tuple, if they are sizes."""
-    sizes = tuple(hidden_layer_sizes)
+    single = isinstance(hidden_layer_sizes, Integral)
+    sizes = (hidden_layer_sizes,) if single else tuple(hidden_layer_sizes)
     if not all(isinstance(size, Integral) and size >= 1 for size in sizes):
         raise ValueError(
             f"hidden_layer_sizes must hold integers of at least 1; got {hidden_layer_sizes!r}. "

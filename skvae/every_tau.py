@@ -7,6 +7,7 @@ range is a plain :class:`~skvae.model.VAE`, with its weights and moments worked 
 """
 
 import copy
+from contextlib import contextmanager
 from itertools import islice
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from skvae.training import Adam
 
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 N_MOMENTS, N_TERMS = 33, 9  # nodes at which they are measured
+N_RUNNING = 5  # nodes of the running moments: variances are polynomials of degree 4
 
 
 class AtTau(NamedTuple):
@@ -95,6 +97,11 @@ class EveryTau(nn.Module):
         start = torch.cat([p.detach().flatten() for p in self.told])
         self.coefficients = nn.Parameter(torch.stack([start, 0 * start, 0 * start]))
         self.moments = None
+        for name, moment in zip(
+            Moments._fields, module.posterior_layer.stored_moments(), strict=True
+        ):
+            shape = (N_RUNNING, *moment.shape)
+            self.register_buffer(f"running_{name}", moment.detach().expand(shape).clone())
 
     @torch.no_grad()
     def stagger(self, spread=4.0):
@@ -173,6 +180,56 @@ class EveryTau(nn.Module):
         _write(self._basis @ self.coefficients, self.told)
         self.module.posterior_layer.tau = tau
         return self.module
+
+    @contextmanager
+    def running(self):
+        """Keep running moments for every tau inside, by what the posterior is given.
+
+        They are kept at five nodes. Means and variances of the mean head are polynomials of a
+        lower degree, so that their values at any tau follow to rounding.
+        """
+        if not len(self.module.posterior_layer.mean):  # it needs none
+            yield
+            return
+        handle = self.module.posterior_layer.register_forward_pre_hook(self._run)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    @torch.no_grad()
+    def _run(self, posterior, inputs):
+        """Give the posterior the moments that it is to update, and update those of all tau."""
+        features, *weight = inputs
+        running = self.running_moments()
+        posterior.store(_interpolated(running, self._t(posterior.tau)))
+        share = posterior.share_of_batch()
+        batch = Moments.of(*posterior.collect(*posterior.read(self._heads(features))), *weight)
+        for stored, new in zip(running, running.mix(batch, share), strict=True):
+            stored.copy_(new)
+
+    def running_moments(self):
+        """Return the running moments.
+
+        Returns
+        -------
+        skvae.posteriors.Moments
+            Views of the buffers, with the nodes along their first axis.
+        """
+        return Moments(*(getattr(self, f"running_{name}") for name in Moments._fields))
+
+    def _heads(self, features):
+        """The raw heads at the nodes of the running moments, along the second axis."""
+        heads = self.module.posterior_layer.heads
+        basis = torch.stack([self._polynomials(self.tau(t)) for t in _nodes(N_RUNNING)])
+        weight, bias = (
+            basis @ self.coefficients[:, _place_of(parameter, self.told)]
+            for parameter in (heads.weight, heads.bias)
+        )
+        at_nodes = torch.nn.functional.linear(
+            features, weight.view(-1, heads.in_features), bias.flatten()
+        )
+        return at_nodes.view(len(features), N_RUNNING, heads.out_features)
 
     def gradient(self, gradients):
         """Gradient of the coefficients, where the last `move` went.
@@ -279,14 +336,8 @@ class EveryTau(nn.Module):
         return module
 
     def _moments_at(self, tau):
-        t = self._t(tau)
-        weight, mean, variance, square = (
-            np.array([part.cpu().numpy() for part in parts])
-            for parts in zip(*self.moments, strict=True)
-        )
-        square = np.exp(_between(np.log(square), t))
-        parts = weight[0], _between(mean, t), _between(variance, t), square
-        return Moments(*map(torch.as_tensor, parts))
+        stacked = Moments(*(torch.stack(parts) for parts in zip(*self.moments, strict=True)))
+        return _interpolated(stacked, self._t(tau))
 
     def _t(self, tau):
         return float(np.clip((logit(tau) - self._middle) / self._reach, -1.0, 1.0))
@@ -366,12 +417,24 @@ class RangeAdam:
 
 def _told(module):
     """The weights that depend on tau."""
-    d, likelihood = module.posterior_layer.n_components, module.likelihood_layer
-    reading = [*module.decoder.parameters(), *likelihood.parameters()]
-    matrices = [p for p in module.decoder.parameters() if p.dim() == 2][:1]
-    matrices += [p for p in likelihood.parameters() if p.dim() == 2 and p.shape[1] == d]
+    decoder, likelihood = module.decoder, module.likelihood_layer
+    reading = [*decoder.parameters(), *likelihood.parameters()]
     told = [*module.posterior_layer.parameters(), *(p for p in reading if p.dim() < 2)]
-    return [p for p in [*told, *matrices] if p.requires_grad]
+    told += [*_code_weights(decoder), *likelihood.code_weights()]
+    return [p for p in dict.fromkeys(told) if p.requires_grad]
+
+
+def _code_weights(decoder):
+    """The weights that multiply the code: what the decoder says, or the first that it has."""
+    if not hasattr(decoder, "code_weights"):
+        return [p for p in decoder.parameters() if p.dim() > 1][:1]
+    declared, own = decoder.code_weights(), {*map(id, decoder.parameters())}
+    if not isinstance(declared, list) or not own.issuperset(map(id, declared)):
+        raise TypeError(
+            f"{type(decoder).__name__}.code_weights() must return a list of the decoder's own "
+            f"parameters; got {type(declared).__name__}"
+        )
+    return declared
 
 
 def _place_of(parameter, parameters):
@@ -387,6 +450,13 @@ def _write(flat, parameters):
         parameter.copy_(part.view_as(parameter))
 
 
+def _interpolated(moments, t):
+    """Moments at t, of those at the nodes along the first axis."""
+    mean_square = _between(moments.mean_square.log(), t).exp()
+    mean, variance = _between(moments.mean, t), _between(moments.variance, t)
+    return Moments(moments.weight[0], mean, variance, mean_square)
+
+
 def _nodes(n):
     """Places of the extremes of a Chebyshev polynomial, from -1 to 1; the middle one is 0."""
     return np.sin(np.pi * np.arange(1 - n, n, 2) / (2 * (n - 1)))
@@ -399,4 +469,7 @@ def _between(values, t):
         return values[int(np.flatnonzero(distance == 0)[0])]
     weights = (-1.0) ** np.arange(len(values)) / distance
     weights[[0, -1]] /= 2
-    return np.tensordot(weights / weights.sum(), values, 1)
+    weights /= weights.sum()
+    if isinstance(values, torch.Tensor):
+        return torch.tensordot(values.new_tensor(weights), values, 1)
+    return np.tensordot(weights, values, 1)

@@ -72,10 +72,13 @@ class Fitted(NamedTuple):
         Returns
         -------
         Fitted
-            With the floor of the posterior.
+            With the floor of the posterior, as far as rounding lets it hold.
         """
         kl = np.asarray(terms.kl.cpu() if isinstance(terms.kl, torch.Tensor) else terms.kl)
+        # What is below the rounding of the KL, which is a difference of numbers near 1, is 0.
+        rounding = 8 * torch.finfo(module.posterior_layer.heads.weight.dtype).eps
         floor = module.posterior_layer.kl_floor()
+        floor = max(0.0, floor - rounding * (floor + len(kl)))
         return cls(module, float(terms.elbo()) + log_jacobian, kl, floor, every)
 
 
@@ -145,9 +148,6 @@ class Fit:
         self.history = {"loss": [], "rate": [], "distortion": [], "kl_weight": []}
         self.scores = []
         self.n_rows_seen = 0
-        self._momentum = module.posterior_layer.momentum
-        if stopping is None and not objective.encoder_steps:
-            module.posterior_layer.momentum = 0.0  # nobody evaluates it before it is finished
         # While its information grows, an encoder that is to be ahead takes steps of its own.
         self.information = None
         if objective.encoder_steps:
@@ -222,8 +222,9 @@ class Fit:
         return [self.optimizer] if ahead is None else [self.optimizer, ahead]
 
     def continue_from(self, optimizer_state):
-        """Go on with a former optimiser's state, and merge with the moments of former rows."""
-        self.optimizer.load(optimizer_state)
+        """Go on with a former optimiser's state, if it was kept, and with former rows' moments."""
+        if optimizer_state is not None:
+            self.optimizer.load(optimizer_state)
         moments = Moments(*(m.clone() for m in self.module.posterior_layer.stored_moments()))
         self.previous = self._faded(moments)
 
@@ -290,6 +291,8 @@ class Fit:
     def _judged(self):
         """What early stopping is to remember, and mean terms of the rows aside."""
         module = self._learnt()
+        # The running moments are those of the last weights, not of their averages.
+        module.finalise(self.train.in_order(torch.float32))
         return module, self._mean_terms(module, self.aside, torch.float32)
 
     def _learnt(self):
@@ -320,7 +323,6 @@ class Fit:
         module = self._learnt()
         if self.stopping is not None and self.stopping.best_state is not None:
             module.load_state_dict(self.stopping.best_state)
-        module.posterior_layer.momentum = self._momentum
         module.to(dtype).finalise(self.rows.in_order(dtype), self.previous)
         terms = self._mean_terms(module, self.rows, dtype)
         self._check_finite(float(terms.elbo()))
@@ -389,6 +391,10 @@ class RangeFit(Fit):
     def _trained(self):
         return self.every
 
+    def _loss(self, batch):
+        with self.every.running():
+            return super()._loss(batch)
+
     def state(self):
         return {**super().state(), "n_steps": self.optimizer.n_steps}
 
@@ -397,7 +403,8 @@ class RangeFit(Fit):
         self.optimizer.go_to(state["n_steps"])
 
     def continue_from(self, optimizer_state):
-        self.optimizer.load(optimizer_state)
+        if optimizer_state is not None:
+            self.optimizer.load(optimizer_state)
         self.previous = [self._faded(moments) for moments in self.every.moments]
 
     def _judged(self):
@@ -411,7 +418,6 @@ class RangeFit(Fit):
         every = self._learnt()
         if self.stopping is not None and self.stopping.best_state is not None:
             every.load_state_dict(self.stopping.best_state)
-        every.module.posterior_layer.momentum = self._momentum
         every.to(dtype).finalise(self.rows.in_order(dtype), self.previous)
         every.measure(lambda: self.rows.in_order(dtype), self._same_noise)
         module, terms = every.at(self.tau)

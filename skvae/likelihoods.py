@@ -93,6 +93,16 @@ class Likelihood(nn.Module):
             Of the training rows, in their own units.
         """
 
+    def code_weights(self):
+        """Say which weights multiply the code, where the likelihood is given it as it is.
+
+        Returns
+        -------
+        list of Parameter
+            Here none: it is the decoder that reads the code.
+        """
+        return []
+
     def see(self, x):
         """What the encoder sees of complete rows.
 
@@ -215,6 +225,9 @@ class GaussianLikelihood(Likelihood):
     so that a column that the decoder reproduces exactly does not take the likelihood to
     infinity. It starts at the scale of the data.
 
+    A column with a single value has no scale, and a density there would be infinite. It is
+    described by the value and a probability, see `Constants`.
+
     Parameters
     ----------
     n_features : int
@@ -231,18 +244,24 @@ class GaussianLikelihood(Likelihood):
 
     smallest_scale = 1e-3  # in units of the column's standard deviation
     pace = 10.0  # Adam moves log scale by this times the learning rate a step
+    rounding = 1e-6  # of a constant, relative: it may come in single precision
 
     def __init__(self, n_features):
         super().__init__(n_features)
         self.log_scale = nn.Parameter(torch.zeros(n_features))
         self.register_buffer("scale_floor", torch.full((n_features,), self.smallest_scale))
+        self.register_buffer("constant", torch.zeros(n_features, dtype=torch.bool))
+        self.register_buffer("tolerance", torch.zeros(n_features))
+        self.n_rows = None  # of the training, if there are constant columns
 
     def units(self, marginals):
         return marginals.mean, marginals.scale
 
     def start(self, marginals):
-        # A constant column would only be fitted ever more sharply: it keeps its unit scale.
-        self.scale_floor[torch.from_numpy(marginals.constant)] = 1.0
+        self.constant.copy_(torch.from_numpy(marginals.constant))
+        self.tolerance.copy_(torch.from_numpy(self.rounding * abs(marginals.mean)))
+        self.n_rows = marginals.n_samples if marginals.constant.any() else None
+        self.scale_floor[self.constant] = 1.0  # which nobody looks at, but it is finite
         with torch.no_grad():
             self.log_scale.copy_((1 - self.scale_floor.square()).clamp_min(1e-12).log() / 2)
             self.log_scale /= self.pace
@@ -253,12 +272,75 @@ class GaussianLikelihood(Likelihood):
         Returns
         -------
         Tensor of shape (n_features,)
-            One for each feature, in the likelihood's units.
+            One for each feature, in the likelihood's units; without a meaning for a constant one.
         """
         return torch.hypot((self.pace * self.log_scale).exp(), self.scale_floor)
 
+    def see(self, x):
+        return x if self.n_rows is None else x.masked_fill(self.constant, 0.0)
+
+    def row(self, cells):
+        if self.n_rows is not None:
+            cells = Constants(cells, self.constant, self.tolerance, self.n_rows)
+        return super().row(cells)
+
     def forward(self, outputs):
         return self.row(_Noise(outputs, self.scale()))
+
+
+class Constants(Distribution):
+    """Cells of real numbers, where columns with a single value in the training have only that.
+
+    To find it again in such a column has the probability ``(n + 1/2) / (n + 1)`` after ``n`` rows,
+    any other value ``1/2 / (n + 1)``: as if half a row of each had been seen too. Being
+    probabilities, these do not depend on units; and a value that never was there costs a finite
+    number of nats, however far away it is.
+
+    Parameters
+    ----------
+    cells : Distribution
+        Of batch shape (n_samples, n_features), with 0 in its support.
+    constant : Tensor of bool of shape (n_features,)
+        Which columns have a single value. It is 0 in the likelihood's units.
+    tolerance : Tensor of shape (n_features,)
+        How far from it a cell counts as equal.
+    n_rows : int
+        Rows of the training.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch.distributions import Normal
+    >>> from skvae.likelihoods import Constants
+    >>> cells = Normal(torch.zeros(1, 2), 1.0)
+    >>> p = Constants(cells, torch.tensor([False, True]), torch.zeros(2), n_rows=9)
+    >>> p.log_prob(torch.tensor([[0.0, 0.0], [0.0, 7.0]]))[:, 1].exp()
+    tensor([0.9500, 0.0500])
+    """
+
+    arg_constraints = {}
+
+    def __init__(self, cells, constant, tolerance, n_rows):
+        super().__init__(cells.batch_shape, validate_args=False)
+        self.cells, self.constant, self.tolerance = cells, constant, tolerance
+        self.n_rows = n_rows
+
+    @property
+    def mean(self):
+        return self.cells.mean.masked_fill(self.constant, 0.0)
+
+    @property
+    def variance(self):
+        return self.cells.variance.masked_fill(self.constant, 0.0)
+
+    def log_prob(self, value):
+        same = value.abs() <= self.tolerance
+        odds = math.log(2 * self.n_rows + 1)
+        nats = self.cells.log_prob(value.masked_fill(self.constant, 0.0))
+        return nats.where(~self.constant, odds * same - math.log(2 * self.n_rows + 2))
+
+    def sample(self, sample_shape=()):
+        return self.cells.sample(sample_shape).masked_fill(self.constant, 0.0)
 
 
 class _Noise(Normal):
@@ -269,28 +351,9 @@ class _Noise(Normal):
         self.shared_scale = scale
 
     def log_prob(self, value):
-        return _LogNormal.apply(value, self.loc, self.shared_scale)
-
-
-class _LogNormal(torch.autograd.Function):
-    """``log p = -1/2 r^2 - log s - 1/2 log 2 pi`` with ``r = (x - m) / s``, and its gradient.
-
-    ``dlog p = r / s (dm - dx) + (r^2 - 1) / s ds``. In closed form it takes half the time.
-    """
-
-    @staticmethod
-    def forward(ctx, value, loc, scale):
-        residual = (value - loc).div_(scale)
-        ctx.save_for_backward(residual, scale)
-        return torch.addcmul(-scale.log() - LOG_2_PI / 2, residual, residual, value=-0.5)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        residual, scale = ctx.saved_tensors
-        along = gradient * residual
-        g_loc = along / scale
-        g_scale = (along * residual - gradient).sum_to_size(scale.shape) / scale
-        return -g_loc if ctx.needs_input_grad[0] else None, g_loc, g_scale
+        # The scale's log is taken once a feature, not once a cell.
+        residual = (value - self.loc) / self.shared_scale
+        return -0.5 * residual.square() - (self.shared_scale.log() + LOG_2_PI / 2)
 
 
 class StudentTLikelihood(GaussianLikelihood):
@@ -328,7 +391,7 @@ class StudentTLikelihood(GaussianLikelihood):
         return marginals.median, marginals.spread
 
     def see(self, x):
-        return x.asinh()
+        return super().see(x).asinh()
 
     def df(self):
         """Return the degrees of freedom.
@@ -419,7 +482,12 @@ class CountLikelihood(Likelihood):
         self.register_buffer("log_total", torch.tensor([np.log(n_features), 0.0]))
 
     def check_support(self, X):
-        minimum, broken = _range(X)[0], _not_whole(X)
+        (minimum, maximum), broken = _range(X), _not_whole(X)
+        if maximum > 2**53:
+            raise ValueError(
+                f"likelihood={self.name!r} takes counts up to 2**53, beyond which floats are not "
+                f"exact; got {maximum:g}. Count in other units, or use likelihood='student_t'."
+            )
         if minimum < 0.0 or len(broken):
             came = minimum if minimum < 0.0 else broken[0]
             raise ValueError(
@@ -773,24 +841,25 @@ class MixedLikelihood(Likelihood):
         for part in self.parts:
             part.missing = value
 
-    def _each(self):
+    def each(self):
+        """Yield the likelihoods, each with its columns."""
         return zip(self.parts, self.columns, strict=True)
 
     def _index(self):
         return [getattr(self, f"columns_{i}") for i in range(len(self.parts))]
 
     def check_support(self, X):
-        for part, columns in self._each():
+        for part, columns in self.each():
             part.check_support(X[:, columns])
 
     def units(self, marginals):
         offset, scale = np.empty((2, self.n_features))
-        for part, columns in self._each():
+        for part, columns in self.each():
             offset[columns], scale[columns] = part.units(marginals.part(columns))
         return offset, scale
 
     def start(self, marginals):
-        for part, columns in self._each():
+        for part, columns in self.each():
             part.start(marginals.part(columns))
 
     def see(self, x):

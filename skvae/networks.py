@@ -80,6 +80,16 @@ class MLP(nn.Module):
         """
         return self.layers(x if context is None else torch.cat([x, context], dim=-1))
 
+    def code_weights(self):
+        """Say which weights multiply the code, if this is a decoder.
+
+        Returns
+        -------
+        list of Parameter
+            The first matrix; none of a network without layers.
+        """
+        return [layer.weight for layer in self.layers[:1]]
+
 
 class Constant(nn.Module):
     """The same zeros for every row: what a network is replaced by that is to say nothing.

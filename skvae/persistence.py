@@ -12,6 +12,9 @@ import sys
 import warnings
 from collections import OrderedDict
 from dataclasses import fields, is_dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -20,10 +23,11 @@ import numpy as np
 import torch
 from torch import nn
 
-FORMAT = 1  # of settings and files; raised when older versions could not read what is written
+FORMAT = 2  # of settings and files; raised when older versions could not read what is written
 KEY = "skvae"  # of the settings in the metadata of a file
 OF_TORCH = "torch.nn.modules."
 PACKAGE = __name__.partition(".")[0]
+VERSION = sys.modules[PACKAGE].__version__
 ROOMS = {path.stem for path in Path(__file__).parent.glob("*.py") if path.stem.isidentifier()}
 
 
@@ -148,6 +152,9 @@ class _Writer:
             return self._module(value)
         if _is_ours(kind):
             return self._object(value)
+        name = _name_of_value(kind)
+        if name in VALUES:
+            return {"value": name, "words": self.plain(VALUES[name][0](value))}
         return self._foreign(value)
 
     def _array(self, array):
@@ -333,6 +340,51 @@ _READ = {
     "object": _Reader.object,
     "named": _Reader.named,
     "foreign": _Reader.foreigner,
+    "value": lambda reader, plain: VALUES[plain["value"]][1](reader.value(plain["words"])),
+}
+
+
+def _name_of_value(kind):
+    """The name of a type in `VALUES`; pandas moves its types between modules."""
+    return f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
+
+
+def _pandas(name, *args, **options):
+    return getattr(import_module("pandas"), name)(*args, **options)
+
+
+# Values that stand in tables, as categories say: how to put them into words, and back.
+VALUES = {
+    "datetime.datetime": (datetime.isoformat, datetime.fromisoformat),
+    "datetime.date": (date.isoformat, date.fromisoformat),
+    "datetime.time": (time.isoformat, time.fromisoformat),
+    "datetime.timedelta": (
+        lambda value: (value.days, value.seconds, value.microseconds),
+        lambda words: timedelta(*words),
+    ),
+    "decimal.Decimal": (str, Decimal),
+    "fractions.Fraction": (str, Fraction),
+    "builtins.bytes": (bytes.hex, bytes.fromhex),
+    "pandas.Timestamp": (
+        lambda value: (int(value.asm8.astype(int)), value.unit, value.tz and str(value.tz)),
+        lambda words: (
+            _pandas("Timestamp", words[0], unit=words[1], tz="UTC")
+            .as_unit(words[1])
+            .tz_convert(words[2])
+        ),
+    ),
+    "pandas.Timedelta": (
+        lambda value: (int(value.asm8.astype(int)), value.unit),
+        lambda words: _pandas("Timedelta", words[0], unit=words[1]).as_unit(words[1]),
+    ),
+    "pandas.Period": (
+        lambda value: (str(value), value.freqstr),
+        lambda words: _pandas("Period", words[0], freq=words[1]),
+    ),
+    "pandas.Interval": (
+        lambda value: (value.left, value.right, value.closed),
+        lambda words: _pandas("Interval", *words),
+    ),
 }
 
 
@@ -390,7 +442,8 @@ def write(path, state):
     """
     from safetensors.numpy import save
 
-    settings = json.dumps({"format": FORMAT, "settings": state.settings}, allow_nan=False)
+    head = {"format": FORMAT, "version": VERSION, "settings": state.settings}
+    settings = json.dumps(head, allow_nan=False)
     digest = _digest(settings, state.arrays)
     replace(path, save(state.arrays, metadata={KEY: settings, "sha256": digest}))
 
@@ -415,6 +468,10 @@ def read(path):
     """
     from safetensors import SafetensorError, safe_open
 
+    if os.path.isdir(path):
+        raise IsADirectoryError(
+            f"path must name a file that save wrote; {str(path)!r} is a folder. Pass the file."
+        )
     with open(path, "rb"):  # so that a missing file is the error it always is
         pass
     try:
@@ -446,8 +503,9 @@ def read(path):
         ) from None
     if version != FORMAT:
         raise ValueError(
-            f"{str(path)!r} is of format {version!r}, and this version of skvae reads format "
-            f"{FORMAT}. Use the version that wrote it, or save again."
+            f"{str(path)!r} is of format {version!r}, written by skvae "
+            f"{head.get('version', 'before 0.1')}, and skvae {VERSION} reads format {FORMAT}. "
+            "Use the version that wrote it, or save again."
         )
     return State(settings, arrays, {})
 
@@ -471,7 +529,7 @@ def replace(path, content):
     content : bytes
         They are written to a file beside it, flushed to the disk and renamed.
     """
-    path = Path(path)
+    path = _writable(path)
     aside = path.with_name(f".{path.name}.part")
     try:
         with open(aside, "wb") as file:
@@ -488,6 +546,24 @@ def replace(path, content):
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _writable(path):
+    """The path, if a file can be there."""
+    if not os.fspath(path):
+        raise ValueError("path must name a file; got an empty name")
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"path must name a file, and {str(path)!r} is a folder. Pass a name in it, "
+            f"{str(path / 'vae.safetensors')!r} say."
+        )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"path must name a file in a folder that exists; {str(path.parent)!r} does not. "
+            "Make it first."
+        )
+    return path
 
 
 class Checkpoint:

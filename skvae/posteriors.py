@@ -2,9 +2,10 @@
 
 Each posterior is a module from features to a `torch.distributions.Normal`, to be put at the
 end of any encoder. What sets them apart is how the two raw heads become mean and standard
-deviation, and from where the moments come that they are normalized with: from the batch while
-training, afterwards from a running average or, once :meth:`Posterior.finalise` has seen them,
-from all training rows. Only :meth:`Posterior.moments` knows which.
+deviation. Most normalize the heads by moments over the rows. In training these are running
+moments, through which the gradient of the batch's own moments flows (batch renormalization);
+afterwards they are the running moments as they stand or, once :meth:`Posterior.finalise` has
+seen all training rows, the exact moments of those. Only :meth:`Posterior.moments` knows which.
 """
 
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from torch import nn
 from torch.distributions import Normal
 
 from skvae.bounds import kl_floor, layer_norm_kl_floor, mean_kl_floor, shrinkage
+from skvae.closed_form import MatchedMoments
 
 
 class Moments(NamedTuple):
@@ -29,19 +31,12 @@ class Moments(NamedTuple):
         Of the columns.
     mean_square : Tensor of shape (n_squares,)
         Mean of the squares.
-
-    Attributes
-    ----------
-    share : float or Tensor of shape (n_samples, 1)
-        Share of each row in them, as `of` measures them: the rows' gradient then goes through
-        them too. None for moments that are given.
     """
 
     weight: torch.Tensor
     mean: torch.Tensor
     variance: torch.Tensor
     mean_square: torch.Tensor
-    share = None
 
     @staticmethod
     def of(columns, squares, weight=None):
@@ -49,9 +44,9 @@ class Moments(NamedTuple):
 
         Parameters
         ----------
-        columns : Tensor of shape (n_samples, n_columns)
+        columns : Tensor of shape (n_samples, ..., n_columns)
             Of which mean and variance are wanted.
-        squares : Tensor of shape (n_samples, n_squares)
+        squares : Tensor of shape (n_samples, ..., n_squares)
             Of which the mean is wanted.
         weight : Tensor of shape (n_samples,), optional
             Weights of the rows.
@@ -62,16 +57,13 @@ class Moments(NamedTuple):
             With variances that divide by the number of rows.
         """
         if weight is None:
-            total, share = columns.new_full((), len(columns)), 1 / len(columns)
-        else:
-            total = weight.sum()
-            share = (weight / total).unsqueeze(-1)
-        mean = _mean(columns, share)
-        centred = columns - mean
-        variance = _mean(centred * centred, share)
-        moments = _OfRows(total, mean, variance, _mean(squares, share))
-        moments.share = share
-        return moments
+            variance, mean = torch.var_mean(columns, 0, correction=0)
+            return Moments(columns.new_full((), len(columns)), mean, variance, squares.mean(0))
+        total = weight.sum()
+        share = (weight / total).view(-1, *[1] * (columns.dim() - 1))
+        mean = (share * columns).sum(0)
+        variance = (share * (columns - mean).square()).sum(0)
+        return Moments(total, mean, variance, (share * squares).sum(0))
 
     def merge(self, other):
         """Merge with the moments of other rows (Chan et al. 1979).
@@ -87,75 +79,58 @@ class Moments(NamedTuple):
             Of the rows of both.
         """
         total = self.weight + other.weight
-        share = other.weight / total
+        return self.mix(other, float(other.weight / total))._replace(weight=total)
+
+    def mix(self, other, share):
+        """Take the moments of a mixture of these rows and others.
+
+        Parameters
+        ----------
+        other : Moments
+            Moments of the same columns.
+        share : float
+            Probability of the other rows, in [0, 1].
+
+        Returns
+        -------
+        Moments
+            Moments of the mixture, with the weight of this one.
+        """
         step = other.mean - self.mean
         return Moments(
-            total,
-            self.mean + share * step,
-            torch.lerp(self.variance, other.variance, share) + share * (1 - share) * step.square(),
+            self.weight,
+            torch.add(self.mean, step, alpha=share),
+            torch.lerp(self.variance, other.variance, share).addcmul_(
+                step, step, value=share * (1 - share)
+            ),
             torch.lerp(self.mean_square, other.mean_square, share),
         )
 
+    def at_scale_of(self, running, gradient_share=1.0):
+        """Take variance and mean square from other moments, with the gradient of these.
 
-class _OfRows(Moments):
-    """Moments of the rows at hand; the class only so that an instance can have a share."""
+        Parameters
+        ----------
+        running : Moments
+            Moments of the same columns, whose values are taken.
+        gradient_share : float or Tensor of shape (n_columns,), default=1.0
+            Share of the gradient that flows through them.
 
+        Returns
+        -------
+        Moments
+            Moments with the mean of these. The other two keep the *relative* change of these:
+            columns that they normalize are blind to a scale of the raw ones.
+        """
 
-def _mean(rows, share):
-    """Mean over rows of which each has its share, 1 in all."""
-    return rows.mean(0) if isinstance(share, float) else (share * rows).sum(0)
+        def at_value(value, mine):
+            ratio = mine / mine.detach().clamp_min(torch.finfo(mine.dtype).tiny)
+            return value * (1.0 + gradient_share * (ratio - ratio.detach()))
 
-
-def _less(gradient, share, total, direction=None):
-    """``gradient - share * total * direction``: what goes through a moment, by each row's share."""
-    if direction is None:
-        weighted = share * total
-    elif isinstance(share, float):  # in one step
-        return torch.addcmul(gradient, total, direction, value=-share)
-    else:
-        weighted = share * total * direction
-    return gradient - weighted
-
-
-# Autograd would make some forty steps of it, each of which takes longer to call than to compute on
-# so small an array. In closed form it costs half as much.
-class _Matched(torch.autograd.Function):
-    """`MomentPosterior.standardise` by the moments of the batch, and its gradient in the heads.
-
-    ``mu = sqrt(signal) (m - E m)`` and ``sigma^2 = noise r`` with ``signal = tau / V + rest``,
-    ``noise = rest + eps signal / R``, ``rest = (1 - tau) / (V + R)``, where ``V = Var m + eps``,
-    ``r = exp(l)`` and ``R = E r``. Each row has the share w of the moments, so that
-    ``dE m = w dm``, ``dV = 2 w (m - E m) dm`` and ``dR = w r dl``.
-    """
-
-    @staticmethod
-    def forward(ctx, heads, weight, posterior):
-        location, head = heads.chunk(2, dim=-1)
-        spread = posterior.spread(head)
-        moments = posterior.moments(location, spread, weight)
-        signal, rest, noise = posterior.gains(moments)
-        root, centred = signal.sqrt(), location - moments.mean
-        scale = (noise * spread).sqrt_()
-        ctx.save_for_backward(centred, spread, scale, *moments[2:], signal, root, rest, noise)
-        ctx.share, ctx.tau, ctx.eps = moments.share, posterior.tau, posterior.eps
-        return root * centred, scale
-
-    @staticmethod
-    def backward(ctx, g_loc, g_scale):
-        centred, spread, scale, variance, mean_square, signal, root, rest, noise = ctx.saved_tensors
-        share, tau, eps = ctx.share, ctx.tau, ctx.eps
-        variance = variance + eps
-        g_log_scale = g_scale * scale
-        # Of what has no rows, twice the gradient.
-        g_noise = g_log_scale.sum(0) / noise
-        g_signal = (g_loc * centred).sum(0) / root
-        g_signal = torch.addcdiv(g_signal, g_noise, mean_square, value=eps)
-        less = (g_signal + g_noise) * rest / (variance + mean_square)  # in V and in R alike
-        less_in_v = torch.addcdiv(less, g_signal, variance * variance, value=tau)
-        less_in_r = torch.addcdiv(less, g_noise * signal, mean_square * mean_square, value=eps)
-        g_location = _less(root * _less(g_loc, share, g_loc.sum(0)), share, less_in_v, centred)
-        g_head = 0.5 * _less(g_log_scale, share, less_in_r, spread)
-        return torch.cat([g_location, g_head], dim=-1), None, None
+        return self._replace(
+            variance=at_value(running.variance, self.variance),
+            mean_square=at_value(running.mean_square, self.mean_square),
+        )
 
 
 def gamma_squares(tau, theta):
@@ -194,13 +169,8 @@ class Posterior(nn.Module):
     """
 
     eps = 1e-8  # added to variances; at 1e-5 a small initialisation loses the floor
-    momentum = 0.1  # weight of the newest batch in the running moments; 0 keeps none
-    closed_form = False  # whether `of_batch` may take a short cut to these very equations
-
-    def __init_subclass__(cls, **kwargs):
-        super().__init_subclass__(**kwargs)
-        if {"spread", "collect", "moments", "standardise"} & vars(cls).keys():  # other equations
-            cls.closed_form = vars(cls).get("closed_form", False)
+    smallest_share = 0.05  # of the newest batch in the running moments
+    renormalized = True  # whether training takes the running moments or those of the batch
 
     def __init__(self, in_features, n_components, tau=0.5):
         super().__init__()
@@ -214,6 +184,7 @@ class Posterior(nn.Module):
         self.register_buffer("mean", torch.zeros(columns.shape[1]))
         self.register_buffer("variance", torch.ones(columns.shape[1]))
         self.register_buffer("mean_square", torch.ones(squares.shape[1]))
+        self.n_batches = 0  # batches in the running moments
 
     def spread(self, head):
         """Read the second head: as the log of a variance, unless overridden.
@@ -245,7 +216,7 @@ class Posterior(nn.Module):
             Columns whose mean and variance are needed, the location first, and squares of which
             only the mean is; rows along the first axis.
         """
-        return location[:, :0], spread[:, :0]
+        return location[..., :0], spread[..., :0]
 
     def standardise(self, location, spread, moments):
         """Turn the raw heads into mean and standard deviation.
@@ -279,11 +250,14 @@ class Posterior(nn.Module):
         Normal
             Of batch shape (n_samples, n_components).
         """
-        heads = self.heads(features)
-        if self.training:
-            loc, scale = self.of_batch(heads, weight)
-        else:
-            loc, scale = self.standardise(*self.read(heads), self.stored_moments())
+        location, spread = self.read(self.heads(features))
+        loc, scale = self.standardise(location, spread, self.moments(location, spread, weight))
+        if self.training and self.renormalized:
+            # What lies between the batch's mean and the running one is a constant (Ioffe 2017), so
+            # that the gradient stays blind to a shift and to the scale of the raw head.
+            with torch.no_grad():
+                value, _ = self.standardise(location, spread, self.stored_moments())
+            loc = loc + (value - loc).detach()
         return Normal(loc, scale, validate_args=False)
 
     def read(self, heads):
@@ -302,28 +276,13 @@ class Posterior(nn.Module):
         location, head = heads.chunk(2, dim=-1)
         return location, self.spread(head)
 
-    def of_batch(self, heads, weight=None):
-        """As `standardise`, by the moments of the batch.
-
-        Parameters
-        ----------
-        heads : Tensor of shape (n_samples, 2 * n_components)
-            The raw heads, side by side.
-        weight : Tensor of shape (n_samples,), optional
-            Weights of the rows.
-
-        Returns
-        -------
-        tuple of Tensor
-            Mean and standard deviation, both (n_samples, n_components).
-        """
-        location, spread = self.read(heads)
-        return self.standardise(location, spread, self.moments(location, spread, weight))
-
     def moments(self, location, spread, weight=None):
-        """Take the moments of the batch while training, and the stored ones else.
+        """Return the moments to normalize with.
 
-        Those of the batch are averaged into the stored ones.
+        In evaluation these are the stored ones. In training the batch first takes its share in
+        the stored ones, which are running moments then. Variance and mean square have their
+        values, free of the noise of a single batch, and the gradient of the batch's own, as far
+        as `gradient_share` lets it through; the mean is the batch's.
 
         Parameters
         ----------
@@ -335,16 +294,73 @@ class Posterior(nn.Module):
         Returns
         -------
         Moments
-            To normalize with.
+            Moments of what `collect` names.
         """
         if not self.training or not len(self.mean):
             return self.stored_moments()
-        moments = Moments.of(*self.collect(location, spread), weight)
-        if self.momentum:
-            with torch.no_grad():
-                for running, new in zip(self.stored_moments()[1:], moments[1:], strict=True):
-                    running.lerp_(new, self.momentum)
-        return moments
+        batch = Moments.of(*self.collect(location, spread), weight)
+        running, gradient_share = self.run(batch)
+        return batch.at_scale_of(running, gradient_share) if self.renormalized else batch
+
+    @torch.no_grad()
+    def run(self, batch):
+        """Take a batch into the running moments.
+
+        Parameters
+        ----------
+        batch : Moments
+            Moments of a batch of training rows.
+
+        Returns
+        -------
+        running : Moments
+            The running moments, which are the stored ones now.
+        gradient_share : float or Tensor of shape (n_columns,)
+            As `gradient_share` returns it.
+        """
+        share = self.share_of_batch()
+        running = self.stored_moments().mix(batch, share)
+        # Not in place: the gradient of an earlier batch may still need the former ones.
+        _, self.mean, self.variance, self.mean_square = running
+        self.n_batches += 1
+        return running, self.gradient_share(running, share, batch.weight)
+
+    def share_of_batch(self):
+        """Return the share of the next batch in the running moments.
+
+        Returns
+        -------
+        float
+            ``max(0.05, 9 / (9 + t))`` after t batches: 1 for the first.
+        """
+        return max(self.smallest_share, 9 / (9 + self.n_batches))
+
+    def get_extra_state(self):
+        """Return what `state_dict` holds beside parameters and buffers: `n_batches`."""
+        return torch.tensor(self.n_batches)
+
+    def set_extra_state(self, state):
+        """Take what `get_extra_state` returned."""
+        self.n_batches = int(state)
+
+    def gradient_share(self, running, share, n_rows):
+        """Return the share of the batch's gradient that flows through variance and mean square.
+
+        Parameters
+        ----------
+        running : Moments
+            Running moments, the batch included.
+        share : float
+            Share of the batch in them.
+        n_rows : Tensor of shape ()
+            Rows of the batch, or the sum of their weights.
+
+        Returns
+        -------
+        float or Tensor of shape (n_columns,)
+            All of it, unless overridden.
+        """
+        return 1.0
 
     def stored_moments(self):
         """Return the moments that evaluation uses.
@@ -500,28 +516,7 @@ class PriorPosterior(GaussianPosterior):
         return torch.zeros_like(location), torch.ones_like(location)
 
 
-class _BatchNorm(Posterior):
-    """Abstract base of those that put PyTorch's batch normalization to use."""
-
-    def standardise(self, location, spread, moments):
-        columns, _ = self.collect(location, spread)
-        return self.scaled((columns - moments.mean) * (moments.variance + self.eps).rsqrt(), spread)
-
-    def of_batch(self, heads, weight=None):
-        if weight is not None or self.momentum or not self.closed_form:
-            return super().of_batch(heads, weight)
-        location, spread = self.read(heads)
-        columns, _ = self.collect(location, spread)
-        return self.scaled(
-            torch.native_batch_norm(columns, None, None, None, None, True, 0.0, self.eps)[0], spread
-        )
-
-    def scaled(self, standard, spread):
-        """Mean and standard deviation, of columns of mean 0 and variance 1."""
-        raise NotImplementedError
-
-
-class BatchNormMeanPosterior(_BatchNorm):
+class BatchNormMeanPosterior(Posterior):
     """Batch normalization on the mean only, as in the paper.
 
     ``mu = gamma (m - E m) / sqrt(Var m + eps) + beta`` with ``gamma = sqrt(tau)`` fixed and
@@ -552,24 +547,23 @@ class BatchNormMeanPosterior(_BatchNorm):
     [0.5, 0.5]
     """
 
-    closed_form = True
-
     def __init__(self, in_features, n_components, tau=0.5):
         super().__init__(in_features, n_components, tau)
         self.beta = nn.Parameter(torch.zeros(n_components))
 
     def collect(self, location, spread):
-        return location, spread[:, :0]
+        return location, spread[..., :0]
 
-    def scaled(self, standard, spread):
-        return torch.add(self.beta, standard, alpha=self.tau**0.5), spread.sqrt()
+    def standardise(self, location, spread, moments):
+        gamma = (self.tau / (moments.variance + self.eps)).sqrt()
+        return gamma * (location - moments.mean) + self.beta, spread.sqrt()
 
     def component_floors(self):
         beta = self.beta.detach().double().cpu().numpy()
         return mean_kl_floor(self.tau**0.5, beta, variance=self.location_variance(), eps=self.eps)
 
 
-class BatchNormPosterior(_BatchNorm):
+class BatchNormPosterior(Posterior):
     """Batch normalization on mean *and* standard deviation, as in the article.
 
     Both heads go through a batch normalization without scale and shift (eps 1e-8) and are then
@@ -605,19 +599,21 @@ class BatchNormPosterior(_BatchNorm):
     [1.0, 1.0]
     """
 
-    closed_form = True
-
     def __init__(self, in_features, n_components, tau=0.5):
         super().__init__(in_features, n_components, tau)
         self.theta = nn.Parameter(torch.zeros(n_components))
+
+    renormalized = False  # plain BN, as in the article
 
     def spread(self, head):
         return head  # a standard deviation with a sign
 
     def collect(self, location, spread):
-        return torch.cat([location, spread], dim=-1), spread[:, :0]
+        return torch.cat([location, spread], dim=-1), spread[..., :0]
 
-    def scaled(self, standard, spread):
+    def standardise(self, location, spread, moments):
+        columns, _ = self.collect(location, spread)
+        standard = (columns - moments.mean) * (moments.variance + self.eps).rsqrt()
         loc, signed = standard.chunk(2, dim=-1)
         gamma_mu, gamma_sigma = (square.sqrt() for square in gamma_squares(self.tau, self.theta))
         # Only a head that is exactly 0 is moved: its log and the noise must stay finite.
@@ -668,52 +664,63 @@ class MomentPosterior(Posterior):
     True
     """
 
-    closed_form = True
     theta_pace = 10.0
 
     def __init__(self, in_features, n_components, tau=0.5, gamma="heads"):
         super().__init__(in_features, n_components, tau)
+        self.closed_form = gamma == "heads"
         if gamma not in ("heads", "theta"):
             raise ValueError(f"gamma must be 'heads' or 'theta'; got {gamma!r}")
         self.theta = nn.Parameter(torch.zeros(n_components)) if gamma == "theta" else None
-        self.closed_form = self.closed_form and gamma == "heads"
 
     def collect(self, location, spread):
         return location, spread
 
     def standardise(self, location, spread, moments):
-        signal, _, noise = self.gains(moments)
+        gamma_sigma_sq = (1 - self.tau) * self.noise_share(moments)
+        signal = (1 - gamma_sigma_sq) / (moments.variance + self.eps)
+        noise = torch.add(gamma_sigma_sq, signal, alpha=self.eps) / moments.mean_square
         return signal.sqrt() * (location - moments.mean), (noise * spread).sqrt()
 
-    def of_batch(self, heads, weight=None):
-        if not self.closed_form:
-            return super().of_batch(heads, weight)
-        return _Matched.apply(heads, weight, self)
+    def forward(self, features, weight=None):
+        if not (self.training and self.closed_form and type(self) is MomentPosterior):
+            return super().forward(features, weight)
+        heads = self.heads(features)
+        with torch.no_grad():
+            location, spread = self.read(heads)
+            batch = Moments.of(location, spread, weight)
+            running, gradient_share = self.run(batch)
+            loc, scale = self.standardise(location, spread, running)
+        share = 1 / len(heads) if weight is None else (weight / batch.weight).unsqueeze(-1)
+        loc, scale = MatchedMoments.apply(
+            heads, loc, scale, spread, batch, running, gradient_share, share, self.tau, self.eps
+        )
+        return Normal(loc, scale, validate_args=False)
 
-    def gains(self, moments):
-        """Share out the unit second moment of each component, at least tau to its mean.
+    def noise_share(self, moments):
+        """Return the noise's share ``sigmoid(-theta)`` of what tau leaves free.
 
         Parameters
         ----------
         moments : Moments
-            Of the two heads.
+            Moments of the two heads.
 
         Returns
         -------
-        signal, rest, noise : Tensor of shape (n_components,)
-            What ``(m - E m)^2`` and r are multiplied with are the first and the last,
-            ``gamma_mu^2 / (Var m + eps)`` and ``gamma_sigma^2 / E r``, the latter with what eps
-            takes from the former; `rest` is it without.
+        Tensor of shape (n_components,)
+            ``E r / (Var m + eps + E r)`` where theta is read off the heads.
         """
-        variance, mean_square = moments.variance + self.eps, moments.mean_square
-        if self.theta is None:
-            # theta = log(variance / mean_square), so sigmoid(theta) = variance / their sum
-            rest = (1 - self.tau) / (variance + mean_square)
-            signal = torch.add(rest, variance.reciprocal(), alpha=self.tau)
-        else:
-            gamma_mu_sq, gamma_sigma_sq = gamma_squares(self.tau, self.theta_pace * self.theta)
-            signal, rest = gamma_mu_sq / variance, gamma_sigma_sq / mean_square
-        return signal, rest, torch.addcdiv(rest, signal, mean_square, value=self.eps)
+        if self.theta is not None:
+            return (-self.theta_pace * self.theta).sigmoid()
+        return moments.mean_square / (moments.variance + self.eps + moments.mean_square)
+
+    def gradient_share(self, running, share, n_rows):
+        # The least of (1 - q)^2 + q^2 SNR^2 / n_rows, SNR = (1 - n) / n: what stays unanswered of
+        # the floor's force on the scale, and the noise that the answer brings with it.
+        n = self.noise_share(running)
+        answered = n_rows * n.square()
+        q = answered / (answered + (1 - n).square())
+        return q.mul_(1 - share).add_(share)
 
     def component_floors(self):
         return kl_floor(self.tau * shrinkage(self.location_variance(), self.eps))
@@ -746,7 +753,7 @@ class LayerNormPosterior(Posterior):
 
     def collect(self, location, spread):
         variance = location.var(dim=-1, correction=0, keepdim=True)
-        return variance / (variance + self.eps), spread[:, :0]
+        return variance / (variance + self.eps), spread[..., :0]
 
     def standardise(self, location, spread, moments):
         variance, mean = torch.var_mean(location, dim=-1, correction=0, keepdim=True)

@@ -333,6 +333,16 @@ class RecurrentDecoder(nn.Module):
         states, _ = self.recurrence(packed._replace(data=vectors), self.first_state(z))
         return self._seen(states.data, self.to_output(z)[rows]), wanted, rows
 
+    def code_weights(self):
+        """Say which weights multiply the code.
+
+        Returns
+        -------
+        list of Parameter
+            A matrix for each of its three ways.
+        """
+        return [way.weight for way in (self.to_state, self.to_input, self.to_output)]
+
     def first_state(self, z):
         """State before the first token.
 

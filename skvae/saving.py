@@ -1,10 +1,20 @@
 """Fitted estimators to files and back, by `save` and `load` and by pickle."""
 
 import json
+import warnings
 
 from sklearn.utils.validation import check_is_fitted
 
-from skvae.persistence import CannotSave, State, described, read, restored, state_of, write
+from skvae.persistence import (
+    VERSION,
+    CannotSave,
+    State,
+    described,
+    read,
+    restored,
+    state_of,
+    write,
+)
 
 
 class SavingMixin:
@@ -64,8 +74,9 @@ class SavingMixin:
             state = state_of({"parameters": parameters, "fitted": self._fitted()})
         except CannotSave as error:
             raise ValueError(
-                f"This {type(self).__name__} cannot be saved: {error}. Use networks that are built "
-                "by a function given as a parameter, or pickle it."
+                f"This {type(self).__name__} cannot be saved: {error}. If it is of the networks, "
+                "let a function given as a parameter build them; if it is a value in the table, "
+                "convert that to strings or numbers; or pickle the estimator."
             ) from error
         contents = {"estimator": type(self).__name__, "given": given, "state": state.settings}
         write(path, state._replace(settings=contents))
@@ -132,15 +143,32 @@ class SavingMixin:
         fitted = self._fitted()
         plain = state_of(fitted, keep_foreign=True)
         state = {name: value for name, value in state.items() if name not in fitted}
+        state["_skvae_version"] = VERSION
         return state | {"_state": plain._replace(settings=json.dumps(plain.settings))._asdict()}
 
     def __setstate__(self, state):
         state = dict(state)
-        plain = state.pop("_state", None)
+        plain, version = state.pop("_state", None), state.pop("_skvae_version", None)
         super().__setstate__(state)
-        if plain is not None:
-            plain = State(**plain)
+        if plain is None:
+            return
+        plain = State(**plain)
+        try:
             vars(self).update(restored(plain._replace(settings=json.loads(plain.settings))))
+        except ValueError as error:
+            raise ValueError(
+                f"This {type(self).__name__} was pickled by skvae {version or 'before 0.1'} and "
+                f"cannot be read by skvae {VERSION}: {error}. Unpickle it with the version that "
+                "pickled it and save it anew, or fit again."
+            ) from error
+        if version != VERSION:
+            warnings.warn(
+                f"This {type(self).__name__} was pickled by skvae {version or 'before 0.1'}, and "
+                f"this is skvae {VERSION}: its results may differ. Fit again, or pickle it anew "
+                "once you have seen that they do not.",
+                UserWarning,
+                stacklevel=2,
+            )
 
 
 def _check_given(path, needed, given):

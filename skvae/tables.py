@@ -1,22 +1,36 @@
 """From a table to numbers and back: what a column is, and which categories it has.
 
-Tables are arrays, CSR matrices, or frames of pandas or polars. In the numbers, a category is its
-place among the column's categories, and a missing cell is NaN.
+Tables are arrays, CSR matrices, or frames of pandas, polars or pyarrow. In the numbers, a category
+is its place among the column's categories, and a missing cell is NaN.
 """
 
-from importlib import import_module
+import warnings
+from decimal import Decimal
+from numbers import Integral, Real
 from typing import NamedTuple
 
-import narwhals as nw
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils._indexing import _get_column_indices
 
+from skvae.frames import (
+    Frame,
+    floats_of,
+    is_frame,
+    names_of,
+    raw_columns,
+    sparse_matrix,
+    whole_limits,
+)
 from skvae.likelihoods import LIKELIHOODS
 
-# By a column's type, what it is described by and how it is a condition.
+# By a column's kind, what it is described by and how it is a condition.
 LIKELIHOOD_OF = {"number": "gaussian", "bool": "bernoulli", "category": "categorical"}
 CONDITION_OF = {"number": "numeric", "bool": "categorical", "category": "categorical"}
+
+# What Python objects are, the first that fits: a bool is a number to Python.
+KINDS = [((bool, np.bool_), "bool"), ((Real, Decimal), "number"), ((str, bytes), "category")]
+MANY_CATEGORIES = 1000  # with as many indicators and logits
 
 
 class Column(NamedTuple):
@@ -26,21 +40,27 @@ class Column(NamedTuple):
     ----------
     name : object
         What errors call it.
-    kind : {"number", "bool", "category"}
-        By its type.
+    kind : {"number", "bool", "category", "other"}
+        By its values, see `column_of`.
+    type : str
+        What it holds, in words.
     values : ndarray of shape (n_samples,)
         Anything where missing.
     missing : ndarray of bool of shape (n_samples,)
         Where no value is.
     declared : tuple
         Categories that the type names, whether they occur or not.
+    limits : tuple of int or None
+        Least and largest value, if these are whole numbers.
     """
 
     name: object
     kind: str
+    type: str
     values: np.ndarray
     missing: np.ndarray
     declared: tuple = ()
+    limits: tuple | None = None
 
     def numbers(self):
         """The values as floats.
@@ -48,15 +68,23 @@ class Column(NamedTuple):
         Returns
         -------
         ndarray of shape (n_samples,)
-            NaN where missing.
+            NaN where missing; of single precision if the values are.
         """
-        numbers = np.full(len(self.values), np.nan)
+        dtype = np.float32 if self.values.dtype == np.float32 else np.float64
+        numbers = np.full(len(self.values), np.nan, dtype)
+        hint = (
+            "Convert it to numbers, or pass likelihood='auto', which takes strings, booleans and "
+            "categories as categories, or likelihood=[('categorical', [...])]."
+        )
+        if self.kind == "other":
+            raise ValueError(
+                f"Column {self.name!r} is of type {self.type}, which is not a number. {hint}"
+            )
         try:
-            numbers[~self.missing] = self.values[~self.missing].astype(float)
+            numbers[~self.missing] = self.values[~self.missing].astype(dtype)
         except (TypeError, ValueError) as error:
             raise type(error)(
-                f"Column {self.name!r} holds what is not a number: {error}. Convert it, or give it "
-                "the likelihood 'categorical'."
+                f"Column {self.name!r} holds what is not a number: {error}. {hint}"
             ) from error
         return numbers
 
@@ -68,9 +96,8 @@ class Column(NamedTuple):
         list
             Each once.
         """
-        found = {*self.values[~self.missing].tolist(), *self.declared}
         try:
-            return sorted(found)
+            return sorted({*self.values[~self.missing].tolist(), *self.declared})
         except TypeError as error:
             raise ValueError(
                 f"Column {self.name!r} holds categories that have no order: {error}. Convert them "
@@ -103,6 +130,79 @@ class Column(NamedTuple):
         return places
 
 
+def column_of(name, values, missing=None, declared=None, type_in_words=None):
+    """A column of any container, told by its values: the one place where kinds are decided.
+
+    What is there counts and not the array it is in: booleans are "bool", real numbers of any type
+    "number" (decimals and fractions too), strings "category", and so is all of which the type says
+    that these are categories. Strings among numbers make categories. All else, dates say, is
+    "other", for which there is no likelihood. Where nothing is, "number".
+
+    Parameters
+    ----------
+    name : object
+        What errors call it.
+    values : ndarray of shape (n_samples,)
+        The values.
+    missing : ndarray of bool of shape (n_samples,), optional
+        Where no value is; by default where they are None, NaN, or what pandas has for it.
+    declared : list or None, default=None
+        Categories that the type names; None if it is no type of categories.
+    type_in_words : str, optional
+        The type, for errors; by default that of the values.
+
+    Returns
+    -------
+    Column
+        With its kind.
+    """
+    empty = _empty(values)
+    missing = empty if missing is None else missing | empty
+    type_in_words = type_in_words or str(values.dtype)
+    limits = whole_limits(type_in_words)
+    if declared is not None:
+        return Column(name, "category", type_in_words, values, missing, tuple(declared))
+    kind = {"b": "bool", "i": "number", "u": "number", "f": "number", "U": "category"}
+    kind |= {"S": "category"}
+    kind = kind.get(values.dtype.kind, "other")
+    if values.dtype == object:
+        types = {type(value) for value in values[~missing].tolist()}
+        kinds = {_kind_of_type(one): one for one in types}
+        kind = next((k for k in ("other", "category", "number", "bool") if k in kinds), "number")
+        if types and kind == "other" and type_in_words == "object":
+            type_in_words = f"{type_in_words} ({kinds['other'].__name__})"
+        if types and all(issubclass(one, int | np.integer) for one in types):
+            limits = whole_limits("int64")
+    return Column(name, kind, type_in_words, values, missing, (), limits)
+
+
+def _kind_of_type(cls):
+    return next((kind for classes, kind in KINDS if issubclass(cls, classes)), "other")
+
+
+def _empty(values):
+    """Where an array holds nothing."""
+    if values.dtype.kind == "f":
+        return np.isnan(values)
+    if values.dtype.kind in "mM":
+        return np.isnat(values)
+    if values.dtype != object:
+        return np.zeros(len(values), dtype=bool)
+    return np.fromiter((_is_nothing(value) for value in values), dtype=bool, count=len(values))
+
+
+def _is_nothing(value):
+    """Whether it is None, or not equal to itself as NaN is, or nobody knows, as of pandas' NA."""
+    if value is None:
+        return True
+    try:
+        return bool(value != value)
+    except TypeError:
+        return True
+    except ValueError:  # of an array
+        return False
+
+
 def columns_of(X):
     """The columns of a table.
 
@@ -115,112 +215,69 @@ def columns_of(X):
     -------
     list of Column
         One for each.
-
-    Raises
-    ------
-    ValueError
-        If one is neither numbers nor categories, dates say.
     """
     if is_frame(X):
-        return [_of_series(series) for series in nw.from_native(X).iter_columns()]
-    return [_of_array(j, values) for j, values in enumerate(X.T)]
-
-
-def is_frame(X):
-    """Whether something is a DataFrame, of whatever library.
-
-    Parameters
-    ----------
-    X : object
-        Anything.
-
-    Returns
-    -------
-    bool
-        Not of lazy frames, whose rows are nowhere yet.
-    """
-    return isinstance(nw.from_native(X, eager_only=True, pass_through=True), nw.DataFrame)
-
-
-def _of_series(series):
-    dtype, native = series.dtype, series.to_native()
-    missing = series.is_null().to_numpy().astype(bool)
-    if dtype.is_float() or dtype.is_integer():
-        values = series.cast(nw.Float64).to_numpy()
-        return Column(series.name, "number", values, missing | np.isnan(values))
-    values = series.to_numpy()
-    if dtype == nw.Boolean:
-        return Column(series.name, "bool", values, missing)
-    if dtype not in (nw.String, nw.Categorical, nw.Enum, nw.Object):
-        raise ValueError(
-            f"Column {series.name!r} is of type {dtype}, for which there is no likelihood. Convert "
-            "it to numbers, booleans or categories, or leave it out."
-        )
-    # An Enum names its categories; of pandas, any categorical type does.
-    declared = dtype.categories if dtype == nw.Enum else ()
-    if dtype == nw.Categorical:
-        declared = getattr(native.cat, "categories", ())
-    return Column(series.name, "category", values, missing, tuple(declared))
-
-
-def _of_array(j, values):
-    # Of an array of objects, None and NaN (which does not equal itself) are missing.
-    missing = np.equal(values, None).astype(bool) | (values != values).astype(bool)
-    types = {type(value) for value in values[~missing].tolist()}
-    kind = "bool" if types == {bool} else "category" if types & {str, bytes} else "number"
-    return Column(j, kind, values, missing)
-
-
-class Frame(NamedTuple):
-    """Of which library a frame is, and the types of its columns, in words.
-
-    Parameters
-    ----------
-    library : {"pandas", "polars"}
-        The library.
-    types : list of tuple
-        Of each column the name of its type, its declared categories or None, and whether these
-        have an order.
-    """
-
-    library: str
-    types: list
-
-    @classmethod
-    def of(cls, X):
-        """Describe a frame."""
-        if not nw.from_native(X).implementation.is_pandas():
-            kinds = [
-                (str(kind.base_type()), getattr(kind, "categories", None)) for kind in X.dtypes
-            ]
-            return cls("polars", [(name, _plain(found), False) for name, found in kinds])
-        kinds = [(str(kind), getattr(kind, "categories", None), kind) for kind in X.dtypes]
-        return cls(
-            "pandas",
-            [
-                (name, _plain(found), bool(getattr(kind, "ordered", 0)))
-                for name, found, kind in kinds
-            ],
-        )
-
-    def empty(self, names):
-        """A frame of these types without rows."""
-        library = import_module(self.library)
-        if self.library == "polars":
-            kinds = (getattr(library, name) for name, *_ in self.types)
-            told = zip(kinds, self.types, strict=True)
-            types = [kind(found) if kind is library.Enum else kind for kind, (_, found, _) in told]
-            return library.DataFrame(schema=dict(zip(names, types, strict=True)))
-        types = [
-            name if found is None else library.CategoricalDtype(found, ordered)
-            for name, found, ordered in self.types
+        return [
+            column_of(raw.name, raw.values, raw.missing, raw.declared, raw.type)
+            for raw in raw_columns(X)
         ]
-        return library.DataFrame(columns=names).astype(dict(zip(names, types, strict=True)))
+    return [column_of(j, values) for j, values in enumerate(X.T)]
 
 
-def _plain(categories):
-    # A Categorical of polars does not say which they are, an Enum does.
-    return list(categories.to_list()) if hasattr(categories, "to_list") else None
+class Drawn:
+    """Moments of the conditions' columns, to draw new ones from. It keeps no rows.
+
+    How often each combination of categories was, and of the numbers their means in it and the
+    covariance around these (the general location model, Olkin and Tate 1961).
+
+    Parameters
+    ----------
+    numbers : ndarray of shape (n_samples, n_conditions)
+        The conditions.
+    categorical : ndarray of bool of shape (n_conditions,)
+        Which of them are categories.
+    """
+
+    def __init__(self, numbers, categorical):
+        self.categorical = categorical
+        real = numbers[:, ~categorical]
+        self.combinations, group = np.zeros((1, 0)), np.zeros(len(numbers), dtype=int)
+        if categorical.any():
+            self.combinations, group = np.unique(
+                numbers[:, categorical], axis=0, return_inverse=True
+            )
+        counts = np.bincount(group.ravel())
+        self.shares = counts / len(numbers)
+        sums = np.zeros((len(counts), real.shape[1]))
+        np.add.at(sums, group.ravel(), real)
+        self.means = sums / counts[:, None]
+        around = real - self.means[group.ravel()]
+        self.covariance = around.T @ around / len(numbers)
+        self.least, self.most = real.min(0), real.max(0)
+
+    def draw(self, n_samples, random_state):
+        """Draw new rows of conditions.
+
+        Parameters
+        ----------
+        n_samples : int
+            How many.
+        random_state : RandomState
+            Source of randomness.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_conditions)
+            Combinations that there were; numbers within the range that there was.
+        """
+        group = random_state.choice(len(self.shares), size=n_samples, p=self.shares)
+        drawn = np.empty((n_samples, len(self.categorical)))
+        drawn[:, self.categorical] = self.combinations[group]
+        if len(self.least):
+            zeros = np.zeros(len(self.least))
+            around = random_state.multivariate_normal(zeros, self.covariance, size=n_samples)
+            drawn[:, ~self.categorical] = (self.means[group] + around).clip(self.least, self.most)
+        return drawn
 
 
 class Table:
@@ -231,7 +288,7 @@ class Table:
     X : ndarray, CSR or DataFrame of shape (n_samples, n_features)
         The table.
     likelihood : str, callable or list of (str or callable, columns)
-        The likelihood of all columns, or of those. "auto" goes by their types, and so do the
+        The likelihood of all columns, or of those. "auto" goes by their kinds, and so do the
         columns that no pair names.
     conditions : list or None, default=None
         Columns that are given and not described: a list of columns, or of pairs of "numeric" or
@@ -239,27 +296,34 @@ class Table:
 
     Attributes
     ----------
+    frame : skvae.frames.Frame or None
+        What frame it was; None for arrays.
     parts : list of (str or callable, ndarray of int)
         Likelihoods, each with its columns.
     described : ndarray of int
         The columns that have a likelihood.
     conditions : dict
         Of each column that is a condition, "numeric" or "categorical".
-    seen_conditions : ndarray of shape (n_samples, n_conditions)
-        Their numbers in this table.
+    drawn : Drawn or None
+        Moments of the conditions.
     categories : dict of list
         Of each column that is categorical, what there can be.
+    whole : dict of tuple
+        Of each column of whole numbers that come back as such, the least and the largest that may.
+    truths : set of int
+        Columns of booleans that come back as such.
     """
 
     def __init__(self, X, likelihood, conditions=None):
-        columns = None if issparse(X) else columns_of(X)
+        numbers = floats_of(X) is not None and conditions is None
+        numbers = numbers and not isinstance(likelihood, list) and likelihood != "categorical"
+        columns = None if _is_sparse(X) or numbers else columns_of(X)
         self.frame = Frame.of(X) if is_frame(X) else None
-        self.names = nw.from_native(X).columns if is_frame(X) else list(range(X.shape[1]))
-        kinds = ["number"] * X.shape[1] if columns is None else [column.kind for column in columns]
-        self.conditions = {}
+        self.names = names_of(X) if is_frame(X) else list(range(X.shape[1]))
+        asked, self.conditions = {}, {}
         if conditions is not None:
-            given = _pairs("conditions", conditions, X, {*CONDITION_OF.values()}, plain="auto")
-            self.conditions = dict(sorted(_of_kinds(given, kinds, CONDITION_OF).items()))
+            asked = _pairs("conditions", conditions, X, {*CONDITION_OF.values()}, plain="auto")
+            self.conditions = dict(sorted(self._of_kinds(asked, columns, CONDITION_OF).items()))
         self.described = np.array([j for j in range(X.shape[1]) if j not in self.conditions])
         if not len(self.described):
             raise ValueError("conditions name all columns of X and leave none to be described")
@@ -269,8 +333,9 @@ class Table:
             raise ValueError(
                 f"Column {self.names[j]!r} is named both in likelihood and in conditions"
             )
-        rest = {j: "auto" for j in self.described.tolist() if j not in given}
-        described = _of_kinds(given | rest, kinds, LIKELIHOOD_OF)
+        given |= {j: "auto" for j in self.described.tolist() if j not in given}
+        asked |= given
+        described = self._of_kinds(given, columns, LIKELIHOOD_OF)
         self.parts = [
             (one, np.array(sorted(j for j in described if described[j] == one)))
             for one in dict.fromkeys(described.values())
@@ -282,7 +347,68 @@ class Table:
                 "Categories and conditions need a dense X; got a sparse matrix. Pass X.toarray()."
             )
         self.categories = {j: columns[j].categories() for j in categorical}
-        self.seen_conditions = self._numbers(columns, self.conditions)
+        self._warn_of_many({j for j, what in asked.items() if what == "auto"}, columns)
+        self._learn_limits(columns)
+        self._learn_conditions(columns)
+
+    def _of_kinds(self, given, columns, of_kind):
+        """The same with "auto" replaced by what a column's kind stands for."""
+        found = {}
+        for j, what in given.items():
+            kind = "number" if columns is None else columns[j].kind
+            if what == "auto" and kind == "other":
+                raise ValueError(
+                    f"Column {self.names[j]!r} is of type {columns[j].type}, for which there is no "
+                    "likelihood. Convert it to numbers, booleans or categories, or leave it out."
+                )
+            found[j] = of_kind[kind] if what == "auto" else what
+        return found
+
+    def _warn_of_many(self, by_kind, columns):
+        """Say when identifiers have probably been taken for categories."""
+        for j in sorted(self.categories.keys() & by_kind):
+            n, n_rows = len(self.categories[j]), len(columns[j].values)
+            if n > MANY_CATEGORIES or (n > 50 and n > n_rows / 2 and not columns[j].declared):
+                warnings.warn(
+                    f"Column {self.names[j]!r} has {n} different values in {n_rows} rows and is "
+                    "taken for a category, with a logit and an indicator for each. If these are "
+                    "identifiers, leave the column out; name it in likelihood=[('categorical', "
+                    "[...])] if it is meant.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+
+    def _learn_limits(self, columns):
+        """Which columns come back as whole numbers or as booleans."""
+        self.whole, self.truths = {}, set()
+        for j, column in enumerate(columns or []):
+            if j in self.categories or (self.frame is None and column.values.dtype != object):
+                continue  # numbers in an array come back as the floats that they are
+            if column.kind == "bool":
+                self.truths.add(j)
+            elif column.limits is not None:
+                least, most = column.limits
+                there = column.values[~column.missing]
+                never_negative = len(there) and min(there) >= 0
+                self.whole[j] = (0 if never_negative else least), most
+
+    def _learn_conditions(self, columns):
+        self.drawn, self.centres = None, {}
+        if not self.conditions:
+            return
+        seen = self._numbers(columns, self.conditions)
+        self._check_there(seen)
+        categorical = np.array([j in self.categories for j in self.conditions])
+        self.drawn = Drawn(seen, categorical)
+        for j, column in zip(self.conditions, seen.T, strict=True):
+            # What never varied tells nothing, however far from it a new value is.
+            scale = column.std() if column.min() < column.max() else np.inf
+            self.centres[j] = float(column.mean()), float(scale)
+
+    @property
+    def plain(self):
+        """Whether all columns are numbers under one likelihood."""
+        return len(self.parts) == 1 and not self.categories and not self.conditions
 
     def numbers(self, X):
         """The table as numbers.
@@ -299,6 +425,11 @@ class Table:
         """
         if issparse(X) or (not is_frame(X) and not self.categories and X.dtype.kind in "fiub"):
             return X
+        if self.plain:
+            at_once = sparse_matrix(X)
+            at_once = floats_of(X) if at_once is None else at_once
+            if at_once is not None:
+                return at_once
         return self._numbers(columns_of(X), range(X.shape[1]))
 
     def _numbers(self, columns, which):
@@ -308,7 +439,7 @@ class Table:
             categories = self.categories.get(j)
             one = columns[j]
             numbers.append(one.numbers() if categories is None else one.places(categories))
-        return np.column_stack(numbers) if numbers else None
+        return np.column_stack(numbers)
 
     def given(self, conditions):
         """Values of the conditions as numbers.
@@ -322,20 +453,17 @@ class Table:
         Returns
         -------
         ndarray of shape (n_samples, n_conditions)
-            As in `seen_conditions`.
+            As `context` takes them.
         """
-        names = self.names
-        wanted = [names[j] for j in self.conditions]
+        wanted = [self.names[j] for j in self.conditions]
         if is_frame(conditions) or isinstance(conditions, dict):
-            there = (
-                conditions if isinstance(conditions, dict) else nw.from_native(conditions).columns
-            )
+            there = conditions if isinstance(conditions, dict) else names_of(conditions)
             absent = [name for name in wanted if name not in there]
             if absent:
                 raise ValueError(f"conditions lack {absent}; the conditions are {wanted}")
         if is_frame(conditions):
-            frame = nw.from_native(conditions)
-            columns = [_of_series(frame.get_column(name)) for name in wanted]
+            by_name = {column.name: column for column in columns_of(conditions)}
+            columns = [by_name[name] for name in wanted]
         else:
             if isinstance(conditions, dict):
                 conditions = [[conditions[name] for name in wanted]]
@@ -346,13 +474,20 @@ class Table:
                     f"{values.shape}"
                 )
             pairs = zip(wanted, values.T, strict=True)
-            columns = [_of_array(name, column) for name, column in pairs]
+            columns = [column_of(name, column) for name, column in pairs]
         return self._numbers(dict(zip(self.conditions, columns, strict=True)), self.conditions)
 
     @property
     def n_context(self):
         """Columns of `context`."""
         return sum(len(self.categories.get(j, [0])) for j in self.conditions)
+
+    def _check_there(self, numbers):
+        for j, column in zip(self.conditions, numbers.T, strict=True):
+            if np.isnan(column).any():
+                raise ValueError(
+                    f"Column {self.names[j]!r} is a condition, and none of its cells may be missing"
+                )
 
     def context(self, numbers):
         """What encoder and decoder are told of the conditions.
@@ -367,67 +502,76 @@ class Table:
         ndarray of shape (n_samples, n_context)
             Numeric columns as mean 0 and variance 1 in `fit`, categories as indicators.
         """
+        self._check_there(numbers)
         told = []
         for j, column in zip(self.conditions, numbers.T, strict=True):
-            if np.isnan(column).any():
-                raise ValueError(
-                    f"Column {self.names[j]!r} is a condition, and none of its cells may be missing"
-                )
             if j in self.categories:
                 told.append(column[:, None] == np.arange(len(self.categories[j])))
             else:
-                seen = self.seen_conditions[:, list(self.conditions).index(j)]
-                told.append((column[:, None] - seen.mean()) / (seen.std() or 1.0))
+                mean, scale = self.centres[j]
+                told.append((column[:, None] - mean) / scale)
         return np.hstack(told).astype(float)
 
-    def table(self, numbers):
+    def settled(self, numbers, columns):
+        """What a model says of the columns, as what can stand in them.
+
+        Parameters
+        ----------
+        numbers : ndarray of shape (n_samples, n_columns)
+            Expected or drawn; changed in place.
+        columns : sequence of int
+            Their numbers in the table.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_columns)
+            Whole numbers where the column holds such, within what its type can hold, and not
+            negative where it never was in `fit`.
+        """
+        for place, j in enumerate(columns):
+            if j in self.whole:
+                numbers[:, place] = np.rint(numbers[:, place]).clip(*self.whole[j])
+        return numbers
+
+    def table(self, numbers, index=None):
         """Numbers as a table of the kind that the columns were learnt of.
 
         Parameters
         ----------
         numbers : ndarray of shape (n_samples, n_features)
             As `numbers` returns them, but none missing.
+        index : Index, optional
+            Of pandas: labels of the rows.
 
         Returns
         -------
         ndarray or DataFrame
             Of the same columns; in a frame, of the same types.
         """
-        columns = list(numbers.T)
-        for j, categories in self.categories.items():
-            values = np.array(categories)
-            if values.dtype.kind not in "fiub":
-                values = np.array(
-                    [*categories, None], dtype=object
-                )  # of one axis, whatever they are
-            columns[j] = values[columns[j].astype(int)]
-        if self.frame is None:
-            if all(column.dtype != object for column in columns):
-                return np.column_stack(columns).astype(numbers.dtype)
-            return np.column_stack([column.astype(object) for column in columns])
-        empty = self.frame.empty(self.names)
-        template = nw.from_native(empty)
-        columns = {
-            name: _typed(values, template.schema[name])
-            for name, values in zip(template.columns, columns, strict=True)
-        }
-        frame = nw.from_dict(columns, backend=template.implementation)
-        if template.implementation.is_pandas():  # it has types that narwhals does not tell apart
-            return frame.to_native().astype(empty.dtypes.to_dict())
-        types = template.schema.items()
-        return frame.select(nw.col(name).cast(dtype) for name, dtype in types).to_native()
+        if self.frame is None and not self.whole and not self.truths and not self.categories:
+            return numbers
+        columns = [self._cells(j, column) for j, column in enumerate(numbers.T)]
+        if self.frame is not None:
+            return self.frame.table(columns, index)
+        arrays = [np.fromiter(column, dtype=object, count=len(numbers)) for column in columns]
+        named = [np.array(self.categories.get(j, [0.0])) for j in range(len(columns))]
+        if not self.whole and not self.truths and all(one.dtype.kind in "fiub" for one in named):
+            return np.column_stack(arrays).astype(numbers.dtype)
+        return np.column_stack(arrays)
+
+    def _cells(self, j, column):
+        """The values that numbers of a column stand for."""
+        if j in self.categories:
+            return [self.categories[j][place] for place in column.astype(int)]
+        if j in self.truths:
+            return (column >= 0.5).tolist()
+        if j in self.whole:
+            return [int(value) for value in column]
+        return column if self.frame is not None else column.tolist()
 
 
-def _typed(values, dtype):
-    """Values as the Python objects that a column of that type can be made of."""
-    if values.dtype == object:
-        return values.tolist()
-    if dtype == nw.Boolean:
-        return (values >= 0.5).tolist()
-    if dtype.is_integer():
-        values = np.rint(values)
-        return (np.maximum(values, 0.0) if dtype.is_unsigned_integer() else values).astype(int)
-    return values
+def _is_sparse(X):
+    return issparse(X) or sparse_matrix(X) is not None
 
 
 def _pairs(name, pairs, X, known, plain=None):
@@ -441,17 +585,29 @@ def _pairs(name, pairs, X, known, plain=None):
             raise ValueError(f"{name} names {what!r}, which is none of {sorted(known)}")
         if callable(columns):  # as make_column_selector
             columns = columns(X)
+        _check_unambiguous(name, X, columns)
         try:
             numbers = _get_column_indices(X, columns)
         except (ValueError, IndexError, KeyError) as error:
             raise ValueError(f"{name} names columns that X does not have: {error}") from error
         for j in numbers:
             if j in found:
-                raise ValueError(f"{name} names a column twice, number {j}")
+                raise ValueError(f"{name} names a column twice, number {j}{_called(X, j)}")
             found[int(j)] = what
     return found
 
 
-def _of_kinds(given, kinds, of_kind):
-    """The same with "auto" replaced by what a column's type stands for."""
-    return {j: of_kind[kinds[j]] if what == "auto" else what for j, what in given.items()}
+def _called(X, j):
+    return f", {names_of(X)[j]!r}" if is_frame(X) else ""
+
+
+def _check_unambiguous(name, X, columns):
+    """Refuse numbers for columns that are called by other numbers."""
+    keys = columns if isinstance(columns, list | tuple | np.ndarray) else [columns]
+    counts = all(isinstance(key, Integral) and not isinstance(key, bool) for key in keys)
+    names = names_of(X) if is_frame(X) and counts else []
+    if any(isinstance(one, Integral) and one != j for j, one in enumerate(names)):
+        raise ValueError(
+            f"{name} names columns {keys!r}, which are positions in X, but X calls its columns by "
+            f"other numbers, {names[:5]}. Call them by strings, X.columns.astype(str) say."
+        )

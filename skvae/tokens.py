@@ -79,6 +79,9 @@ class TokensLikelihood(Likelihood):
     def forward(self, outputs):
         return Sentences(self, outputs)
 
+    def code_weights(self):
+        return self.network.code_weights()
+
     def log_prob(self, z, x):
         """Log-probabilities of sentences, their ends included.
 

@@ -10,12 +10,14 @@ import pytest
 import torch
 from numpy.polynomial.legendre import legval
 from sklearn.base import clone
+from torch import nn
 from torch.func import functional_call
 from torch.testing import assert_close
 
 from skvae import BNVAEEstimator, BNVAETextEstimator
 from skvae.batches import Batch
 from skvae.bounds import gaussian_kl, kl_floor
+from skvae.convolutional import ConvDecoder
 from skvae.every_tau import EveryTau, RangeAdam, _between, _nodes
 from skvae.likelihoods import GaussianLikelihood
 from skvae.model import VAE
@@ -23,6 +25,8 @@ from skvae.networks import MLP
 from skvae.objectives import elbo_terms
 from skvae.posteriors import POSTERIORS
 from skvae.priors import StandardNormal
+from skvae.recurrent import RecurrentEncoder
+from skvae.tokens import TokensLikelihood
 
 D = 3
 TAUS = (0.05, 0.07, 0.2, 0.5, 0.61, 0.9, 0.95)
@@ -82,6 +86,74 @@ def test_told_are_posterior_biases_and_the_matrix_that_reads_the_code():
     ]
 
 
+def told_matrices(module):
+    """Names of the weights, vectors and those of the posterior left out, that depend on tau."""
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    told = [p for p in EveryTau(module, 0.1, 0.9).told if p.dim() > 1]
+    return [name for name in map(names.get, map(id, told)) if "posterior_layer" not in name]
+
+
+@pytest.mark.parametrize("sizes", [(4, 8, 6), (8, 8, 6), (6, 8, 6), (6, 6, 6)], ids=str)
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_sizes_that_coincide_do_not_change_which_weights_of_a_sentence_are_told(sizes, tied, cell):
+    d, embedding, hidden = sizes
+    likelihood = TokensLikelihood(9, 5, d, embedding, hidden, cell, tied)
+    encoder = RecurrentEncoder(9, embedding, hidden)
+    posterior, prior = POSTERIORS["moment"](hidden, d), StandardNormal(d)
+    assert told_matrices(VAE(encoder, posterior, nn.Identity(), likelihood, prior)) == [
+        f"likelihood_layer.network.to_{way}.weight" for way in ("state", "input", "output")
+    ]
+
+
+def with_decoder(decoder):
+    layers = MLP(12, (8,)), POSTERIORS["moment"](8, D), decoder
+    return VAE(*layers, GaussianLikelihood(12), StandardNormal(D))
+
+
+def test_of_images_the_matrix_that_reads_the_code_is_told():
+    decoder = ConvDecoder((1, 3, 4), channels=(4,), hidden_layer_sizes=(8,))(D, 12)
+    assert told_matrices(with_decoder(decoder)) == ["decoder.first.layers.0.weight"]
+
+
+def test_of_a_decoder_that_does_not_say_the_first_weights_are_told():
+    decoder = nn.Sequential(
+        nn.Unflatten(1, (D, 1, 1)),
+        nn.ConvTranspose2d(D, 2, (3, 2)),
+        nn.Flatten(),
+        nn.Linear(12, 12),
+    )
+    assert told_matrices(with_decoder(decoder)) == ["decoder.1.weight"]
+
+
+class Glance(nn.Module):
+    """A decoder whose second layer reads the code, too, and which says so."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale, self.last = nn.Linear(8, 12), nn.Linear(D + 8, 12)
+        self.first = nn.Linear(D, 8)
+
+    def forward(self, z):
+        hidden = self.first(z).relu()
+        return self.scale(hidden) * self.last(torch.cat([z, hidden], dim=1))
+
+    def code_weights(self):
+        return [self.first.weight, self.last.weight]
+
+
+def test_a_decoder_can_say_which_weights_read_the_code():
+    assert told_matrices(with_decoder(Glance())) == ["decoder.first.weight", "decoder.last.weight"]
+
+
+@pytest.mark.parametrize("declared", [nn.Parameter(torch.zeros(2, 2)), [torch.zeros(2, 2)]])
+def test_what_a_decoder_says_are_parameters_of_its_own(declared):
+    decoder = Glance()
+    decoder.code_weights = lambda: declared
+    with pytest.raises(TypeError, match=r"Glance.code_weights\(\) must return a list of the"):
+        EveryTau(with_decoder(decoder), 0.1, 0.9)
+
+
 def test_told_and_shared_are_all_parameters():
     module = make()
     every = EveryTau(module, 0.1, 0.9)
@@ -126,6 +198,7 @@ def test_gradient_is_that_of_autograd_through_the_functions():
     every.move(tau)
 
     def loss(module):
+        module.posterior_layer.n_batches = 0  # each time the first batch
         return elbo_terms(module, x, draw).elbo().mean()
 
     found = every.gradient(torch.autograd.grad(loss(every.module), every.told))

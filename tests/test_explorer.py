@@ -119,6 +119,18 @@ def test_posteriors_over_a_range_of_tau(opened, posterior):
         assert -distortion - sum(kl) == pytest.approx(moved.lower_bound_, abs=1e-3)
 
 
+@pytest.mark.parametrize("likelihood", ["gaussian", "student_t"])
+def test_columns_and_conditions_that_never_vary(opened, likelihood):
+    rows = np.column_stack([load_iris().data, np.full(150, 3.0), np.full(150, 5.0)])
+    vae = BNVAEEstimator(2, likelihood=likelihood, conditions=[5], max_iter=2, random_state=0)
+    page = opened(Explorer.from_estimator(vae.fit(rows), rows))
+    assert_encodes(page, vae, rows)
+    for code in codes_to_try(2):
+        set_sliders(page, code)
+        wanted = vae.inverse_transform(code[None], conditions=[[5.0]])[0, :5]
+        assert np.allclose(page.evaluate("explorer.decoded"), wanted, rtol=1e-4, atol=1e-4)
+
+
 def test_gamma_that_is_a_parameter(opened):
     vae = digits(posterior=lambda n, d, tau: MomentPosterior(n, d, tau, gamma="theta"))
     assert_encodes(opened(Explorer.from_estimator(vae, X)), vae, X)

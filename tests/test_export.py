@@ -4,8 +4,10 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from torch.testing import assert_close
 
 from skvae import BNVAEEstimator
 from skvae.posteriors import POSTERIORS
@@ -78,4 +80,10 @@ def test_exporting_leaves_the_estimator_as_it_was(fitted, program):
 
 def test_columns_of_different_kinds_are_refused():
     with pytest.raises(ValueError, match="export takes tables of numbers under one likelihood"):
-        small(likelihood="auto").fit(X).export()
+        small(likelihood=[("student_t", [0])]).fit(X).export()
+
+
+def test_a_frame_of_numbers_is_exported_as_an_array_of_them():
+    frame = pd.DataFrame(X)
+    program, expected = (small().fit(rows).export().module() for rows in (frame, X))
+    assert_close(program(torch.from_numpy(X)), expected(torch.from_numpy(X)))

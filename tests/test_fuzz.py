@@ -144,7 +144,8 @@ def memory():
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 
 
-@pytest.mark.load
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").exists(), reason="reads the memory from /proc")
 def test_a_thousand_fits_leave_no_memory_and_no_thread_behind():
     X = np.random.RandomState(0).randn(200, 10)
     for _ in range(100):  # until all that is made once is there

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ ORDER = [
     "networks",
     "convolutional",
     "recurrent",
+    "closed_form",
     "posteriors",
     "likelihoods",
     "tokens",
@@ -30,6 +32,7 @@ ORDER = [
     "every_tau",
     "fitting",
     "persistence",
+    "frames",
     "tables",
     "saving",
     "base",
@@ -60,7 +63,7 @@ ENTRANCES = ["__init__", "__main__"]  # above the order: they may import everyth
 SKLEARN = {
     name: ("sklearn",) for name in ("saving", "base", "estimator", "text", "search", "__main__")
 }
-SKLEARN["batches"] = ("sklearn.preprocessing",)
+SKLEARN["batches"] = ("sklearn.utils.sparsefuncs",)
 SKLEARN["tables"] = ("sklearn.utils._indexing",)
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -145,7 +148,7 @@ def test_the_walk_can_fail(name, source, word):
     [
         ("posteriors", "from skvae.bounds import kl_floor"),
         ("model", "from skvae import bounds"),
-        ("batches", "from sklearn.preprocessing import StandardScaler"),
+        ("batches", "from sklearn.utils.sparsefuncs import min_max_axis"),
         ("estimator", "from sklearn.base import BaseEstimator"),
         ("model", "import sklearnex, skvaex"),
         ("display.kl", "from skvae.display.colors import MODEL"),
@@ -209,3 +212,19 @@ def test_nothing_is_left_over(word):
     files = [*FILES, *Path(__file__).parent.glob("*.py")]
     holders = [path.name for path in files if word in path.read_text(encoding="utf-8")]
     assert holders == []
+
+
+def test_the_lowest_versions_are_those_of_pyproject():
+    root = Path(__file__).parent.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    needed = [*project["dependencies"], *extras["plot"], *extras["progress"], *extras["test"]]
+    needed = [entry for entry in needed if not entry.startswith("skvae[")]
+    lowest = dict(
+        re.fullmatch(r"([\w-]+)(?:\[\w+\])?>=([\d.]+)", entry).groups() for entry in needed
+    )
+    text = (root / "constraints-lowest.txt").read_text(encoding="utf-8")
+    tested = dict(re.findall(r"^([\w-]+)==([\d.]+)$", text, re.M))
+    assert tested.keys() == lowest.keys()
+    for name in lowest.keys() - {"torch"}:  # of which the file says why
+        assert re.fullmatch(re.escape(lowest[name]) + r"(\.0)*", tested[name]), name

@@ -3,8 +3,8 @@
 import functools
 import multiprocessing
 import os
-import resource
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -82,9 +82,8 @@ def everything(model):
     """All that a fit has made, as bytes and numbers."""
     module = model._every or model.module_
     weights = {name: w.numpy().tobytes() for name, w in module.state_dict().items()}
-    optimizer = [[t.numpy().tobytes() for t in ts] for ts in model._optimizer_state]
     curves = model.history_, model.validation_scores_, model.lower_bound_, model._seed
-    return weights, optimizer, curves, model.kl_per_component_.tobytes()
+    return weights, curves, model.kl_per_component_.tobytes()
 
 
 # -- checkpoints ---------------------------------------------------------------------------
@@ -341,6 +340,7 @@ def test_divergence_in_the_first_epoch_is_an_error():
 
 
 def test_a_full_disk_is_reported_and_training_goes_on(tmp_path):
+    resource = pytest.importorskip("resource")  # not on Windows
     path = tmp_path / "a"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
@@ -401,6 +401,7 @@ def epochs_in(path):
     return len(history["loss"])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals of POSIX")
 def test_a_process_killed_at_random_moments_loses_no_file_and_at_most_an_epoch(server, tmp_path):
     path, rng = tmp_path / "a", np.random.RandomState(0)
     before, n_kills = 0, 0

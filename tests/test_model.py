@@ -30,7 +30,8 @@ def make(posterior="moment", likelihood="gaussian", n_context=0):
         )
 
 
-x, z = torch.randn(6, N_FEATURES), torch.randn(6, D)
+generator = torch.Generator().manual_seed(0)
+x, z = (torch.randn(6, n, generator=generator) for n in (N_FEATURES, D))
 
 
 @pytest.mark.parametrize("posterior", POSTERIORS)
@@ -153,13 +154,18 @@ def test_the_encoder_is_given_what_the_likelihood_lets_it_see():
 
 
 @pytest.mark.parametrize("n_context", [0, N_CONTEXT])
-@pytest.mark.parametrize("likelihood", LIKELIHOODS)
-@pytest.mark.parametrize("posterior", POSTERIORS)
+@pytest.mark.parametrize(
+    ("posterior", "likelihood"),
+    [
+        *((posterior, "gaussian") for posterior in POSTERIORS),
+        *(("moment", likelihood) for likelihood in LIKELIHOODS if likelihood != "gaussian"),
+    ],
+)
 def test_a_row_of_a_table_meets_each_weight_once(posterior, likelihood, n_context):
     vae = make(posterior, likelihood, n_context)
     context = torch.zeros(6, n_context) if n_context else None
     parts = [
-        Batch(x[part].abs().floor(), None, None if context is None else context[part])
+        Batch(x[part].abs().floor().clamp(max=1), None, None if context is None else context[part])
         for part in (slice(2), slice(2, 6))
     ]
     n_inputs, n_outputs = vae.likelihood_layer.n_inputs, vae.likelihood_layer.n_outputs

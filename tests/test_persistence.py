@@ -6,7 +6,6 @@ import io
 import json
 import os
 import pickle
-import resource
 import struct
 import subprocess
 import sys
@@ -487,7 +486,7 @@ def test_random_bytes_are_a_clear_error(folder, data):
 
 
 def test_a_folder_is_no_file(tmp_path):
-    with pytest.raises(OSError, match="directory|denied"):
+    with pytest.raises(OSError, match="is a folder"):
         BNVAEEstimator.load(tmp_path)
 
 
@@ -521,7 +520,9 @@ def forged(path, change):
 def test_another_version_is_named(fitted, tmp_path):
     fitted.save(tmp_path / "model")
     forged(tmp_path / "model", lambda head, arrays: {**head, "format": 99})
-    with pytest.raises(ValueError, match="is of format 99, and this version of skvae reads"):
+    with pytest.raises(
+        ValueError, match="is of format 99, written by skvae .*, and skvae .* reads format 2"
+    ):
         BNVAEEstimator.load(tmp_path / "model")
 
 
@@ -606,6 +607,7 @@ def test_a_file_is_replaced_whole(tmp_path):
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    resource = pytest.importorskip("resource")  # not on Windows
     path = tmp_path / "file"
     replace(path, b"old")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -385,16 +385,44 @@ def test_finalised_rows_look_in_evaluation_as_in_a_batch_of_all(name):
 
 
 @pytest.mark.parametrize("name", CENTRED)
-def test_running_moments_are_a_moving_average(name):
+def test_running_moments_are_those_of_all_rows_with_fading_weights(name):
     posterior = make(name)
     batches = [normal(10, IN_FEATURES, seed=seed) for seed in range(3)]
-    expected = torch.zeros_like(posterior.mean), torch.ones_like(posterior.variance)
     for batch in batches:
-        columns, _ = posterior.collect(*posterior.heads(batch).chunk(2, dim=-1))
-        new = columns.mean(0), columns.var(0, correction=0)
-        expected = [0.9 * old + 0.1 * value for old, value in zip(expected, new, strict=True)]
         posterior(batch)
-    assert_close([posterior.mean, posterior.variance], [e.detach() for e in expected])
+    shares = 1.0, 9 / 10, 9 / 11  # of each batch when it came
+    weight = torch.tensor([0.1 * (1 - shares[2]), shares[1] * (1 - shares[2]), shares[2]])
+    columns, squares = posterior.collect(*posterior.read(posterior.heads(torch.cat(batches))))
+    expected = Moments.of(columns, squares, weight.double().repeat_interleave(10))
+    assert_close(list(posterior.stored_moments()[1:]), list(expected[1:]))
+
+
+def test_the_share_of_a_batch_falls_to_a_twentieth():
+    posterior = make("moment")
+    shares = []
+    for _ in range(200):
+        shares.append(float(posterior.share_of_batch()))
+        posterior(normal(4, IN_FEATURES))
+    assert shares[0] == 1.0
+    assert shares[9] == pytest.approx(0.5)
+    assert shares[-1] == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("name", ["batchnorm-mean", "moment", "moment-theta"])
+def test_training_takes_the_values_of_running_moments(name):
+    posterior = make(name)
+    for seed in range(3):
+        features = normal(10, IN_FEATURES, seed=seed)
+        q = posterior(features)
+    stored = posterior.eval()(features)
+    assert_close((q.loc, q.scale), (stored.loc, stored.scale))
+
+
+def test_the_literal_article_takes_those_of_the_batch():
+    posterior = make("batchnorm")
+    for seed in range(3):
+        q = posterior(normal(10, IN_FEATURES, seed=seed))
+    assert_close(q.loc.mean(0), torch.zeros(3).double())
 
 
 @pytest.mark.parametrize("name", CENTRED)
@@ -625,41 +653,141 @@ def test_gradients_agree_with_finite_differences(name):
         q = posterior(features)
         return q.loc, q.scale
 
-    assert torch.autograd.gradcheck(values, normal(4, IN_FEATURES).requires_grad_())
+    # The numeric derivative moves the batch: the moments must be its own, as in the first step.
+    def first(features):
+        posterior.n_batches, posterior.closed_form = 0, False
+        return values(features)
+
+    features = normal(4, IN_FEATURES).requires_grad_()
+    assert torch.autograd.gradcheck(first, features)
+    assert torch.autograd.gradgradcheck(first, features)
+
+
+def later(name, seed=0):
+    """A posterior that has seen batches of another kind."""
+    posterior = make(name, seed=seed)
+    for shift in range(30):
+        posterior(normal(20, IN_FEATURES, seed=shift) * 3 + 1)
+    return posterior
+
+
+def gradient_of_heads(posterior, features, value):
+    """Gradient of a value of mean and scale over the raw heads, and these."""
+    raw = posterior.heads(features).detach()
+    posterior.heads = nn.Identity()
+    q = posterior(raw.requires_grad_())
+    (gradient,) = torch.autograd.grad(value(q.loc, q.scale), raw)
+    return gradient, raw.detach()
+
+
+def wavy(loc, scale):
+    return (loc.sin() + (3 * scale).cos()).sum()
+
+
+@pytest.mark.parametrize("name", CENTRED)
+def test_the_gradient_is_blind_to_a_shift_whatever_the_values(name):
+    gradient, _ = gradient_of_heads(later(name), normal(20, IN_FEATURES), wavy)
+    assert_close(gradient[:, :3].sum(0), torch.zeros(3).double())
+
+
+def test_the_gradient_is_blind_to_the_scale_of_the_mean_head():
+    gradient, raw = gradient_of_heads(later("batchnorm-mean"), normal(20, IN_FEATURES), wavy)
+    centred = raw[:, :3] - raw[:, :3].mean(0)
+    assert_close((gradient[:, :3] * centred).sum(0), torch.zeros(3).double(), rtol=0, atol=1e-6)
+
+
+class Whole(MomentPosterior):
+    """Lets all of the gradient through."""
+
+    def gradient_share(self, running, share, n_rows):
+        return torch.ones(self.n_components).double()
+
+
+class Without(MomentPosterior):
+    """Lets none of it through."""
+
+    def gradient_share(self, running, share, n_rows):
+        return torch.zeros(self.n_components).double()
+
+
+def scale_gradient(posterior):
+    """Derivative along a common scale of both raw heads."""
+    gradient, raw = gradient_of_heads(posterior, normal(20, IN_FEATURES, seed=7), wavy)
+    centred = raw[:, :3] - raw[:, :3].mean(0)
+    return (gradient[:, :3] * centred + 2 * gradient[:, 3:]).sum(0)
+
+
+def test_the_common_scale_of_the_heads_has_the_share_that_is_left():
+    posteriors = [later("moment") for _ in range(3)]
+    posteriors[1].__class__, posteriors[2].__class__ = Whole, Without
+    found, none, free = (scale_gradient(posterior) for posterior in posteriors)
+    assert none.abs().max() < 1e-6
+    assert free.abs().min() > 1e-3
+    posterior = later("moment")
+    share = posterior.share_of_batch()
+    posterior(normal(20, IN_FEATURES, seed=7))
+    flows = posterior.gradient_share(posterior.stored_moments(), share, 20)
+    assert_close(found, (1 - flows) * free, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("log_variance", [-20.0, 0.0, 20.0])
+def test_the_projection_is_as_strong_as_the_component_is_noisy(log_variance):
+    posterior = make_direct(MomentPosterior)
+    variance, share = torch.tensor([1.0]).double(), 0.05
+    moments = Moments(variance.sum(), 0 * variance, variance, variance * np.exp(log_variance))
+    snr = np.exp(-log_variance)
+    expected = 0.05 + 0.95 / (1 + snr**2 / 20)
+    assert posterior.gradient_share(moments, share, 20).item() == pytest.approx(expected)
+
+
+def test_in_the_first_step_all_of_the_gradient_flows():
+    posterior, one = make_direct(MomentPosterior), torch.tensor(1.0).double()
+    precise = Moments(one, torch.zeros(1).double(), torch.ones(1).double(), torch.zeros(1).double())
+    assert posterior.gradient_share(precise, 1.0, 20).item() == 1.0
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("eps", [1e-8, 1.0])  # at 1 its part in the gradient is not lost
-@pytest.mark.parametrize("name", CENTRED)
-def test_the_short_cut_has_values_and_gradients_of_the_equations(name, eps, weighted):
-    posterior = make(name)
-    posterior.eps, posterior.momentum = eps, 0.0
-    short_cut = posterior.closed_form
-    assert short_cut == (name != "moment-theta")
-    raw = normal(9, 6)
-    weight = normal(9).square() if weighted else None
+@pytest.mark.parametrize("n_before", [0, 1, 30])
+def test_the_closed_form_has_values_and_gradients_of_the_equations(n_before, eps, weighted):
+    features, weight = draw(9, 0, weighted)
 
     def both(closed_form):
-        posterior.closed_form = closed_form and short_cut
-        heads = raw.clone().requires_grad_()
-        loc, scale = posterior.of_batch(heads, weight)
-        return loc, scale, *torch.autograd.grad((loc.sin() + scale.cos()).sum(), heads)
+        posterior = make("moment")
+        posterior.eps, posterior.closed_form = eps, closed_form
+        for seed in range(n_before):
+            posterior(2 * normal(9, IN_FEATURES, seed=seed) - 1)
+        x = features.clone().requires_grad_()
+        q = posterior(x, weight)
+        gradients = torch.autograd.grad(wavy(q.loc, q.scale), [x, *posterior.parameters()])
+        return q.loc, q.scale, *gradients, *posterior.stored_moments()
 
-    for closed, by_autograd in zip(both(True), both(False), strict=True):
-        assert_close(closed, by_autograd, rtol=1e-9, atol=1e-12)
+    for closed, plain in zip(both(True), both(False), strict=True):
+        assert_close(closed, plain, rtol=1e-9, atol=1e-12)
 
 
-def test_a_subclass_of_other_equations_takes_no_short_cut():
+def test_the_closed_form_refuses_second_derivatives():
+    posterior, features = make("moment"), normal(9, IN_FEATURES).requires_grad_()
+    q = posterior(features)
+    (first,) = torch.autograd.grad(wavy(q.loc, q.scale), features, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+
+def test_two_batches_may_pass_before_the_gradient_of_the_first():
+    for closed_form in (True, False):
+        posterior = make("moment")
+        posterior.closed_form = closed_form
+        first, second = (posterior(normal(9, IN_FEATURES, seed=seed)) for seed in (0, 1))
+        torch.autograd.grad(wavy(first.loc, second.scale), list(posterior.parameters()))
+
+
+def test_a_posterior_of_ones_own_equations_needs_no_more_than_them():
     class Wider(MomentPosterior):
         def standardise(self, location, spread, moments):
             loc, scale = super().standardise(location, spread, moments)
             return loc, 2 * scale
 
-    class Renamed(MomentPosterior):
-        pass
-
-    assert Renamed.closed_form
-    assert not Wider.closed_form
     posterior = Wider(IN_FEATURES, 2)
     q = posterior(torch.randn(50, IN_FEATURES, generator=seeded(0)))
     assert_close(q.loc.square().mean(0) + q.scale.square().mean(0) / 4, torch.ones(2))
@@ -759,8 +887,8 @@ class OneNormForBothHeads(BatchNormPosterior):
         both = [Moments.of(head, head[:, :0], weight) for head in (location, spread)]
         with torch.no_grad():
             for new in both:  # one set of running statistics, fed by both
-                self.mean.lerp_(new.mean.repeat(2), self.momentum)
-                self.variance.lerp_(new.variance.repeat(2), self.momentum)
+                self.mean.lerp_(new.mean.repeat(2), 0.1)
+                self.variance.lerp_(new.variance.repeat(2), 0.1)
         mean, variance = (torch.cat([getattr(m, k) for m in both]) for k in ("mean", "variance"))
         return both[0]._replace(mean=mean, variance=variance)
 

@@ -874,6 +874,130 @@ def test_participation_ratio():
     assert participation_ratio(whitened) == pytest.approx(4)
 
 
+# -- what a batch does to its moments -----------------------------------------------------------
+
+
+def drawn(*shape, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def test_blur_of_a_batch():
+    for n_rows in (50, 400):
+        raw = 3.0 + 2.0 * drawn(n_rows, 20_000, seed=n_rows)  # a batch in each column
+        moments = Moments.of(raw, raw[:, :0])
+        u = drawn(20_000, seed=1)
+        blurred = (3.0 + 2.0 * u - moments.mean) / moments.variance.sqrt()
+        found = n_rows * (blurred - u).square()
+        error = 5 * found.std().item() / 20_000**0.5
+        assert found.mean().item() == pytest.approx(1.5, abs=error + 10 / n_rows)
+
+
+def test_price_of_a_wrong_scale():
+    for eigenvalue, noise in ((4.0, 1.0), (30.0, 0.5)):
+        signal = bounds.pca_gamma(eigenvalue, noise)
+        rho = eigenvalue / noise
+        w = np.sqrt(signal * rho)  # weight of the decoder, in units of the noise
+        assert 1 / (1 - signal) == pytest.approx(1 + w**2)
+
+        def loss(scale, signal=signal, rho=rho, w=w):
+            # E (x - w scale mu - w sigma epsilon)^2 / 2, of x and mu that correlate as they should
+            error = rho - 2 * w * scale * np.sqrt(signal * rho) + w**2 * scale**2 * signal
+            moments = scale**2 * signal + (1 - signal)
+            return 0.5 * (error + w**2 * (1 - signal)) + 0.5 * (moments - np.log(1 - signal) - 1)
+
+        for delta in (-0.3, 0.01, 0.2):
+            price = delta**2 / 2 * signal / (1 - signal)
+            assert loss(1 + delta) - loss(1.0) == pytest.approx(price, rel=1e-9)
+        assert -loss(1.0) == pytest.approx(linear_elbo(signal, rho))
+
+
+def test_reach_of_running_moments():
+    posterior = exact(MomentPosterior(1, 1))
+    posterior.n_batches = 10**6  # the share has come to rest
+    zero = torch.zeros(1, dtype=torch.float64)
+    weights = []
+    # A linear filter is known by its answer to one batch that differs from all others.
+    posterior.run(Moments(zero.sum(), zero + 1.0, zero, zero + 1.0))
+    for _ in range(500):
+        weights.append(posterior.mean.item())
+        posterior.run(Moments(zero.sum(), zero, zero, zero + 1.0))
+    share = posterior.share_of_batch()
+    assert weights[0] == pytest.approx(share)
+    assert 1 / np.square(weights).sum() == pytest.approx((2 - share) / share, rel=1e-6)
+    assert (2 - share) / share == pytest.approx(39)
+    assert posterior.smallest_share == 0.05
+
+
+def in_training(posterior, location, spread, n_before=0):
+    """Raw heads that require a gradient, and their q(z|x) in training, after other batches."""
+    posterior.heads = nn.Identity()
+    posterior.train()
+    for seed in range(n_before):
+        posterior(2.0 * drawn(20, 2 * posterior.n_components, seed=seed) + 1.0)
+    raw = torch.as_tensor(np.hstack([location, spread])).requires_grad_()
+    return raw, posterior(raw)
+
+
+class AllOfTheGradient(MomentPosterior):
+    def gradient_share(self, running, share, n_rows):
+        return 1.0
+
+
+def test_what_the_gradient_is_blind_to():
+    location, spread = heads()
+    for n_before in (0, 5):
+        raw, q = in_training(exact(AllOfTheGradient(1, 3)), location, spread, n_before)
+        loss = (q.loc.sin() + (3 * q.scale).cos()).sum()
+        (gradient,) = torch.autograd.grad(loss, raw)
+        along, rest = gradient.chunk(2, dim=1)
+        size = gradient.abs().max()
+        assert along.sum(0).abs().max() < 1e-9 * size
+        centered = torch.as_tensor(location - location.mean(0))
+        common = (centered * along).sum(0) + 2 * rest.sum(0)
+        assert common.abs().max() < 1e-9 * (centered.abs().max() * size)
+
+
+def test_values_and_gradient_meet_at_share_one():
+    class OfTheBatch(MomentPosterior):
+        renormalized = False
+
+    location, spread = heads()
+    found = []
+    for cls in (MomentPosterior, OfTheBatch):
+        raw, q = in_training(exact(cls(1, 3)), location, spread)
+        (gradient,) = torch.autograd.grad((q.loc.sin() + (3 * q.scale).cos()).sum(), raw)
+        found.append((q.loc, q.scale, gradient))
+    torch.testing.assert_close(*found)
+
+    def first(raw):
+        posterior = exact(MomentPosterior(1, 1))
+        posterior.heads, posterior.closed_form = nn.Identity(), False
+        q = posterior(raw)
+        return q.loc, q.scale
+
+    assert torch.autograd.gradgradcheck(first, drawn(4, 2, seed=3).requires_grad_())
+
+
+def test_share_of_the_gradient_that_flows():
+    posterior = exact(MomentPosterior(1, 7))
+    ratio = torch.logspace(-3, 3, 7, dtype=torch.float64)  # of signal to noise, raw
+    moments = Moments(ratio.sum(), 0 * ratio, ratio, 1 + 0 * ratio)
+    for n_rows in (8, 128):
+        q = posterior.gradient_share(moments, 0.0, n_rows).numpy()
+        for found, rho in zip(q, ratio.tolist(), strict=True):
+            best = optimize.minimize_scalar(
+                lambda q, rho=rho, b=n_rows: (1 - q) ** 2 + q**2 * rho**2 / b,
+                bounds=(0, 1),
+                method="bounded",
+                options={"xatol": 1e-10},
+            )
+            assert found == pytest.approx(best.x, abs=1e-6)
+        for share in (0.05, 1.0):
+            flows = posterior.gradient_share(moments, share, n_rows).numpy()
+            np.testing.assert_allclose(flows, share + (1 - share) * q)
+
+
 # -- the checks can fail -----------------------------------------------------------------------
 
 

@@ -141,7 +141,7 @@ def test_columns_that_cannot_be_assigned_are_refused(likelihood, conditions, mes
 
 def test_dates_are_refused_by_name():
     table = frame().assign(born=pd.Timestamp("2000-01-01"))
-    with pytest.raises(ValueError, match="Column 'born' is of type Datetime.*Convert it"):
+    with pytest.raises(ValueError, match="Column 'born' is of type datetime64.*Convert it"):
         small().fit(table)
 
 
@@ -215,13 +215,6 @@ def test_types_that_know_missing_cells_come_back():
     for back in (model.sample(20, random_state=0), model.impute(X)):
         assert types(back) == types(X)
         assert not back.isna().any(axis=None)
-
-
-def test_numbers_of_a_single_kind_are_arrays_as_ever():
-    X = pd.DataFrame(np.random.default_rng(0).normal(size=(50, 3)), columns=list("abc"))
-    model = small(likelihood="gaussian").fit(X)
-    assert isinstance(model.inverse_transform(model.transform(X)), np.ndarray)
-    assert isinstance(model.sample(), np.ndarray)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -462,6 +455,12 @@ def conditioned(**parameters):
     return small(**({"conditions": ["colour"], "max_iter": 30, "learning_rate": 2e-2} | parameters))
 
 
+@pytest.fixture(scope="module")
+def of_colour():
+    """A model of the other columns given the colour."""
+    return conditioned().fit(frame())
+
+
 @libraries
 def test_a_sample_has_the_conditions_that_are_given(library):
     model = conditioned(max_iter=3).fit(frame(library))
@@ -472,10 +471,9 @@ def test_a_sample_has_the_conditions_that_are_given(library):
         assert types(drawn) == types(frame(library))
 
 
-def test_a_sample_follows_its_condition():
-    model = conditioned().fit(frame())
+def test_a_sample_follows_its_condition(of_colour):
     means = [
-        model.sample(500, random_state=0, conditions={"colour": colour})["length"].mean()
+        of_colour.sample(500, random_state=0, conditions={"colour": colour})["length"].mean()
         for colour in ("red", "green", "blue")
     ]
     truth = frame().groupby("colour", observed=True)["length"].mean()[["red", "green", "blue"]]
@@ -490,12 +488,11 @@ def test_without_given_conditions_they_are_drawn_from_those_of_fit():
     np.testing.assert_allclose(shares[expected.index], expected, atol=0.05)
 
 
-def test_the_score_is_given_the_conditions():
+def test_the_score_is_given_the_conditions(of_colour):
     # Knowing the colour, which the cause decides, makes the rest more probable.
     X = frame()
     rest = X.drop(columns="colour")
-    given = conditioned().fit(X).score(X)
-    assert given > small(max_iter=30, learning_rate=2e-2).fit(rest).score(rest) + 0.2
+    assert of_colour.score(X) > small(max_iter=30, learning_rate=2e-2).fit(rest).score(rest) + 0.2
 
 
 def test_conditions_are_told_and_not_described():
@@ -525,15 +522,14 @@ def test_labels_in_an_array_are_conditions_by_number():
     assert drawn[:, 0].mean() == pytest.approx(1, abs=0.1)
 
 
-def test_codes_are_decoded_under_conditions():
+def test_codes_are_decoded_under_conditions(of_colour):
     X = frame()
-    model = conditioned().fit(X)
-    code = model.transform(X)
-    back = model.inverse_transform(code, conditions=X)
+    code = of_colour.transform(X)
+    back = of_colour.inverse_transform(code, conditions=X)
     assert (back["colour"] == X["colour"]).all()
     assert np.corrcoef(back["length"], X["length"])[0, 1] > 0.9
     with pytest.raises(ValueError, match="inverse_transform needs conditions=.*'colour'"):
-        model.inverse_transform(code)
+        of_colour.inverse_transform(code)
 
 
 @pytest.mark.parametrize(
@@ -546,10 +542,9 @@ def test_codes_are_decoded_under_conditions():
         ([None], "Column 'colour' is a condition, and none of its cells may be missing"),
     ],
 )
-def test_conditions_that_do_not_fit_are_refused(given, message):
-    model = conditioned(max_iter=1).fit(frame())
+def test_conditions_that_do_not_fit_are_refused(of_colour, given, message):
     with pytest.raises(ValueError, match=message):
-        model.sample(5, conditions=given)
+        of_colour.sample(5, conditions=given)
 
 
 def test_conditions_of_an_estimator_without_any_are_refused():
@@ -566,7 +561,7 @@ def test_a_missing_condition_is_refused():
 
 @pytest.mark.parametrize("posterior", ["moment", "batchnorm"])
 def test_our_floor_holds_given_conditions(posterior):
-    model = conditioned(posterior=posterior, tau=0.4).fit(frame())
+    model = conditioned(posterior=posterior, tau=0.4, max_iter=5).fit(frame())
     assert model.kl_floor_ == pytest.approx(kl_floor(0.4, 2), rel=1e-5)
     assert model.kl_per_component_.sum() >= model.kl_floor_
 
@@ -574,7 +569,7 @@ def test_our_floor_holds_given_conditions(posterior):
 def test_the_papers_floor_holds_given_conditions():
     # Batch normalization of the recognition mean only, and a prior that no condition moves: the
     # KL is at least (gamma^2 + beta^2) / 2 a component, whatever the labels.
-    model = conditioned(posterior="batchnorm-mean", tau=0.36).fit(frame())
+    model = conditioned(posterior="batchnorm-mean", tau=0.36, max_iter=5).fit(frame())
     beta = model.module_.posterior_layer.beta.detach().numpy()
     assert model.kl_floor_ == pytest.approx(np.sum(0.36 + beta**2) / 2, rel=1e-5)
     assert model.kl_per_component_.sum() >= model.kl_floor_
@@ -611,8 +606,8 @@ def test_conditions_go_with_other_objectives_and_early_stopping(objective):
     assert len(model.validation_scores_) == model.n_iter_
 
 
-def test_conditions_go_with_diagnosis():
-    assert conditioned(max_iter=20).fit(frame()).diagnose(frame()).n_samples == N
+def test_conditions_go_with_diagnosis(of_colour):
+    assert of_colour.diagnose(frame()).n_samples == N
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

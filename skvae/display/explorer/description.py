@@ -281,6 +281,8 @@ def _part(layer, weights):
         described |= {"exposure": layer.exposure, "until": layer.exponential_until}
     if isinstance(layer, likelihoods.CategoricalLikelihood):
         described["n_categories"] = layer.n_categories
+    if getattr(layer, "n_rows", None) is not None:
+        described["constant"] = weights.of(layer, "constant")
     # All that means and inputs are made of; noise scales are not drawn.
     for name in ("bias", "log_mean", "seen_offset", "seen_scale", "log_total"):
         if hasattr(layer, name):
@@ -313,13 +315,15 @@ def _conditions(estimator):
     if estimator.conditions is None:
         return []
     table, conditions = estimator._table, []
-    for j, seen in zip(table.conditions, table.seen_conditions.T, strict=True):
+    ranges = zip(table.drawn.least.tolist(), table.drawn.most.tolist(), strict=True)
+    for j in table.conditions:
         condition = {"name": str(table.names[j]) if table.frame else f"column {j}"}
         if j in table.categories:
             condition["categories"] = [str(one) for one in table.categories[j]]
         else:
-            condition |= {"mean": float(seen.mean()), "scale": float(seen.std() or 1.0)}
-            condition |= {"low": float(seen.min()), "high": float(seen.max())}
+            mean, scale = table.centres[j]
+            condition |= {"mean": mean, "scale": scale if np.isfinite(scale) else 0.0}
+            condition["low"], condition["high"] = next(ranges)
         conditions.append(condition)
     return conditions
 

@@ -412,7 +412,7 @@ function chooser({ categories }, put, place) {
 
 /** A condition that is a number, which the networks are told standardized. */
 function numeric({ mean, scale, low, high }, put, place) {
-  const input = () => element.value !== "" && put([(Number(element.value) - mean) / scale]);
+  const input = () => element.value !== "" && put([scale && (Number(element.value) - mean) / scale]); // 0: it never varied
   const element = make("input", { type: "number", step: "any", title: `seen from ${printed(low)} to ${printed(high)}`, input });
   const show = (context) => (element.value = Number((context[place] * scale + mean).toPrecision(6)));
   return { element, show };

@@ -4,8 +4,8 @@ import { sigmoid, softmax } from "./arrays.js";
 
 /** Expected values of the columns of one kind; of categories, all probabilities of each column. */
 const MEANS = {
-  gaussian: (part, outputs) => Array.from(outputs),
-  student_t: (part, outputs) => Array.from(outputs),
+  gaussian: varying,
+  student_t: varying,
   bernoulli: (part, outputs) => Array.from(outputs, (output, j) => sigmoid(output + part.bias.values[j])),
   poisson: rates,
   negative_binomial: rates,
@@ -18,6 +18,11 @@ const MEANS = {
     });
   },
 };
+
+/** Numbers as they are, but 0 where the column had a single value in the training. */
+function varying(part, values) {
+  return Array.from(values, (value, j) => (part.constant?.values[j] ? 0 : value));
+}
 
 function rates(part, outputs) {
   const logMean = part.log_mean.values;
@@ -33,8 +38,8 @@ function rates(part, outputs) {
 
 /** What the encoder sees of the columns of one kind. */
 const SEEN = {
-  gaussian: (part, values) => values,
-  student_t: (part, values) => values.map(Math.asinh),
+  gaussian: varying,
+  student_t: (part, values) => varying(part, values).map(Math.asinh),
   bernoulli: (part, values) => values,
   poisson: seenCounts,
   negative_binomial: seenCounts,
