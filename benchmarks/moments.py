@@ -42,7 +42,7 @@ class OfTheBatch(MomentPosterior):
 class AllOfTheGradient(MomentPosterior):
     """Batch renormalization as in Ioffe (2017)."""
 
-    def gradient_share(self, running, share, n_rows):
+    def gradient_share(self, running, share):
         return 1.0
 
 

@@ -323,7 +323,7 @@ class Posterior(nn.Module):
         # Not in place: the gradient of an earlier batch may still need the former ones.
         _, self.mean, self.variance, self.mean_square = running
         self.n_batches += 1
-        return running, self.gradient_share(running, share, batch.weight)
+        return running, self.gradient_share(running, share)
 
     def share_of_batch(self):
         """Return the share of the next batch in the running moments.
@@ -343,7 +343,7 @@ class Posterior(nn.Module):
         """Take what `get_extra_state` returned."""
         self.n_batches = int(state)
 
-    def gradient_share(self, running, share, n_rows):
+    def gradient_share(self, running, share):
         """Return the share of the batch's gradient that flows through variance and mean square.
 
         Parameters
@@ -352,8 +352,6 @@ class Posterior(nn.Module):
             Running moments, the batch included.
         share : float
             Share of the batch in them.
-        n_rows : Tensor of shape ()
-            Rows of the batch, or the sum of their weights.
 
         Returns
         -------
@@ -714,13 +712,10 @@ class MomentPosterior(Posterior):
             return (-self.theta_pace * self.theta).sigmoid()
         return moments.mean_square / (moments.variance + self.eps + moments.mean_square)
 
-    def gradient_share(self, running, share, n_rows):
-        # The least of (1 - q)^2 + q^2 SNR^2 / n_rows, SNR = (1 - n) / n: what stays unanswered of
-        # the floor's force on the scale, and the noise that the answer brings with it.
-        n = self.noise_share(running)
-        answered = n_rows * n.square()
-        q = answered / (answered + (1 - n).square())
-        return q.mul_(1 - share).add_(share)
+    def gradient_share(self, running, share):
+        # The floor holds up a component that is all noise: the force on its scale needs the
+        # answer. A precise one feels none on average, and the answer would only be noise.
+        return self.noise_share(running).mul_(1 - share).add_(share)
 
     def component_floors(self):
         return kl_floor(self.tau * shrinkage(self.location_variance(), self.eps))
