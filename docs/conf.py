@@ -111,7 +111,12 @@ numpydoc_validation_exclude = {
     r"\.fit_transform$",
     r"\.get_feature_names_out$",
 }
-doctest_global_setup = "import numpy as np\nimport torch"
+doctest_global_setup = """
+from importlib.util import find_spec
+import numpy as np
+import torch
+HAS_ONNX = all(map(find_spec, ("onnx", "onnxscript", "onnxruntime")))
+"""
 
 # -- gallery -----------------------------------------------------------------------------
 

@@ -1,6 +1,26 @@
 """Variational autoencoders that do not collapse, as scikit-learn estimators."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what type checkers and editors see, without running it
+    from skvae.convolutional import ConvDecoder, ConvEncoder
+    from skvae.diagnostics import PosteriorCollapseWarning
+    from skvae.display import (
+        AggregatedPosteriorDisplay,
+        Explorer,
+        KLDisplay,
+        LatentMapDisplay,
+        RateDistortionDisplay,
+        ReconstructionDisplay,
+        TauTableDisplay,
+        TrainingCurveDisplay,
+        TraversalDisplay,
+    )
+    from skvae.estimator import BNVAEEstimator
+    from skvae.posteriors import MomentPosterior
+    from skvae.search import BNVAEEstimatorCV, rate_distortion_curve
+    from skvae.text import BNVAETextEstimator
 
 __version__ = "0.1.0"
 
@@ -44,6 +64,7 @@ _HOMES = {
     "priors": None,
     "search": None,
     "model": None,
+    "words": None,
 }
 
 __all__ = [
@@ -67,12 +88,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'skvae' has no attribute {name!r}")
     home = _HOMES[name]
     return getattr(import_module(home), name) if home else import_module(f"skvae.{name}")
 
 
-def __dir__():
-    return sorted([*globals(), *_HOMES])
+def __dir__() -> list[str]:
+    return sorted({*_HOMES, *(name for name in globals() if name.startswith("__"))})

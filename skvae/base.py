@@ -1,10 +1,11 @@
 """What estimators of tables and of sentences share: training, and use of the code."""
 
 import copy
-import warnings
+from collections.abc import Callable
 from functools import wraps
 from numbers import Integral, Real
 from os import PathLike
+from typing import Any, Literal, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from skvae.batches import Rows, Units, fingerprint
-from skvae.diagnostics import diagnose, warn_if_collapsed
+from skvae.diagnostics import Diagnosis, diagnose, warn_if_collapsed
 from skvae.distributed import LostProcess, processes
 from skvae.every_tau import EveryTau
 from skvae.fitting import Fit, Fitted, NotFinite, RangeFit
@@ -26,12 +27,16 @@ from skvae.likelihoods import Likelihood
 from skvae.objectives import BOUNDS, OBJECTIVES, Objective, row_noise, shared_draws
 from skvae.persistence import Checkpoint, in_words
 from skvae.posteriors import POSTERIORS, PriorPosterior
+from skvae.process_state import SeededDraws, borrowed_process, plain_torch
 from skvae.saving import SavingMixin
 from skvae.streams import in_pieces
-from skvae.training import EarlyStopping, borrowed_process, seeded
+from skvae.training import EarlyStopping
+from skvae.warning import warn
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-def all_or_nothing(fit):
+def all_or_nothing(fit: Method) -> Method:
     """Leave the estimator as it was if `fit` does not reach its end."""
 
     @wraps(fit)
@@ -44,7 +49,12 @@ def all_or_nothing(fit):
             vars(self).update(before)
             raise
 
-    return restoring_fit
+    return cast(Method, restoring_fit)
+
+
+def managing_callbacks(fit: Method) -> Method:
+    """Let scikit-learn look after callbacks; it has no type annotations, which hide those here."""
+    return cast(Method, with_callbacks(fit))
 
 
 class BaseVAE(
@@ -98,9 +108,10 @@ class BaseVAE(
 
     # -- training --------------------------------------------------------------------------
 
+    @plain_torch()
     @all_or_nothing
-    @with_callbacks
-    def fit(self, X, y=None, sample_weight=None):
+    @managing_callbacks
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train on `X`.
 
         Parameters
@@ -116,7 +127,7 @@ class BaseVAE(
 
         Returns
         -------
-        self : BNVAEEstimator
+        self : estimator instance
             The fitted estimator.
 
         Raises
@@ -136,9 +147,10 @@ class BaseVAE(
         again = self.warm_start and hasattr(self, "module_")
         return self._fit(X, y, sample_weight, n_epochs=self.max_iter, again=again)
 
+    @plain_torch()
     @all_or_nothing
-    @with_callbacks
-    def partial_fit(self, X, y=None, sample_weight=None):
+    @managing_callbacks
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train for one epoch on `X`, going on from the last call.
 
         The units of the columns are those of the first call, and a column that had a single value
@@ -161,7 +173,7 @@ class BaseVAE(
 
         Returns
         -------
-        self : BNVAEEstimator
+        self : estimator instance
             The fitted estimator.
 
         Raises
@@ -264,10 +276,10 @@ class BaseVAE(
         when = f"after epoch {n_done} of {n_epochs}" if n_done else "in the middle of epoch 1"
         if isinstance(error, NotFinite):
             message = f"{error.reason}. The estimator is as it was {when}."
-            warnings.warn(message, ConvergenceWarning, stacklevel=5)
+            warn(message, ConvergenceWarning)
         else:
             message = f"Training was interrupted; the estimator is as it was {when}."
-            warnings.warn(message, UserWarning, stacklevel=5)
+            warn(message)
         return attributes
 
     def _checkpoint(self, X, sample_weight, again):
@@ -383,9 +395,9 @@ class BaseVAE(
     def _start(self, X, weight, seed):
         """A module with new weights, and the units in which it sees the rows of X."""
         cpu = torch.device("cpu")  # so that the weights do not depend on the device
-        with borrowed_process(0, cpu):
-            module = seeded(lambda: self._build(X), seed, cpu).float()
-        return module, self._measure(module, X, weight)
+        with borrowed_process(0, cpu), SeededDraws(seed):
+            module = self._build(X)
+        return module.float(), self._measure(module, X, weight)
 
     def _resume(self):
         """A copy of the trained module, to go on with; its units stay."""
@@ -399,7 +411,8 @@ class BaseVAE(
         module.posterior_layer.tau = self._first_tau()
         return module, self._units
 
-    def at_tau(self, tau):
+    @plain_torch()
+    def at_tau(self, tau: float) -> Self:
         """Move to another tau of the range that this was fitted for, without training.
 
         Parameters
@@ -409,7 +422,7 @@ class BaseVAE(
 
         Returns
         -------
-        BNVAEEstimator
+        estimator instance
             A fitted estimator whose `tau_` is that tau; this one stays as it is. Its parameters
             are the same, so that a clone of it would be fitted for the range again.
 
@@ -438,12 +451,12 @@ class BaseVAE(
         return moved
 
     @property
-    def n_iter_(self):
+    def n_iter_(self) -> int:
         """Epochs run."""
         return len(self.history_["loss"])
 
     @property
-    def loss_curve_(self):
+    def loss_curve_(self) -> list[float]:
         """Mean negative objective of a row in each epoch, in nats."""
         return self.history_["loss"]
 
@@ -451,7 +464,8 @@ class BaseVAE(
 
     __metadata_request__transform = {"out": UNUSED}  # it is no metadata of the rows
 
-    def transform(self, X, out=None):
+    @plain_torch()
+    def transform(self, X: Any, out: Any = None) -> Any:
         """Encode rows: the posterior means.
 
         Parameters
@@ -469,7 +483,8 @@ class BaseVAE(
         """
         return self._infer(X, lambda module, x, context: module.posterior(x, context).loc, out)
 
-    def encode(self, X):
+    @plain_torch()
+    def encode(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Encode rows: means and standard deviations of the posteriors.
 
         Parameters
@@ -490,7 +505,14 @@ class BaseVAE(
         loc, scale = np.moveaxis(self._infer(X, moments), 1, 0)
         return loc, scale
 
-    def score_samples(self, X, n_draws=32, bound="importance", out=None):
+    @plain_torch()
+    def score_samples(
+        self,
+        X: Any,
+        n_draws: int = 32,
+        bound: Literal["importance", "elbo"] = "importance",
+        out: Any = None,
+    ) -> np.ndarray:
         """Lower bound on the log-density of each row.
 
         Parameters
@@ -524,7 +546,7 @@ class BaseVAE(
         rows = self._read_rows(X)
         return self._filled(rows, nats, out, rows.log_jacobians())
 
-    def score(self, X, y=None):
+    def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`: a lower bound on the log-likelihood of a row.
 
         Parameters
@@ -541,7 +563,8 @@ class BaseVAE(
         """
         return float(self.score_samples(X).mean())
 
-    def diagnose(self, X, n_draws=32):
+    @plain_torch()
+    def diagnose(self, X: Any, n_draws: int = 32) -> Diagnosis:
         """Find out whether the code is alive and whether the decoder listens.
 
         Parameters
@@ -637,22 +660,18 @@ class BaseVAE(
         return copy.deepcopy(self.module_).to(dtype)
 
     def _draw(self, n_samples, random_state, draw, context=None):
-        """Codes from the prior, and pieces of what ``draw(module, z, context)`` makes of them."""
+        """Codes from the prior, and pieces of what ``draw(p, draws)`` makes of the likelihood."""
         check_is_fitted(self)
         check_n_samples(n_samples)
-        seed = int(random_state_of(random_state).randint(2**31 - 1))
-        module, device = self.module_, _home(self.module_)
-
-        pieces = self._units.pieces(n_samples)
-
-        def drawn():
+        draws = SeededDraws(int(random_state_of(random_state).randint(2**31 - 1)))
+        module, pieces, drawn = self.module_, self._units.pieces(n_samples), []
+        with borrowed_process(self._piece_work(pieces), _home(module)), torch.no_grad():
             for piece in pieces:
-                z = module.prior().sample((piece.stop - piece.start,))
+                with draws:
+                    z = module.prior().sample((piece.stop - piece.start,))
                 told = None if context is None else torch.from_numpy(context[piece]).to(z)
-                yield draw(module, z, told).cpu()
-
-        with borrowed_process(self._piece_work(pieces), device), torch.no_grad():
-            return seeded(lambda: list(drawn()), seed, device)
+                drawn.append(draw(module.likelihood(z, told), draws).cpu())
+        return drawn
 
     def _piece_work(self, pieces):
         """Multiplications for one of the slices of rows, the first of which is the longest."""

@@ -4,10 +4,14 @@ Every function takes floats or NumPy arrays and returns the same; every informat
 Nothing here needs a fitted model, so each statement of the theory can be tried on the spot.
 """
 
+from typing import Any, Literal
+
 import numpy as np
 
+Numbers = float | np.ndarray
 
-def gaussian_kl(loc, scale):
+
+def gaussian_kl(loc: Numbers, scale: Numbers) -> Any:
     """KL divergence from ``N(loc, scale**2)`` to the standard normal, per component.
 
     ``1/2 (loc^2 + scale^2 - log scale^2 - 1)``
@@ -32,7 +36,13 @@ def gaussian_kl(loc, scale):
     return 0.5 * (np.square(loc) + variance - np.log(variance) - 1.0)
 
 
-def mean_kl_floor(gamma, beta=0.0, *, variance=np.inf, eps=0.0):
+def mean_kl_floor(
+    gamma: Numbers,
+    beta: Numbers = 0.0,
+    *,
+    variance: Numbers = np.inf,
+    eps: float = 0.0,
+) -> Any:
     """Floor of batch normalization on the posterior mean alone (Zhu et al. 2020).
 
     ``KL_j >= 1/2 (gamma^2 v / (v + eps) + beta^2)``, averaged over the rows whose moments
@@ -62,7 +72,7 @@ def mean_kl_floor(gamma, beta=0.0, *, variance=np.inf, eps=0.0):
     return 0.5 * (np.square(gamma) * shrinkage(variance, eps) + np.square(beta))
 
 
-def shrinkage(variance, eps):
+def shrinkage(variance: Numbers, eps: float) -> Any:
     """Part ``v / (v + eps)`` of the unit variance that a normalization with eps leaves.
 
     Parameters
@@ -90,7 +100,7 @@ def shrinkage(variance, eps):
     return np.where(np.isinf(variance), 1.0, part)[()]
 
 
-def article_kl_floor(tau, n_components=1):
+def article_kl_floor(tau: Numbers, n_components: int = 1) -> Any:
     """The article's floor ``d tau / 2``, from the mean's second moment alone (Su 2020).
 
     Parameters
@@ -114,7 +124,7 @@ def article_kl_floor(tau, n_components=1):
     return 0.5 * n_components * np.asarray(tau, dtype=float)[()]
 
 
-def kl_floor(tau, n_components=1):
+def kl_floor(tau: Numbers, n_components: int = 1) -> Any:
     """The floor of moment matching, ``-d/2 log(1 - tau)``.
 
     With ``E mu^2 + E sigma^2 = 1`` the mean KL is exactly ``-1/2 E log sigma^2`` a component,
@@ -142,7 +152,7 @@ def kl_floor(tau, n_components=1):
     return -0.5 * n_components * np.log1p(-np.asarray(tau, dtype=float))[()]
 
 
-def tau_for_rate(rate, n_components=1):
+def tau_for_rate(rate: Numbers, n_components: int = 1) -> Any:
     """The tau whose floor is `rate`: the inverse of :func:`kl_floor`, ``1 - exp(-2 R / d)``.
 
     Parameters
@@ -166,7 +176,7 @@ def tau_for_rate(rate, n_components=1):
     return -np.expm1(-2.0 * np.asarray(rate, dtype=float) / n_components)[()]
 
 
-def layer_norm_kl_floor(tau, n_components):
+def layer_norm_kl_floor(tau: Numbers, n_components: int) -> Any:
     """The floor of layer normalization: one total per row, and none for any component.
 
     Normalizing the ``d`` means *within* a row fixes ``sum_j mu_j^2 = d tau``, so the row's KL
@@ -194,7 +204,7 @@ def layer_norm_kl_floor(tau, n_components):
     return article_kl_floor(tau, n_components) * (n_components > 1)
 
 
-def snr(tau):
+def snr(tau: Numbers) -> Any:
     """Signal-to-noise ratio ``tau / (1 - tau)`` of a component at its floor.
 
     Parameters
@@ -217,7 +227,7 @@ def snr(tau):
     return (tau / (1.0 - tau))[()]
 
 
-def channel_capacity(ratio):
+def channel_capacity(ratio: Numbers) -> Any:
     """Capacity ``1/2 log(1 + SNR)`` of a Gaussian channel (Shannon 1948).
 
     At ``SNR = tau / (1 - tau)`` it equals :func:`kl_floor`: the floor is the capacity of the
@@ -242,7 +252,7 @@ def channel_capacity(ratio):
     return 0.5 * np.log1p(np.asarray(ratio, dtype=float))[()]
 
 
-def std_shape_cost(shape):
+def std_shape_cost(shape: Literal["constant", "normal", "uniform"]) -> float:
     """What a zero-mean standard deviation head pays over a constant one, per component.
 
     The KL of a component with matched moments is ``-1/2 E log sigma^2``. If sigma is read off
@@ -275,7 +285,7 @@ def std_shape_cost(shape):
     return costs[shape]
 
 
-def pca_gamma(eigenvalues, noise_variance):
+def pca_gamma(eigenvalues: Numbers, noise_variance: float) -> Any:
     """The optimal ``gamma_mu^2`` of a linear-Gaussian VAE: ``1 - s^2 / lambda``, at least 0.
 
     Probabilistic PCA (Tipping & Bishop 1999) in the language of the posterior layers: the
@@ -303,7 +313,7 @@ def pca_gamma(eigenvalues, noise_variance):
     return np.maximum(0.0, 1.0 - noise_variance / np.asarray(eigenvalues, dtype=float))[()]
 
 
-def pca_rate(eigenvalues, noise_variance):
+def pca_rate(eigenvalues: Numbers, noise_variance: float) -> Any:
     """The optimal rate of each component, ``1/2 log(lambda / s^2)``: reverse water-filling.
 
     Components whose eigenvalue lies under the water line ``s^2`` get nothing.

@@ -97,7 +97,7 @@ class ConvEncoder(Convolutions):
     True
     """
 
-    def __call__(self, n_inputs, context_features=0):
+    def __call__(self, n_inputs: int, context_features: int = 0) -> nn.Module:
         """Build an encoder.
 
         Parameters
@@ -155,7 +155,7 @@ class ConvDecoder(Convolutions):
     torch.Size([5, 63])
     """
 
-    def __call__(self, n_components, n_outputs, context_features=0):
+    def __call__(self, n_components: int, n_outputs: int, context_features: int = 0) -> nn.Module:
         """Build a decoder.
 
         Parameters

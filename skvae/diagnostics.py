@@ -5,7 +5,6 @@ The functions over arrays take the posteriors of some rows, means and standard d
 Every information is in nats.
 """
 
-import warnings
 from dataclasses import dataclass
 from html import escape
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from scipy.spatial.distance import cdist
 from skvae.batches import chunk_slices
 from skvae.bounds import gaussian_kl
 from skvae.objectives import elbo, importance_bound, row_noise, shared_draws
+from skvae.warning import warn
 
 # A component is live if its mean varies by more than this over the rows (Burda et al. 2016).
 LIVE_VARIANCE = 0.01
@@ -822,7 +822,7 @@ def warn_if_collapsed(kl, travel):
     rate = kl.sum()
     if travel < SHORTEST_TRAVEL or rate >= COLLAPSED_RATE:
         return
-    warnings.warn(
+    warn(
         f"The code collapsed: its rate is {rate:.2g} nats, all components together, and "
         "transform(X) says no more than that about X. "
         "posterior='moment' gives each component a floor, set by tau; in a plain VAE a smaller "
@@ -830,7 +830,6 @@ def warn_if_collapsed(kl, travel):
         "already, its encoder cannot tell the rows apart: look for identical rows, constant "
         "columns or a tau near 0. See diagnose(X).",
         PosteriorCollapseWarning,
-        stacklevel=2,
     )
 
 

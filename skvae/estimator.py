@@ -2,9 +2,12 @@
 
 import copy
 from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from functools import partial
 from numbers import Integral
+from os import PathLike
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,9 +29,10 @@ from skvae.likelihoods import (
 )
 from skvae.model import VAE, module_of, width_of
 from skvae.networks import ACTIVATIONS, MLP
-from skvae.objectives import conditional_mean, row_noise, shared_draws
+from skvae.objectives import Objective, conditional_mean, row_noise, shared_draws
 from skvae.posteriors import POSTERIORS
 from skvae.priors import StandardNormal
+from skvae.process_state import plain_torch
 from skvae.streams import Stream, is_stream, opened
 from skvae.tables import Table
 
@@ -201,32 +205,32 @@ class BNVAEEstimator(BaseVAE):
 
     def __init__(
         self,
-        n_components=10,
+        n_components: int = 10,
         *,
-        tau=0.5,
-        posterior="moment",
-        likelihood="gaussian",
-        conditions=None,
-        hidden_layer_sizes=(128,),
-        activation="relu",
-        encoder=None,
-        decoder=None,
-        objective="elbo",
-        beta=1.0,
-        learning_rate=1e-3,
-        average=True,
-        batch_size="auto",
-        max_iter=200,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        warm_start=False,
-        checkpoint=None,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        tau: float | tuple[float, float] = 0.5,
+        posterior: str | Callable[..., nn.Module] = "moment",
+        likelihood: str | Callable[..., nn.Module] | list[Any] = "gaussian",
+        conditions: list[Any] | None = None,
+        hidden_layer_sizes: Sequence[int] = (128,),
+        activation: str = "relu",
+        encoder: Callable[..., nn.Module] | None = None,
+        decoder: Callable[..., nn.Module] | None = None,
+        objective: str | Objective = "elbo",
+        beta: float = 1.0,
+        learning_rate: float = 1e-3,
+        average: bool = True,
+        batch_size: int | Literal["auto"] = "auto",
+        max_iter: int = 200,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        checkpoint: str | PathLike[str] | None = None,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.n_components = n_components
         self.tau = tau
         self.posterior = posterior
@@ -397,7 +401,8 @@ class BNVAEEstimator(BaseVAE):
 
     # -- using the code --------------------------------------------------------------------
 
-    def inverse_transform(self, X, conditions=None):
+    @plain_torch()
+    def inverse_transform(self, X: Any, conditions: Any = None) -> Any:
         """Decode codes: the means of the likelihood, in the units of the data.
 
         Parameters
@@ -428,7 +433,13 @@ class BNVAEEstimator(BaseVAE):
         )
         return self._finished(rows, given, index_of(X))
 
-    def sample(self, n_samples=1, random_state=None, conditions=None):
+    @plain_torch()
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+        conditions: Any = None,
+    ) -> Any:
         """Draw new rows: codes from the prior, rows from the likelihood.
 
         Parameters
@@ -456,15 +467,11 @@ class BNVAEEstimator(BaseVAE):
             random_state = random_state_of(random_state)
             given = self._table.drawn.draw(n_samples, random_state)
             given = self._table.settled(given, self._table.conditions)
-        rows = self._draw(
-            n_samples,
-            random_state,
-            lambda module, z, told: module.likelihood(z, told).sample(),
-            self._told(given),
-        )
+        rows = self._draw(n_samples, random_state, _sample, self._told(given))
         return self._finished(torch.cat(rows), given)
 
-    def impute(self, X, n_draws=32):
+    @plain_torch()
+    def impute(self, X: Any, n_draws: int = 32) -> Any:
         """Fill missing cells with what is expected of them, given those that are there.
 
         Codes are drawn from the posterior of the cells that are there and weighted by importance,
@@ -538,11 +545,15 @@ class BNVAEEstimator(BaseVAE):
             numbers[:, list(self._table.conditions)] = given
         return self._table.table(numbers, index)
 
-    def export(self):
+    @plain_torch()
+    def export(self) -> torch.export.ExportedProgram:
         """`transform` as a program that runs without skvae and without Python.
 
         PyTorch's own `torch.export` makes it: that needs no other package, and what comes of it
-        runs wherever PyTorch does; ``torch.onnx.export`` turns it into ONNX.
+        runs wherever PyTorch does; ``torch.onnx.export`` turns it into ONNX, as the guide shows.
+        After a fit on double data it computes in double precision, which not every runtime knows:
+        onnxruntime has no ``asinh`` in it, which ``likelihood="student_t"`` needs, so fit on
+        float32 rows for that.
 
         Returns
         -------
@@ -653,6 +664,11 @@ class _Transform(nn.Module):
     def forward(self, x):
         standard = (x.double() - self.offset) / self.scale
         return self.module.posterior(standard.to(x.dtype)).loc
+
+
+def _sample(likelihood, draws):
+    with draws:
+        return likelihood.sample()
 
 
 def _decoder(n_components, n_outputs, **options):

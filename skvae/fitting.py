@@ -14,7 +14,8 @@ from skvae.every_tau import EveryTau, RangeAdam
 from skvae.model import VAE
 from skvae.objectives import Terms, elbo_terms, mean_terms
 from skvae.posteriors import Moments
-from skvae.training import Adam, RunningMean, generator_states, set_generators, train_epoch
+from skvae.process_state import generator_states, set_generators
+from skvae.training import Adam, RunningMean, train_epoch
 
 
 class NotFinite(ValueError):

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import sys
-import warnings
 from collections import OrderedDict
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
@@ -22,6 +21,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import nn
+
+from skvae.warning import warn
 
 FORMAT = 2  # of settings and files; raised when older versions could not read what is written
 KEY = "skvae"  # of the settings in the metadata of a file
@@ -629,11 +630,10 @@ class Checkpoint:
         try:
             write(self.path, state._replace(settings=settings))
         except OSError as error:
-            warnings.warn(
+            warn(
                 f"The checkpoint {str(self.path)!r} could not be written: {error}. Training goes "
                 "on; what was written before is still there.",
                 RuntimeWarning,
-                stacklevel=4,
             )
 
 

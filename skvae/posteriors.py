@@ -8,7 +8,7 @@ afterwards they are the running moments as they stand or, once :meth:`Posterior.
 seen all training rows, the exact moments of those. Only :meth:`Posterior.moments` knows which.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -664,7 +664,13 @@ class MomentPosterior(Posterior):
 
     theta_pace = 10.0
 
-    def __init__(self, in_features, n_components, tau=0.5, gamma="heads"):
+    def __init__(
+        self,
+        in_features: int,
+        n_components: int,
+        tau: float = 0.5,
+        gamma: Literal["heads", "theta"] = "heads",
+    ) -> None:
         super().__init__(in_features, n_components, tau)
         self.closed_form = gamma == "heads"
         if gamma not in ("heads", "theta"):

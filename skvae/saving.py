@@ -1,7 +1,8 @@
 """Fitted estimators to files and back, by `save` and `load` and by pickle."""
 
 import json
-import warnings
+from os import PathLike
+from typing import Any, Self
 
 from sklearn.utils.validation import check_is_fitted
 
@@ -15,6 +16,8 @@ from skvae.persistence import (
     state_of,
     write,
 )
+from skvae.process_state import plain_torch
+from skvae.warning import warn
 
 
 class SavingMixin:
@@ -27,7 +30,7 @@ class SavingMixin:
     takes them as it takes anything.
     """
 
-    def save(self, path):
+    def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted estimator to a file that can be read without running its code.
 
         The file is a safetensors file with the settings as JSON in its metadata. It replaces
@@ -82,7 +85,8 @@ class SavingMixin:
         write(path, state._replace(settings=contents))
 
     @classmethod
-    def load(cls, path, **given):
+    @plain_torch()
+    def load(cls, path: str | PathLike[str], **given: Any) -> Self:
         """Read an estimator from a file that `save` wrote.
 
         Nothing in the file is run. What was fitted on another device is on the CPU.
@@ -146,6 +150,7 @@ class SavingMixin:
         state["_skvae_version"] = VERSION
         return state | {"_state": plain._replace(settings=json.dumps(plain.settings))._asdict()}
 
+    @plain_torch()
     def __setstate__(self, state):
         state = dict(state)
         plain, version = state.pop("_state", None), state.pop("_skvae_version", None)
@@ -162,12 +167,10 @@ class SavingMixin:
                 "pickled it and save it anew, or fit again."
             ) from error
         if version != VERSION:
-            warnings.warn(
+            warn(
                 f"This {type(self).__name__} was pickled by skvae {version or 'before 0.1'}, and "
                 f"this is skvae {VERSION}: its results may differ. Fit again, or pickle it anew "
-                "once you have seen that they do not.",
-                UserWarning,
-                stacklevel=2,
+                "once you have seen that they do not."
             )
 
 

@@ -1,10 +1,12 @@
 """Every tau from one training run: rate-distortion curve, and choice by cross-validation."""
 
 import time
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
+import torch
 from scipy.special import expit, logit
 from scipy.stats import rankdata
 from sklearn.base import clone, is_classifier
@@ -15,10 +17,12 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, indexable
+from torch import nn
 
 from skvae.base import all_or_nothing
 from skvae.bounds import gaussian_kl
 from skvae.estimator import BNVAEEstimator
+from skvae.objectives import Objective
 
 
 class RateDistortionCurve(NamedTuple):
@@ -47,7 +51,9 @@ class RateDistortionCurve(NamedTuple):
         return -(self.rate + self.distortion)
 
 
-def rate_distortion_curve(estimator, X=None, taus=None):
+def rate_distortion_curve(
+    estimator: BNVAEEstimator, X: Any = None, taus: Iterable[float] | None = None
+) -> RateDistortionCurve:
     """Follow rate and distortion along the range of tau that an estimator was fitted for.
 
     Parameters
@@ -177,35 +183,35 @@ class BNVAEEstimatorCV(BNVAEEstimator):
 
     def __init__(
         self,
-        n_components=10,
+        n_components: int = 10,
         *,
-        taus=10,
-        cv=None,
-        scoring=None,
-        final_estimator=None,
-        n_jobs=None,
-        posterior="moment",
-        likelihood="gaussian",
-        conditions=None,
-        hidden_layer_sizes=(128,),
-        activation="relu",
-        encoder=None,
-        decoder=None,
-        objective="elbo",
-        beta=1.0,
-        learning_rate=1e-3,
-        average=True,
-        batch_size="auto",
-        max_iter=200,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        warm_start=False,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        taus: int | Sequence[float] | np.ndarray = 10,
+        cv: Any = None,
+        scoring: str | Callable[..., float] | None = None,
+        final_estimator: Any = None,
+        n_jobs: int | None = None,
+        posterior: str | Callable[..., nn.Module] = "moment",
+        likelihood: str | Callable[..., nn.Module] | list[Any] = "gaussian",
+        conditions: list[Any] | None = None,
+        hidden_layer_sizes: Sequence[int] = (128,),
+        activation: str = "relu",
+        encoder: Callable[..., nn.Module] | None = None,
+        decoder: Callable[..., nn.Module] | None = None,
+        objective: str | Objective = "elbo",
+        beta: float = 1.0,
+        learning_rate: float = 1e-3,
+        average: bool = True,
+        batch_size: int | Literal["auto"] = "auto",
+        max_iter: int = 200,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.n_components = n_components
         self.taus = taus
         self.cv = cv
@@ -241,7 +247,7 @@ class BNVAEEstimatorCV(BNVAEEstimator):
         return float(taus.min()), float(taus.max())
 
     @all_or_nothing
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Choose tau, and train on `X`.
 
         Parameters

@@ -4,7 +4,6 @@ Tables are arrays, CSR matrices, or frames of pandas, polars or pyarrow. In the 
 is its place among the column's categories, and a missing cell is NaN.
 """
 
-import warnings
 from decimal import Decimal
 from numbers import Integral, Real
 from typing import NamedTuple
@@ -23,6 +22,7 @@ from skvae.frames import (
     whole_limits,
 )
 from skvae.likelihoods import LIKELIHOODS
+from skvae.warning import warn
 
 # By a column's kind, what it is described by and how it is a condition.
 LIKELIHOOD_OF = {"number": "gaussian", "bool": "bernoulli", "category": "categorical"}
@@ -327,8 +327,10 @@ class Table:
         self.described = np.array([j for j in range(X.shape[1]) if j not in self.conditions])
         if not len(self.described):
             raise ValueError("conditions name all columns of X and leave none to be described")
-        pairs = likelihood if isinstance(likelihood, list) else [(likelihood, self.described)]
-        given = _pairs("likelihood", pairs, X, LIKELIHOODS)
+        if isinstance(likelihood, list):
+            given = _pairs("likelihood", likelihood, X, LIKELIHOODS)
+        else:
+            given = dict.fromkeys(self.described.tolist(), likelihood)
         for j in given.keys() & self.conditions.keys():
             raise ValueError(
                 f"Column {self.names[j]!r} is named both in likelihood and in conditions"
@@ -369,13 +371,11 @@ class Table:
         for j in sorted(self.categories.keys() & by_kind):
             n, n_rows = len(self.categories[j]), len(columns[j].values)
             if n > MANY_CATEGORIES or (n > 50 and n > n_rows / 2 and not columns[j].declared):
-                warnings.warn(
+                warn(
                     f"Column {self.names[j]!r} has {n} different values in {n_rows} rows and is "
                     "taken for a category, with a logit and an indicator for each. If these are "
                     "identifiers, leave the column out; name it in likelihood=[('categorical', "
-                    "[...])] if it is meant.",
-                    UserWarning,
-                    stacklevel=2,
+                    "[...])] if it is meant."
                 )
 
     def _learn_limits(self, columns):

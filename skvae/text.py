@@ -1,8 +1,10 @@
 """BNVAETextEstimator: the VAE over sentences, with a code that the decoder cannot leave out."""
 
-import warnings
+from collections.abc import Callable, Iterable
 from itertools import chain
 from numbers import Integral, Real
+from os import PathLike
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -11,14 +13,19 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from skvae import words
 from skvae.base import BaseVAE
 from skvae.batches import TokenUnits
+from skvae.diagnostics import Diagnosis
 from skvae.model import VAE, module_of
 from skvae.networks import Constant
+from skvae.objectives import Objective
 from skvae.posteriors import POSTERIORS, PriorPosterior
 from skvae.priors import StandardNormal
+from skvae.process_state import plain_torch
 from skvae.recurrent import BOUNDARY, CELLS, N_SPECIAL, PADDING, POOLS, UNKNOWN, RecurrentEncoder
 from skvae.tokens import TokensLikelihood
+from skvae.warning import warn
 
 
 class BNVAETextEstimator(BaseVAE):
@@ -46,14 +53,17 @@ class BNVAETextEstimator(BaseVAE):
         to compare with.
     analyzer : {"word", "char"} or callable, default="word"
         What a sentence is made of. A callable takes a document, of any type, and returns the
-        list of its tokens; then `tokenizer`, `lowercase` and `token_pattern` have no effect.
+        list of its tokens, strings; then `tokenizer`, `lowercase` and `token_pattern` have no
+        effect.
     tokenizer : callable or None, default=None
         Takes a document and returns the list of its words, instead of `token_pattern`.
     lowercase : bool, default=True
         Whether to write everything in small letters first.
-    token_pattern : str, default=r"[\\w']+|[^\\w\\s]"
-        What a word is, as a regular expression: by default a run of letters, digits and
-        apostrophes, or a single mark.
+    token_pattern : str or None, default=None
+        What a word is, as a regular expression. None knows the scripts: a word is a run of
+        letters, digits and apostrophes with the signs that they carry; in Chinese, Japanese,
+        Thai, Lao, Burmese and Khmer, which put no spaces between words, a single character; and
+        every other mark by itself, an emoji being one. See `skvae.words.tokens`.
     min_df : int or float, default=1
         Words in fewer sentences than this number, or this share of them, are unknown words.
     max_df : int or float, default=1.0
@@ -163,7 +173,7 @@ class BNVAETextEstimator(BaseVAE):
         "analyzer": [StrOptions({"word", "char"}), callable],
         "tokenizer": [callable, None],
         "lowercase": ["boolean"],
-        "token_pattern": [str],
+        "token_pattern": [str, None],
         "min_df": [
             Interval(Integral, 1, None, closed="left"),
             Interval(Real, 0, 1, closed="both"),
@@ -185,41 +195,41 @@ class BNVAETextEstimator(BaseVAE):
 
     def __init__(
         self,
-        n_components=32,
+        n_components: int = 32,
         *,
-        tau=0.1,
-        posterior="moment",
-        analyzer="word",
-        tokenizer=None,
-        lowercase=True,
-        token_pattern=r"[\w']+|[^\w\s]",
-        min_df=1,
-        max_df=1.0,
-        max_features=None,
-        max_length=50,
-        embedding_size=128,
-        hidden_size=256,
-        cell="lstm",
-        pooling="mean",
-        tied=True,
-        dropout=0.0,
-        word_dropout=0.0,
-        objective="elbo",
-        beta=1.0,
-        learning_rate=3e-3,
-        average=True,
-        batch_size="auto",
-        max_iter=10,
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=3,
-        tol=1e-4,
-        warm_start=False,
-        checkpoint=None,
-        device="auto",
-        random_state=None,
-        verbose=0,
-    ):
+        tau: float | tuple[float, float] = 0.1,
+        posterior: str | Callable[..., nn.Module] = "moment",
+        analyzer: str | Callable[[Any], Iterable[str]] = "word",
+        tokenizer: Callable[[str], Iterable[str]] | None = None,
+        lowercase: bool = True,
+        token_pattern: str | None = None,
+        min_df: float = 1,
+        max_df: float = 1.0,
+        max_features: int | None = None,
+        max_length: int = 50,
+        embedding_size: int = 128,
+        hidden_size: int = 256,
+        cell: Literal["lstm", "gru"] = "lstm",
+        pooling: Literal["mean", "last", "max"] = "mean",
+        tied: bool = True,
+        dropout: float = 0.0,
+        word_dropout: float = 0.0,
+        objective: str | Objective = "elbo",
+        beta: float = 1.0,
+        learning_rate: float = 3e-3,
+        average: bool = True,
+        batch_size: int | Literal["auto"] = "auto",
+        max_iter: int = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 3,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        checkpoint: str | PathLike[str] | None = None,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.n_components = n_components
         self.tau = tau
         self.posterior = posterior
@@ -256,6 +266,67 @@ class BNVAETextEstimator(BaseVAE):
 
     # -- training --------------------------------------------------------------------------
 
+    def fit(self, X: Iterable[Any], y: Any = None, sample_weight: Any = None) -> Self:
+        """Train on documents.
+
+        Parameters
+        ----------
+        X : iterable of str
+            The documents; with an analyzer of your own, whatever it takes.
+        y : Ignored
+            Present for API consistency; callbacks see it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the documents, in the objective and in the moments.
+
+        Returns
+        -------
+        self : BNVAETextEstimator
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the documents cannot be used, or if the objective became infinite or
+            NaN in the first epoch. The estimator is then as it was before the call.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the objective became infinite or NaN in a later epoch: the weights are those of
+            the epoch before.
+        UserWarning
+            If documents were cut, if most tokens are no words of the vocabulary, or if training
+            was interrupted by Ctrl-C: the weights are those of the last whole epoch.
+        """
+        return super().fit(X, y, sample_weight)
+
+    def partial_fit(self, X: Iterable[Any], y: Any = None, sample_weight: Any = None) -> Self:
+        """Train for one epoch on documents, going on from the last call.
+
+        The vocabulary is that of the first call. The moments are merged with those of former
+        calls, whose weight is at most nine times that of this one.
+
+        Parameters
+        ----------
+        X : iterable of str
+            The documents.
+        y : Ignored
+            Present for API consistency; callbacks see it.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the documents, in the objective and in the moments.
+
+        Returns
+        -------
+        self : BNVAETextEstimator
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            As for `fit`.
+        """
+        return super().partial_fit(X, y, sample_weight)
+
     def _validate_rows(self, X, reset):
         sentences = self._tokenize(X)
         if reset:
@@ -283,16 +354,25 @@ class BNVAETextEstimator(BaseVAE):
                         "analyzer that takes what your documents are."
                     )
         analyze = self._vectorizer().build_analyzer()
-        return [list(analyze(document)) for document in documents]
+        name = "analyzer" if callable(self.analyzer) else "tokenizer"
+        return [_listed(name, analyze(document), n) for n, document in enumerate(documents)]
 
     def _vectorizer(self):
-        own_words = self.tokenizer is not None or self.analyzer != "word"
+        tokenizer = token_pattern = None
+        if self.analyzer == "word":
+            tokenizer = self.tokenizer or (words.tokens if self.token_pattern is None else None)
+            token_pattern = None if tokenizer else self.token_pattern
         return CountVectorizer(
             analyzer=self.analyzer,
-            tokenizer=self.tokenizer if self.analyzer == "word" else None,
-            lowercase=self.lowercase,
-            token_pattern=None if own_words else self.token_pattern,
+            tokenizer=tokenizer,
+            preprocessor=words.lowercased if self.lowercase else words.normalized,
+            token_pattern=token_pattern,
         )
+
+    def _knows_scripts(self):
+        """Whether words are those of `skvae.words`."""
+        own_words = self.tokenizer is not None or self.token_pattern is not None
+        return self.analyzer == "word" and not own_words
 
     def _learn_vocabulary(self, sentences):
         vectorizer = CountVectorizer(
@@ -302,30 +382,37 @@ class BNVAETextEstimator(BaseVAE):
             max_features=self.max_features,
         )
         try:
-            words = vectorizer.fit(sentences).get_feature_names_out()
+            known = vectorizer.fit(sentences).get_feature_names_out()
         except ValueError as error:
             raise ValueError(
                 f"X leaves no vocabulary: {error}. Lower min_df (now {self.min_df!r}), raise "
                 f"max_df (now {self.max_df!r}), or look at what becomes of the documents by "
                 "analyzer and token_pattern."
             ) from error
-        return {word: N_SPECIAL + number for number, word in enumerate(words.tolist())}
+        return {word: N_SPECIAL + number for number, word in enumerate(known.tolist())}
 
     def _numbers(self, sentences):
         """Token numbers, int32 of shape (n_samples, max_length + 2), padded on the right."""
         lengths = np.array([len(sentence) for sentence in sentences])
         n_long = int((lengths > self.max_length).sum())
         if n_long:
-            warnings.warn(
+            warn(
                 f"{n_long} of {len(sentences)} documents are longer than "
                 f"max_length={self.max_length} and were cut there; the longest has "
-                f"{lengths.max()} tokens.",
-                stacklevel=4,
+                f"{lengths.max()} tokens."
             )
         kept = lengths.clip(max=self.max_length)
         tokens = chain.from_iterable(s[: self.max_length] for s in sentences)
         known = self.vocabulary_
         numbers = np.fromiter((known.get(token, UNKNOWN) for token in tokens), np.int32, kept.sum())
+        n_unknown = int((numbers == UNKNOWN).sum())
+        if 2 * n_unknown > len(numbers):
+            warn(
+                f"{n_unknown} of {len(numbers)} tokens are not in the vocabulary of {len(known)} "
+                "that fit has learnt: such documents look alike. Fit on documents of this kind, "
+                "with a lower min_df or a larger max_features, or see whether analyzer and "
+                "token_pattern cut them as they should."
+            )
         columns = np.arange(self.max_length + 2)
         X = np.full((len(sentences), len(columns)), PADDING, dtype=np.int32)
         X[(columns > 0) & (columns <= kept[:, None])] = numbers
@@ -377,7 +464,102 @@ class BNVAETextEstimator(BaseVAE):
 
     # -- using the code --------------------------------------------------------------------
 
-    def inverse_transform(self, X, n_beams=1):
+    def transform(self, X: Iterable[Any], out: Any = None) -> Any:
+        """Encode documents: the posterior means.
+
+        Parameters
+        ----------
+        X : iterable of str
+            The documents.
+        out : array of shape (n_samples, n_components), default=None
+            Where to put the codes, as in `BNVAEEstimator.transform`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components)
+            The same for the same document in any company; never a random draw.
+        """
+        return super().transform(X, out)
+
+    def encode(self, X: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Encode documents: means and standard deviations of the posteriors.
+
+        Parameters
+        ----------
+        X : iterable of str
+            The documents.
+
+        Returns
+        -------
+        tuple of ndarray of shape (n_samples, n_components)
+            The means, as `transform` returns them, and the standard deviations.
+        """
+        return super().encode(X)
+
+    def score_samples(
+        self,
+        X: Iterable[Any],
+        n_draws: int = 32,
+        bound: Literal["importance", "elbo"] = "importance",
+        out: Any = None,
+    ) -> np.ndarray:
+        """Lower bound on the log-probability of each document, its end included.
+
+        Parameters
+        ----------
+        X : iterable of str
+            The documents.
+        n_draws : int, default=32
+            Codes drawn for each document. The noise is a fixed function of the document.
+        bound : {"importance", "elbo"}, default="importance"
+            The importance-weighted bound, which more draws tighten, or the ELBO, which more
+            draws only estimate better.
+        out : array of shape (n_samples,), default=None
+            Where to put the scores, as in `transform`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Nats per document; larger is better.
+        """
+        return super().score_samples(X, n_draws, bound, out)
+
+    def score(self, X: Iterable[Any], y: Any = None) -> float:
+        """Mean of `score_samples`: a lower bound on the log-probability of a document.
+
+        Parameters
+        ----------
+        X : iterable of str
+            The documents.
+        y : Ignored
+            Present for API consistency.
+
+        Returns
+        -------
+        float
+            Nats per document; larger is better.
+        """
+        return super().score(X)
+
+    def diagnose(self, X: Iterable[Any], n_draws: int = 32) -> Diagnosis:
+        """Find out whether the code is alive and whether the decoder listens.
+
+        Parameters
+        ----------
+        X : iterable of str
+            At least two documents; held-out ones say more than those of the fit.
+        n_draws : int, default=32
+            Codes drawn for each document, as in `BNVAEEstimator.diagnose`.
+
+        Returns
+        -------
+        skvae.diagnostics.Diagnosis
+            Prints as a table, with a verdict in words; in nats per document.
+        """
+        return super().diagnose(X, n_draws)
+
+    @plain_torch()
+    def inverse_transform(self, X: Any, n_beams: int = 1) -> list[str]:
         """Decode codes: the likeliest sentence that is found for each.
 
         Parameters
@@ -391,8 +573,8 @@ class BNVAETextEstimator(BaseVAE):
         Returns
         -------
         list of str
-            Tokens with a space between them (nothing between characters). The unknown word is
-            never written.
+            Tokens with a space between them, where the script has one (nothing between characters).
+            The unknown word is never written.
         """
         if not isinstance(n_beams, Integral) or n_beams < 1:
             raise ValueError(f"n_beams must be an int of at least 1; got {n_beams!r}")
@@ -400,7 +582,15 @@ class BNVAETextEstimator(BaseVAE):
             self._infer_codes(X, lambda module, z, _: module.likelihood(z).mode(n_beams))
         )
 
-    def sample(self, n_samples=1, random_state=None, *, temperature=1.0, top_p=1.0):
+    @plain_torch()
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+        *,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+    ) -> list[str]:
         """Draw new sentences: codes from the prior, words from the likelihood.
 
         Parameters
@@ -424,12 +614,13 @@ class BNVAETextEstimator(BaseVAE):
         if not 0.0 < top_p <= 1.0:
             raise ValueError(f"top_p must lie in (0, 1]; got {top_p!r}")
 
-        def draw(module, z, _):
-            return module.likelihood(z).sample(temperature=temperature, top_p=top_p)
+        def draw(likelihood, draws):
+            generator = draws.generator(likelihood.z.device)
+            return likelihood.sample(temperature=temperature, top_p=top_p, generator=generator)
 
         return self._sentences(torch.cat(self._draw(n_samples, random_state, draw)))
 
-    def interpolate(self, a, b, n_samples=7, n_beams=1):
+    def interpolate(self, a: Any, b: Any, n_samples: int = 7, n_beams: int = 1) -> list[str]:
         """Walk from one sentence to another, in a straight line between their codes.
 
         Parameters
@@ -451,7 +642,7 @@ class BNVAETextEstimator(BaseVAE):
         start, end = self.transform([a, b])
         return self.inverse_transform(np.linspace(start, end, n_samples), n_beams)
 
-    def perplexity(self, X, n_draws=32):
+    def perplexity(self, X: Iterable[Any], n_draws: int = 32) -> float:
         """Exponential of the mean negative log-probability of a token, the ends included.
 
         Parameters
@@ -468,16 +659,16 @@ class BNVAETextEstimator(BaseVAE):
             The smaller, the better; the size of the vocabulary for a model that knows nothing.
         """
         check_is_fitted(self)
-        with warnings.catch_warnings():  # score_samples says that documents were cut
-            warnings.simplefilter("ignore", UserWarning)
-            n_tokens = (self._validate_rows(X, reset=False)[:, 1:] != PADDING).sum()
+        n_tokens = sum(min(len(sentence), self.max_length) + 1 for sentence in self._tokenize(X))
         return float(np.exp(-self.score_samples(X, n_draws).sum() / n_tokens))
 
     def _sentences(self, numbers):
-        words = {number: word for word, number in self.vocabulary_.items()}
-        between = "" if self.analyzer == "char" else " "
+        known = {number: word for word, number in self.vocabulary_.items()}
+        join = (
+            words.joined if self._knows_scripts() else ("" if self.analyzer == "char" else " ").join
+        )
         return [
-            between.join(words[token] for token in row if token >= N_SPECIAL)
+            join(known[token] for token in row if token >= N_SPECIAL)
             for row in self._units.array(numbers).tolist()
         ]
 
@@ -489,4 +680,22 @@ class BNVAETextEstimator(BaseVAE):
 
 
 def _as_they_are(tokens):
+    return tokens
+
+
+def _listed(name, tokens, number):
+    """The tokens of a document as a list, if they are what a user's function should return."""
+    if isinstance(tokens, str) or not isinstance(tokens, Iterable):
+        raise TypeError(
+            f"{name} must return a list of tokens; of document {number} it returned "
+            f"{tokens!r:.50}, of type {type(tokens).__name__}"
+        )
+    tokens = list(tokens)
+    for token in tokens:
+        if not isinstance(token, str):
+            raise TypeError(
+                f"{name} must return tokens that are strings; of document {number} it returned "
+                f"{token!r:.50}, of type {type(token).__name__}. Write them as strings, by "
+                "str(token) say."
+            )
     return tokens

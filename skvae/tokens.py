@@ -164,7 +164,7 @@ class Sentences(Distribution):
         return self.likelihood.log_prob(self.z, value)
 
     @torch.no_grad()
-    def sample(self, sample_shape=(), temperature=1.0, top_p=1.0):
+    def sample(self, sample_shape=(), temperature=1.0, top_p=1.0, generator=None):
         """Write a sentence for each code, word by word at random.
 
         Parameters
@@ -176,6 +176,8 @@ class Sentences(Distribution):
         top_p : float, default=1.0
             Only the likeliest words are drawn that together have this probability (Holtzman et
             al. 2020).
+        generator : torch.Generator, default=None
+            Source of the noise, on the device of the codes; None is the process's.
 
         Returns
         -------
@@ -184,7 +186,8 @@ class Sentences(Distribution):
         """
 
         def draw(logits):
-            return torch.multinomial(nucleus((logits / temperature).softmax(-1), top_p), 1)[:, 0]
+            probabilities = nucleus((logits / temperature).softmax(-1), top_p)
+            return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
 
         network, z = self.likelihood.network, self.z
         words = self._blank(len(z))

@@ -1,9 +1,7 @@
-"""One training loop: optimiser, epochs, early stopping, seeds and threads. It knows no VAE."""
+"""One training loop: optimiser, epochs, early stopping. It knows no VAE."""
 
 import copy
 import math
-import threading
-from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -253,102 +251,3 @@ class EarlyStopping:
             self.best = score
             self.best_state = copy.deepcopy(module.state_dict())
         return self.n_without >= self.patience
-
-
-# Generators and threads belong to the whole process. When several threads fit at once, the
-# first to come notes what it found and the last to leave puts it back.
-_lock = threading.Lock()
-_found = {"users": 0, "states": {}}
-
-WORK_OF_A_THREAD = 1e9
-
-
-@contextmanager
-def borrowed_process(work, device, seed=None):
-    """Seed freely inside, and use no more threads than `work` deserves; put both back after.
-
-    Parameters
-    ----------
-    work : float
-        Multiplications of one step. Below about 1e9 a second thread gains little on an idle
-        machine, and costs many times the step on a busy one.
-    device : torch.device
-        Whose generator is kept, beside the CPU's.
-    seed : int, optional
-        To seed those generators with, for networks that draw from them, as dropout does.
-    """
-    with _lock:
-        if not _found["users"]:
-            _found["threads"] = torch.get_num_threads()
-        for generator in _generators(device):
-            _found["states"].setdefault(generator, generator.get_state())
-            if seed is not None:
-                generator.manual_seed(seed)
-        _found["users"] += 1
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, min(threads, round(work / WORK_OF_A_THREAD))))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        with _lock:
-            _found["users"] -= 1
-            if not _found["users"]:
-                torch.set_num_threads(_found["threads"])
-                for generator, state in _found["states"].items():
-                    generator.set_state(state)
-                _found["states"].clear()
-
-
-def seeded(build, seed, device):
-    """Return `build()`, called with the process's generators seeded; in `borrowed_process`.
-
-    One call at a time, so that threads that fit at once do not draw from each other's seeds.
-
-    Parameters
-    ----------
-    build : callable
-        Takes nothing and may draw.
-    seed : int
-        Of the generators.
-    device : torch.device
-        Whose generator is seeded, beside the CPU's.
-
-    Returns
-    -------
-    object
-        What `build` returned.
-    """
-    with _lock:
-        for generator in _generators(device):
-            generator.manual_seed(seed)
-        return build()
-
-
-def generator_states(device):
-    """What the process's generators will draw next.
-
-    Parameters
-    ----------
-    device : torch.device
-        Whose generator is meant, beside the CPU's.
-
-    Returns
-    -------
-    list of Tensor
-        For `set_generators`.
-    """
-    return [generator.get_state() for generator in _generators(device)]
-
-
-def set_generators(device, states):
-    """Let the process's generators draw what they would have; in `borrowed_process`."""
-    for generator, state in zip(_generators(device), states, strict=True):
-        generator.set_state(state)
-
-
-def _generators(device):
-    if device.type != "cuda":
-        return [torch.default_generator]
-    index = torch.cuda.current_device() if device.index is None else device.index
-    return [torch.default_generator, torch.cuda.default_generators[index]]

@@ -28,7 +28,7 @@ from skvae import BNVAEEstimator
 from skvae.likelihoods import GaussianLikelihood
 from skvae.objectives import FreeBits, importance_bound
 from skvae.posteriors import MomentPosterior
-from skvae.training import borrowed_process
+from skvae.process_state import borrowed_process
 
 
 def small(**parameters):

@@ -18,7 +18,7 @@ from skvae import BNVAEEstimator, BNVAETextEstimator
 from skvae.batches import Batch
 from skvae.bounds import gaussian_kl, kl_floor
 from skvae.convolutional import ConvDecoder
-from skvae.every_tau import EveryTau, RangeAdam, _between, _nodes
+from skvae.every_tau import EveryTau, RangeAdam, _between, _interpolated, _nodes
 from skvae.likelihoods import GaussianLikelihood
 from skvae.model import VAE
 from skvae.networks import MLP
@@ -220,6 +220,40 @@ def test_gradient_is_that_of_autograd_through_the_functions():
 
     (expected,) = torch.autograd.grad(functional_call(Loss(), weights), [every.coefficients])
     assert_close(found, expected)
+
+
+@pytest.mark.parametrize("name", ["moment", "batchnorm-mean"])
+def test_running_moments_at_any_tau_are_those_of_a_fit_at_that_tau(name):
+    every = wavy(name)
+    with torch.no_grad():
+        every.coefficients[1:] *= 0.3  # as far as trained weights move along the range
+    posterior = every.module.posterior_layer.train()
+    batches = [noise(20, 8, seed=seed).double() for seed in range(5)]
+    weight = noise(20, seed=9).double().square()
+    alone = {tau: copy.deepcopy(every.move(tau).posterior_layer) for tau in TAUS}
+    with every.running():
+        for features, tau in zip(batches, TAUS, strict=False):  # another one each time
+            every.move(tau)
+            posterior(features, weight)
+    for tau, layer in alone.items():
+        for features in batches:
+            layer(features, weight)
+        found = _interpolated(every.running_moments(), every._t(tau))
+        assert_close(found.mean, layer.mean)
+        assert_close(found.variance, layer.variance)
+        assert_close(found.mean_square, layer.mean_square, rtol=5e-3, atol=0)
+
+
+def test_in_training_the_values_are_those_of_the_running_moments_at_the_present_tau():
+    every = wavy()
+    posterior = every.module.posterior_layer.train()
+    with every.running():
+        for seed, tau in enumerate((0.1, 0.9, 0.3)):
+            features = noise(20, 8, seed=seed).double()
+            q = every.move(tau).posterior_layer(features)
+    expected = _interpolated(every.running_moments(), every._t(0.3))
+    assert_close(q.loc.mean(0), posterior.eval()(features).loc.mean(0))
+    assert_close(posterior.mean, expected.mean)
 
 
 def test_staggered_components_differ_where_tau_is_low_and_not_where_it_is_high():

@@ -1,6 +1,7 @@
 """The order of the rooms: a file imports from files above it, and few files know scikit-learn."""
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import skvae
 PACKAGE = Path(skvae.__file__).parent
 ORDER = [
     "bounds",
+    "warning",
+    "words",
     "networks",
     "convolutional",
     "recurrent",
@@ -26,6 +29,7 @@ ORDER = [
     "objectives",
     "streams",
     "batches",
+    "process_state",
     "training",
     "distributed",
     "diagnostics",
@@ -191,6 +195,52 @@ def test_the_closed_forms_load_no_torch():
 def test_public_names_are_there(name):
     assert getattr(skvae, name).__name__ == name
     assert name in dir(skvae)
+
+
+def test_dir_has_each_name_once_and_none_for_internal_use():
+    names = dir(skvae)
+    assert len(names) == len({*names})
+    assert {*skvae.__all__, "bounds", "text", "__version__"} <= {*names}
+    assert [name for name in names if name.startswith("_") and not name.startswith("__")] == []
+    assert {"import_module", "TYPE_CHECKING"}.isdisjoint(names)
+
+
+def test_type_checkers_see_every_public_name():
+    source = (PACKAGE / "__init__.py").read_text(encoding="utf-8")
+    (block,) = (node for node in ast.parse(source).body if isinstance(node, ast.If))
+    seen = {alias.name: found.module for found in block.body for alias in found.names}
+    assert seen == {name: skvae._HOMES[name] for name in skvae.__all__}
+    assert (PACKAGE / "py.typed").exists()
+
+
+ESTIMATORS = [skvae.BNVAEEstimator, skvae.BNVAEEstimatorCV, skvae.BNVAETextEstimator]
+
+
+def own_calls(kind):
+    """The public methods of an estimator that are defined in this package."""
+    for base in kind.__mro__:
+        if base.__module__.startswith("skvae."):
+            for name, value in vars(base).items():
+                if not name.startswith("_") and callable(value):
+                    yield name, getattr(kind, name)
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_public_calls_are_annotated(kind):
+    for name, call in own_calls(kind):
+        annotated = {*inspect.get_annotations(inspect.unwrap(call))}
+        assert annotated == {*inspect.signature(call).parameters, "return"} - {"self"}, name
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_help_is_about_the_estimator_it_is_of(kind):
+    others = {"BNVAEEstimator", "BNVAETextEstimator", "BNVAEEstimatorCV"} - {kind.__name__}
+    for name, call in own_calls(kind):
+        returns = inspect.getdoc(call).partition("Returns\n-------")[2].split("\n\n")[0]
+        assert not {*re.findall(r"\w+", returns)} & others, name
+    if kind is skvae.BNVAETextEstimator:
+        for name in ("fit", "partial_fit", "transform", "encode", "score_samples", "score"):
+            assert "X : iterable of str" in inspect.getdoc(getattr(kind, name)), name
 
 
 def test_rooms_are_there_as_attributes():

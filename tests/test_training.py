@@ -3,7 +3,6 @@
 import math
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -13,13 +12,10 @@ from torch.testing import assert_close
 
 from skvae.batches import Batch
 from skvae.training import (
-    WORK_OF_A_THREAD,
     Adam,
     Averages,
     EarlyStopping,
     RunningMean,
-    borrowed_process,
-    seeded,
     train_epoch,
 )
 
@@ -281,124 +277,3 @@ def test_the_remembered_weights_are_a_copy():
     stopping.should_stop(1.0, module)
     nn.init.constant_(module.weight, 2.0)
     assert stopping.best_state["weight"].item() == 1.0
-
-
-# -- the process ---------------------------------------------------------------------------
-
-
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
-def test_generators_and_threads_are_put_back(two_threads):
-    state = torch.get_rng_state()
-    with borrowed_process(0, CPU):
-        torch.manual_seed(0)
-        torch.rand(3)
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == 2
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def fail_inside():
-    with borrowed_process(0, CPU):
-        torch.manual_seed(0)
-        raise KeyboardInterrupt
-
-
-def test_they_are_put_back_after_an_exception(two_threads):
-    state = torch.get_rng_state()
-    with pytest.raises(KeyboardInterrupt):
-        fail_inside()
-    assert torch.get_num_threads() == 2
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_it_may_be_nested(two_threads):
-    state = torch.get_rng_state()
-    with borrowed_process(0, CPU):
-        with borrowed_process(0, CPU):
-            torch.manual_seed(0)
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == 2
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-@pytest.mark.parametrize(
-    ("work", "n_threads"), [(0, 1), (1e3, 1), (1.4, 1), (2 * WORK_OF_A_THREAD, 2), (1e15, 2)]
-)
-def test_threads_follow_the_work_up_to_those_there_are(two_threads, work, n_threads):
-    with borrowed_process(work, CPU):
-        assert torch.get_num_threads() == n_threads
-
-
-@pytest.mark.parametrize("first_out", ["first in", "last in"])
-@pytest.mark.parametrize("end", [None, RuntimeError])
-def test_threads_that_overlap_put_back_what_the_first_found(two_threads, first_out, end):
-    state = torch.get_rng_state()
-    inside = {name: threading.Event() for name in ("first in", "last in")}
-    leave = {name: threading.Event() for name in inside}
-    done, seen = [], {}
-
-    def fit(name):
-        try:
-            with borrowed_process(0, CPU):
-                seeded(lambda: torch.rand(3), 0, CPU)
-                inside[name].set()
-                assert leave[name].wait(60)
-                if end is not None:
-                    raise end
-        except RuntimeError:
-            pass
-        seen[name] = torch.get_num_threads()
-        done.append(name)
-
-    threads = {name: threading.Thread(target=fit, args=(name,)) for name in inside}
-    for name in ("first in", "last in"):
-        threads[name].start()
-        assert inside[name].wait(60)
-    order = sorted(inside, key=lambda name: name != first_out)
-    for name in order:
-        leave[name].set()
-        threads[name].join(60)
-    assert done == order
-    assert torch.equal(torch.get_rng_state(), state)
-    assert torch.get_num_threads() == 2
-    after = []
-    later = threading.Thread(target=lambda: after.append(torch.get_num_threads()))
-    later.start()
-    later.join()
-    assert after == [2]  # new threads take the process's setting, which a fit changes as well
-
-
-def test_the_seed_is_all_that_seeded_draws_depend_on():
-    with borrowed_process(0, CPU):
-        first = seeded(lambda: torch.rand(3), 7, CPU)
-        torch.rand(5)
-        second = seeded(lambda: torch.rand(3), 7, CPU)
-        other = seeded(lambda: torch.rand(3), 8, CPU)
-    assert torch.equal(first, second)
-    assert not torch.equal(first, other)
-
-
-def test_seeds_of_threads_at_once_do_not_mix():
-    def build():
-        return torch.cat([torch.rand(1) for _ in range(300)])
-
-    with borrowed_process(0, CPU):
-        expected = [seeded(build, seed, CPU) for seed in range(4)]
-        results = [None] * 4
-
-        def work(seed):
-            results[seed] = seeded(build, seed, CPU)
-
-        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert all(torch.equal(one, other) for one, other in zip(results, expected, strict=True))

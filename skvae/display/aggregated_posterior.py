@@ -1,5 +1,7 @@
 """The codes of all rows against the prior."""
 
+from typing import Self
+
 import numpy as np
 from scipy.integrate import trapezoid
 
@@ -62,7 +64,7 @@ class AggregatedPosteriorDisplay:
         self.total_variation = trapezoid(gap, self.grid, axis=1) / 2
 
     @classmethod
-    def from_arrays(cls, loc, scale, *, n_points=201):
+    def from_arrays(cls, loc, scale, *, n_points=201) -> Self:
         """Compute the exact mixture density; call `plot` to draw.
 
         Parameters
@@ -91,7 +93,7 @@ class AggregatedPosteriorDisplay:
         return cls(grid, _mixture(grid, loc, scale))
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, ax=None, **kwargs):
+    def from_estimator(cls, estimator, X, *, ax=None, **kwargs) -> Self:
         """Draw the mixture of the posteriors of rows.
 
         Parameters

@@ -1,5 +1,7 @@
 """KL of each component against its floor."""
 
+from typing import Self
+
 import numpy as np
 
 from skvae.display.arrays import vector
@@ -58,7 +60,7 @@ class KLDisplay:
         self.order = np.argsort(-self.kl, kind="stable")
 
     @classmethod
-    def from_estimator(cls, estimator, X=None, *, dead_below=0.005, ax=None, **kwargs):
+    def from_estimator(cls, estimator, X=None, *, dead_below=0.005, ax=None, **kwargs) -> Self:
         """Draw the KL of a fitted estimator.
 
         Parameters

@@ -1,5 +1,7 @@
 """Codes of rows in the plane of two components."""
 
+from typing import Self
+
 import numpy as np
 
 from skvae.display.arrays import class_looks, component_numbers, finite, is_continuous, vector
@@ -79,7 +81,7 @@ class LatentMapDisplay:
         self.y_name = y_name
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, y=None, components=None, ax=None, **kwargs):
+    def from_estimator(cls, estimator, X, *, y=None, components=None, ax=None, **kwargs) -> Self:
         """Draw the codes of rows.
 
         Parameters

@@ -1,5 +1,7 @@
 """Rate and distortion of several fits."""
 
+from typing import Self
+
 import numpy as np
 
 from skvae.display.arrays import vector
@@ -61,7 +63,7 @@ class RateDistortionDisplay:
         self.tau = None if tau is None else vector("tau", tau, len(rate))[order]
 
     @classmethod
-    def from_estimators(cls, estimators, X=None, *, ax=None, **kwargs):
+    def from_estimators(cls, estimators, X=None, *, ax=None, **kwargs) -> Self:
         """Draw fitted estimators.
 
         Parameters
@@ -86,7 +88,7 @@ class RateDistortionDisplay:
         return cls(rate, -(elbo + rate), tau=tau).plot(ax, **kwargs)
 
     @classmethod
-    def from_curve(cls, curve, *, ax=None, **kwargs):
+    def from_curve(cls, curve, *, ax=None, **kwargs) -> Self:
         """Draw one fit along its range of tau.
 
         Parameters

@@ -1,5 +1,7 @@
 """Rows and what the decoder makes of their codes."""
 
+from typing import Self
+
 import numpy as np
 
 from skvae.display.arrays import as_images, rows_as_images
@@ -47,7 +49,7 @@ class ReconstructionDisplay:
             )
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, image_shape, n_columns=10, ax=None, **kwargs):
+    def from_estimator(cls, estimator, X, *, image_shape, n_columns=10, ax=None, **kwargs) -> Self:
         """Draw rows and their reconstructions.
 
         Parameters
@@ -75,7 +77,7 @@ class ReconstructionDisplay:
         return display.plot(ax, n_columns=n_columns, **kwargs)
 
     @classmethod
-    def from_arrays(cls, X, reconstructions, *, image_shape):
+    def from_arrays(cls, X, reconstructions, *, image_shape) -> Self:
         """Make it from rows; call `plot` to draw.
 
         Parameters

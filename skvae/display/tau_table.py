@@ -1,5 +1,7 @@
 """Several fits in numbers, by tau."""
 
+from typing import Self
+
 import numpy as np
 
 from skvae.display.arrays import vector
@@ -52,7 +54,7 @@ class TauTableDisplay:
         self.accuracy = None if accuracy is None else vector("accuracy", accuracy, n_fits)
 
     @classmethod
-    def from_estimators(cls, estimators, X=None, *, accuracy=None, ax=None, fontsize=10):
+    def from_estimators(cls, estimators, X=None, *, accuracy=None, ax=None, fontsize=10) -> Self:
         """Draw fitted estimators.
 
         Parameters
@@ -83,7 +85,7 @@ class TauTableDisplay:
         ).plot(ax, fontsize=fontsize)
 
     @classmethod
-    def from_curve(cls, curve, *, accuracy=None, ax=None, fontsize=10):
+    def from_curve(cls, curve, *, accuracy=None, ax=None, fontsize=10) -> Self:
         """Draw one fit along its range of tau.
 
         Parameters

@@ -1,5 +1,7 @@
 """How a fit went: ELBO, rate and distortion over the epochs."""
 
+from typing import Self
+
 import numpy as np
 
 from skvae.display.arrays import vector
@@ -62,7 +64,7 @@ class TrainingCurveDisplay:
         self.floor = floor
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None, **kwargs):
+    def from_estimator(cls, estimator, *, ax=None, **kwargs) -> Self:
         """Draw the curves of a fitted estimator.
 
         Parameters

@@ -1,5 +1,7 @@
 """What each component does to a row."""
 
+from typing import Self
+
 import numpy as np
 from scipy.special import ndtri
 
@@ -68,7 +70,7 @@ class TraversalDisplay:
         quantiles=(0.01, 0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 0.99),
         ax=None,
         **kwargs,
-    ):
+    ) -> Self:
         """Draw what the decoder makes of the prior's quantiles.
 
         Parameters

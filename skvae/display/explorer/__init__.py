@@ -3,6 +3,7 @@
 from html import escape
 from numbers import Integral
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -55,7 +56,7 @@ class Explorer:
     @classmethod
     def from_estimator(
         cls, estimator, X, y=None, *, image_shape=None, n_rows=500, title=None, y_name=None
-    ):
+    ) -> Self:
         """Collect what the page of a fitted estimator shows.
 
         Parameters

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from skvae import likelihoods, posteriors
+from skvae import likelihoods, posteriors, words
 from skvae.convolutional import _Chain
 from skvae.display.explorer.packing import packed
 from skvae.display.reading import learnt
 from skvae.networks import ACTIVATIONS, MLP
+from skvae.recurrent import N_SPECIAL
 from skvae.tokens import TokensLikelihood
 
 N_MOMENTS, N_TERMS = 33, 9  # values of tau that moments and nats are interpolated between
@@ -337,7 +338,10 @@ def _writer(estimator, weights):
     recurrence = network.recurrence
     tied = network.output.weight is network.embedding.weight
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    words = {number: word for word, number in estimator.vocabulary_.items()}
+    known = {number: word for word, number in estimator.vocabulary_.items()}
+    vocabulary = [str(known.get(number, "")) for number in range(N_SPECIAL + len(known))]
+    join = ("" if estimator.analyzer == "char" else " ").join
+    join = words.joined if estimator._knows_scripts() else join
     return {
         "cell": "gru" if isinstance(recurrence, nn.GRU) else "lstm",
         "recurrence": {name: weights.of(recurrence, name) for name in names},
@@ -353,8 +357,10 @@ def _writer(estimator, weights):
             **({} if tied else {"weight": weights.of(network.output, "weight")}),
         },
         "max_length": module.likelihood_layer.max_length,
-        "words": [str(words.get(number, "")) for number in range(len(words) + 3)],
-        "between": "" if estimator.analyzer == "char" else " ",
+        "words": vocabulary,
+        # After and before which words no space is written.
+        "tight_after": [int(join([word, "x"]) == word + "x") for word in vocabulary],
+        "tight_before": [int(join(["x", word]) == "x" + word) for word in vocabulary],
     }
 
 

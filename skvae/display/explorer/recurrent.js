@@ -51,13 +51,19 @@ export function written(writer, code) {
   const [toInput, toOutput] = [linear(writer.to_input, code), linear(writer.to_output, code)];
   const output = { weight: writer.output.weight ?? writer.embedding, bias: writer.output.bias };
 
-  const words = [];
-  for (let token = BOUNDARY; words.length < writer.max_length; ) {
+  const tokens = [];
+  for (let token = BOUNDARY; tokens.length < writer.max_length; ) {
     state = step(weights, plus(rowOf(writer.embedding, token), toInput), state);
     const narrow = writer.narrow ? linear(writer.narrow, state.hidden) : state.hidden;
     token = likeliest(linear(output, plus(narrow, toOutput)));
     if (token === BOUNDARY) break;
-    words.push(writer.words[token]);
+    tokens.push(token);
   }
-  return words.join(writer.between);
+  return joined(writer, tokens);
+}
+
+/** Words as a sentence, with a space where the script has one. */
+function joined({ words, tight_after: after, tight_before: before }, tokens) {
+  const spaced = (token, i) => i > 0 && !after[tokens[i - 1]] && !before[token];
+  return tokens.map((token, i) => (spaced(token, i) ? " " : "") + words[token]).join("");
 }
