@@ -565,3 +565,13 @@ def test_images_of_sentences():
     vae = BNVAETextEstimator(2, hidden_size=4, embedding_size=4, max_iter=1, random_state=0)
     with pytest.raises(ValueError, match="image_shape is for rows of numbers"):
         Explorer.from_estimator(vae.fit(SENTENCES[:40]), SENTENCES[:40], image_shape=(2, 2))
+
+
+def test_sentences_of_a_script_without_spaces(opened):
+    sentences = ["我 爱 你 。", "他 爱 我 。", "you love me , 我 知道 。"] * 20
+    vae = BNVAETextEstimator(2, tau=0.7, embedding_size=8, hidden_size=12, learning_rate=3e-2)
+    vae.set_params(max_iter=8, random_state=0).fit(sentences)
+    page = opened(Explorer.from_estimator(vae, sentences, n_rows=3))
+    for code in codes_to_try(2, n=6):
+        set_sliders(page, code)
+        assert page.evaluate("explorer.decoded") == vae.inverse_transform(np.float32([code]))[0]
