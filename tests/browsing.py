@@ -41,7 +41,7 @@ class Opener:
         page.on("pageerror", lambda error: self.noise.append(str(error)))
         page.on("request", lambda request: self.noise.append(request.url))
         self.pages.append(page)
-        page.goto(path.as_uri())
+        page.goto(path.as_uri(), timeout=120_000)  # milliseconds: CI shares its cores
         assert self.noise.pop(0) == path.as_uri()
         return page
 
