@@ -22,38 +22,34 @@ class MatchedMoments(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, heads, loc, scale, spread, batch, running, flow, share, tau, eps):
-        location, _ = heads.chunk(2, dim=-1)
-        ctx.save_for_backward(location, scale, spread, *batch[1:], *running[2:], flow)
+    def forward(ctx, heads, loc, scale, share, tau, eps, *known):
+        ctx.save_for_backward(heads, scale, *known)
         ctx.share, ctx.tau, ctx.eps = share, tau, eps
         return loc.view_as(loc), scale.view_as(scale)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, g_loc, g_scale):
-        location, scale, spread, mean, own_variance, own_square, variance, square, flow = (
-            ctx.saved_tensors
-        )
+        heads, scale, spread, mean, own_variance, own_square, *known = ctx.saved_tensors
+        variance, square, signal, root, noise, flow = known
         share, tau, eps = ctx.share, ctx.tau, ctx.eps
-        total, both = variance + eps, variance + eps + square
-        rest = (1 - tau) / both
-        signal = torch.add(rest, total.reciprocal(), alpha=tau)
-        noise = torch.addcdiv(rest, signal, square, value=eps)
-        root, centered = signal.sqrt(), location - mean
+        total = variance + eps
+        both = total + square
+        centered = heads[:, : len(mean)] - mean
         g_log_scale = g_scale * scale
         # Twice the gradient in each of these, which have no rows.
         g_noise = g_log_scale.sum(0) / noise
-        g_signal = (g_loc * centered).sum(0) / root
+        g_signal = (g_loc * centered).sum(0).div_(root)
         g_signal = torch.addcdiv(g_signal, g_noise, square, value=eps)
-        less = (g_signal + g_noise) * rest / both  # in V and in R alike
+        less = (g_signal + g_noise).mul_(1 - tau).div_(both * both)  # in V and in R alike
         in_v = torch.addcdiv(less, g_signal, total * total, value=tau)
         in_r = torch.addcdiv(less, g_noise * signal, square * square, value=eps)
-        in_v *= flow * (variance / own_variance.clamp_min(torch.finfo(mean.dtype).tiny))
-        in_r *= flow * (square / own_square)
+        in_v.mul_(flow).mul_(variance).div_(own_variance.clamp_min(torch.finfo(mean.dtype).tiny))
+        in_r.mul_(flow).mul_(square).div_(own_square)
         g_location = root * _less(g_loc, share, g_loc.sum(0))
         g_location = _less(g_location, share, in_v, centered)
-        g_head = 0.5 * _less(g_log_scale, share, in_r, spread)
-        return torch.cat([g_location, g_head], dim=-1), *[None] * 9
+        g_head = _less(g_log_scale, share, in_r, spread).mul_(0.5)
+        return torch.cat([g_location, g_head], dim=-1), *[None] * (5 + len(ctx.saved_tensors) - 2)
 
 
 def _less(gradient, share, total, direction=None):

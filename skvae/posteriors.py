@@ -681,9 +681,7 @@ class MomentPosterior(Posterior):
         return location, spread
 
     def standardise(self, location, spread, moments):
-        gamma_sigma_sq = (1 - self.tau) * self.noise_share(moments)
-        signal = (1 - gamma_sigma_sq) / (moments.variance + self.eps)
-        noise = torch.add(gamma_sigma_sq, signal, alpha=self.eps) / moments.mean_square
+        signal, noise = self.gains(moments)
         return signal.sqrt() * (location - moments.mean), (noise * spread).sqrt()
 
     def forward(self, features, weight=None):
@@ -694,12 +692,31 @@ class MomentPosterior(Posterior):
             location, spread = self.read(heads)
             batch = Moments.of(location, spread, weight)
             running, gradient_share = self.run(batch)
-            loc, scale = self.standardise(location, spread, running)
+            signal, noise = self.gains(running)
+            root = signal.sqrt()
+            loc, scale = root * (location - running.mean), (noise * spread).sqrt_()
         share = 1 / len(heads) if weight is None else (weight / batch.weight).unsqueeze(-1)
-        loc, scale = MatchedMoments.apply(
-            heads, loc, scale, spread, batch, running, gradient_share, share, self.tau, self.eps
-        )
+        known = (spread, *batch[1:], *running[2:], signal, root, noise, gradient_share)
+        loc, scale = MatchedMoments.apply(heads, loc, scale, share, self.tau, self.eps, *known)
         return Normal(loc, scale, validate_args=False)
+
+    def gains(self, moments):
+        """Share out the unit second moment of each component, at least tau to its mean.
+
+        Parameters
+        ----------
+        moments : Moments
+            Moments of the two heads.
+
+        Returns
+        -------
+        signal, noise : Tensor of shape (n_components,)
+            Factors of ``(m - E m)^2`` and of r: ``gamma_mu^2 / (Var m + eps)``, and
+            ``gamma_sigma^2 / E r`` with what eps takes from the former.
+        """
+        gamma_sigma_sq = (1 - self.tau) * self.noise_share(moments)
+        signal = (1 - gamma_sigma_sq) / (moments.variance + self.eps)
+        return signal, torch.add(gamma_sigma_sq, signal, alpha=self.eps) / moments.mean_square
 
     def noise_share(self, moments):
         """Return the noise's share ``sigmoid(-theta)`` of what tau leaves free.

@@ -11,7 +11,11 @@ pytest.importorskip("onnxscript")
 
 X = np.random.RandomState(0).randn(40, 5) * [1, 10, 100, 1e-3, 1] + [0, 1e3, -5, 0, 7]
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+pytestmark = pytest.mark.filterwarnings(  # of the converter
+    "ignore::DeprecationWarning",
+    "ignore::FutureWarning",
+    "ignore:overflow encountered in cast:RuntimeWarning",
+)
 
 
 def small(**parameters):

@@ -22,13 +22,25 @@ def expected_failures(estimator):
     }
 
 
-def conv_encoder(n_inputs):
-    return ConvEncoder((1, 1, n_inputs), channels=(4,), hidden_layer_sizes=(8,))(n_inputs)
+class Encoder:
+    """A convolution over the columns; its name is the same in every process."""
+
+    def __call__(self, n_inputs):
+        return ConvEncoder((1, 1, n_inputs), channels=(4,), hidden_layer_sizes=(8,))(n_inputs)
+
+    def __repr__(self):
+        return "Encoder()"
 
 
-def conv_decoder(n_components, n_outputs):
-    shape = (1, 1, n_outputs)
-    return ConvDecoder(shape, channels=(4,), hidden_layer_sizes=(8,))(n_components, n_outputs)
+class Decoder:
+    """Back to the columns."""
+
+    def __call__(self, n_components, n_outputs):
+        shape = (1, 1, n_outputs)
+        return ConvDecoder(shape, channels=(4,), hidden_layer_sizes=(8,))(n_components, n_outputs)
+
+    def __repr__(self):
+        return "Decoder()"
 
 
 VARIANTS = [
@@ -36,7 +48,7 @@ VARIANTS = [
     {"likelihood": "student_t"},
     {"likelihood": "auto"},
     {"likelihood": [("student_t", [0])]},
-    {"encoder": conv_encoder, "decoder": conv_decoder},
+    {"encoder": Encoder(), "decoder": Decoder()},
     {"tau": (0.2, 0.8)},
 ]
 POSTERIOR_VARIANTS = [{"posterior": name} for name in POSTERIORS if name != "moment"]

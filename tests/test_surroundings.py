@@ -100,7 +100,7 @@ def vae_rows(vae):
 
 
 def numbers(module):
-    return [value for _, value in sorted(module.state_dict().items())]
+    return [value.detach() for value in (*module.parameters(), *module.buffers())]
 
 
 def fitted_again(vae, _):

@@ -92,10 +92,9 @@ ax.minorticks_off()
 # What training finds
 # -------------------
 # ``hidden_layer_sizes=()`` makes both networks linear. The batch is the whole
-# data set: with small batches the noise of the batch moments blurs components
-# of a high signal-to-noise ratio, and here we want to see digits agree. First
-# the plain VAE; then BN-VAE with a tau of 0.4, less than all shares; then 0.8,
-# more than most.
+# data set, since small batches add noise to the gradient and here we want to
+# see digits agree; small batches come at the end. First the plain VAE; then
+# BN-VAE with a tau of 0.4, less than all shares; then 0.8, more than most.
 
 schemes = {
     "plain VAE": {"posterior": "gaussian"},
@@ -214,8 +213,122 @@ print(f"price of tau 0.8: {price:.3f} nats")
 # only. Training found better: where the floor binds, components that have
 # nothing of their own to say help to transmit the strong axes.
 #
+# Small batches
+# -------------
+# So far every batch was the whole data set. In practice a batch is a few dozen
+# rows, and its mean and variance are only estimates. A code that is
+# standardized with them depends on the rows that happen to be in the batch.
+# BN-VAE therefore trains with *running* moments, which average over many
+# batches; the gradient alone is that of the batch. :doc:`/theory/noise` says
+# how and why.
+#
+# To see what this prevents, we undo it. One line makes a posterior that trains
+# with the moments of the batch alone. The components above are too noisy to
+# mind much. Those of the breast cancer table are not: its thirty columns are
+# strongly correlated.
+
+from copy import deepcopy
+
+import torch
+from sklearn.datasets import load_breast_cancer
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+
+from skvae.posteriors import MomentPosterior
+
+
+class OfTheBatch(MomentPosterior):
+    renormalized = False
+
+
+cells, cells_test = train_test_split(
+    StandardScaler().fit_transform(load_breast_cancer().data),
+    random_state=0,
+)
+factors = FactorAnalysis(D, svd_method="lapack").fit(cells)
+kinds = {
+    "moments of the batch": OfTheBatch,
+    "running moments": MomentPosterior,
+}
+small = {
+    name: BNVAEEstimator(
+        D,
+        tau=0.1,
+        posterior=kind,
+        hidden_layer_sizes=(),
+        batch_size=32,
+        learning_rate=1e-2,
+        max_iter=60,
+        random_state=0,
+    ).fit(cells)
+    for name, kind in kinds.items()
+}
+
+# %%
+# Now watch five rows. The weights stay as they are, in training mode; the five
+# get 27 other rows for company, new ones for each batch. What moves is the
+# code of the most precise component:
+
+x = torch.from_numpy(cells)
+
+
+@torch.no_grad()
+def codes_in_batches(vae, n_batches=150):
+    """Codes of five rows in many batches, and their noise."""
+    best = vae.kl_per_component_.argmax()
+    q = vae.module_.posterior(x)
+    order = q.loc[:, best].argsort()
+    watched = order[[20, 120, 220, 320, 400]]
+    module = deepcopy(vae.module_).train()
+    codes = []
+    for _ in range(n_batches):
+        others = rng.choice(len(x), 27, replace=False)
+        batch = torch.cat([x[watched], x[others]])
+        codes.append(module.posterior(batch).loc[:5, best])
+    # The running moments need some batches to come to rest.
+    at_rest = torch.stack(codes[50:])
+    return at_rest.numpy(), q.scale[watched, best].numpy()
+
+
+figure, axes = plt.subplots(
+    1, 2, figsize=(8, 3.6), sharey=True, layout="constrained"
+)
+print(f"{'':21} moves by  own noise  rate  held out")
+print(f"{'FactorAnalysis':21}{factors.score(cells_test):36.2f}")
+for ax, (name, vae) in zip(axes, small.items(), strict=True):
+    codes, noise = codes_in_batches(vae)
+    ax.plot(codes, lw=1)
+    for j in range(5):
+        mean = codes[:, j].mean()
+        ax.axhspan(
+            mean - noise[j],
+            mean + noise[j],
+            color=f"C{j}",
+            alpha=0.25,
+            lw=0,
+        )
+    ax.set(title=name, xlabel="batch")
+    moves = np.sqrt(codes.var(axis=0).mean())
+    print(
+        f"{name:21}{moves:9.3f}{np.sqrt(np.mean(noise**2)):11.3f}"
+        f"{vae.kl_per_component_.max():6.2f}"
+        f"{vae.score(cells_test):10.2f}"
+    )
+_ = axes[0].set_ylabel("code, most precise component")
+
+# %%
+# Each line is a row, and the band around it is the noise of its posterior. To
+# the left a code moves by more than that noise, because of the company it is
+# in. No decoder can make use of a precision that the encoder does not have, so
+# training has settled for a noisier code, of 2.1 nats, and the held-out score
+# is almost 5 nats below that of factor analysis. With running moments a code
+# moves by less than its noise, the component carries 3.0 nats, and two thirds
+# of the gap are gone. Part of the rest is a matter of time: with 100 epochs
+# instead of 60 the score is -18.3.
+#
 # **What follows.** Collapse of a component can be right: below the noise its
 # best rate is 0. Tau costs nothing where the data have more to say than it
 # asks, and elsewhere its price can be bounded beforehand. With hidden layers
-# none of this is exact, but the picture of a water line stays useful.
+# none of this is exact, but the picture of a water line stays useful. And a
+# precise code needs running moments if the batches are small.
 # :doc:`/theory/pca` derives it all.

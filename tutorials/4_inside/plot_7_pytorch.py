@@ -63,9 +63,10 @@ class ConvVAE(nn.Module):
 # %%
 # Your training loop
 # ------------------
-# Nothing in it is special. In training mode the layer normalizes with the
-# moments of the batch, so shuffle, and mind a last batch of very few rows: the
-# moments of a single row are no moments.
+# Nothing in it is special. In training mode the layer normalizes with running
+# moments of the batches, and the gradient is that of the batch. So shuffle,
+# and mind a last batch of very few rows: the moments of a single row are no
+# moments.
 
 
 def train(posterior, n_epochs=30):
@@ -94,9 +95,10 @@ print(f"floor {floor:.3f}; least KL of any batch {min(rates):.3f} nats")
 # Evaluation mode, and finalising
 # -------------------------------
 # A row's code must not depend on the rows beside it. In evaluation mode the
-# layer therefore uses stored moments. While training, these are running
-# averages, which lag behind the weights, so that the floor holds only about.
-# Once training is over, compute them over all rows, exactly:
+# layer therefore leaves the running moments as they are. They are not quite
+# those of the rows, since they lag behind the weights; so the floor holds only
+# approximately, and the least KL above is slightly below it. Once training is
+# over, compute the moments over all rows, exactly:
 
 model.eval()
 
@@ -106,7 +108,7 @@ def mean_kl(rows):
         return model(rows)[1].mean().item()
 
 
-print(f"running averages: {mean_kl(x):.4f} nats")
+print(f"running moments:  {mean_kl(x):.4f} nats")
 
 with torch.no_grad():
     features = [(model.encoder(part), None) for part in x.split(500)]
