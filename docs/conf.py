@@ -6,13 +6,14 @@ import re
 import shutil
 import sys
 import zlib
+from html import escape
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 os.environ.setdefault("MPLBACKEND", "agg")
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent), str(HERE), str(HERE / "theory")]
+sys.path[:0] = [str(HERE.parent), str(HERE), str(HERE / "theory"), str(HERE / "_lesson")]
 
 import skvae
 
@@ -219,11 +220,20 @@ bibtex_reference_style = "author_year"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "skvae"
-html_static_path = ["_static", "_vendor"]
-html_css_files = ["custom.css"]
+html_logo = html_favicon = "_static/logo.svg"
+html_baseurl = "https://skvae.readthedocs.io/en/stable/"
+(HERE / "_lesson" / "built").mkdir(exist_ok=True)
+html_static_path = ["_static", "_vendor", "_lesson/built"]
+html_css_files = ["custom.css", "play.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_context = {"default_mode": "auto"}
+html_context = {
+    "default_mode": "auto",
+    "github_user": "skvae",
+    "github_repo": "skvae",
+    "github_version": "main",
+    "doc_path": "docs",
+}
 html_sidebars = {
     page: []
     for page in (
@@ -237,6 +247,8 @@ html_sidebars = {
         "changelog",
         "references",
         "statements",
+        "play",
+        "zh/play",
     )
 }
 html_theme_options = {
@@ -244,7 +256,9 @@ html_theme_options = {
     "navigation_with_keys": False,
     "pygments_light_style": "tango",
     "pygments_dark_style": "monokai",
-    "secondary_sidebar_items": ["page-toc"],
+    "logo": {"text": "skvae"},
+    "use_edit_page_button": True,
+    "secondary_sidebar_items": ["page-toc", "edit-this-page"],
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
@@ -273,6 +287,38 @@ def _draw_figures(app):
     from figures import draw_all
 
     draw_all(HERE / "theory" / "_figures")
+
+
+def _build_lesson(app):
+    """Fit what the pages in the browser need, unless that is done."""
+    from make_lesson import write
+
+    write()
+
+
+def _play(app, pagename, templatename, context, doctree):
+    """Give the lesson its script, in either language."""
+    if pagename in ("play", "zh/play"):
+        app.add_js_file("lesson.js", loading_method="defer")
+
+
+CARD = """
+<meta property="og:title" content="{title}">
+<meta property="og:type" content="website">
+<meta property="og:url" content="{base}{page}.html">
+<meta property="og:site_name" content="skvae">
+<meta property="og:description" content="Variational autoencoders that do not collapse">
+<meta property="og:image" content="{base}_static/card.png">
+<meta property="og:image:alt" content="A model of handwritten digits, explored in the browser">
+<meta name="twitter:card" content="summary_large_image">
+"""
+
+
+def _describe_page(app, pagename, templatename, context, doctree):
+    """Say what others show of a page that links to it: its title, and a picture."""
+    title = escape(re.sub(r"<[^>]*>", "", context.get("title", project)))
+    tags = CARD.format(title=title, base=html_baseurl, page=pagename)
+    context["metatags"] = context.get("metatags", "") + tags
 
 
 def _number_statements(app, env):
@@ -326,6 +372,9 @@ def _skip_silent(app, what, name, obj, skip, options):
 
 def setup(app):
     app.connect("builder-inited", _draw_figures)
+    app.connect("builder-inited", _build_lesson)
+    app.connect("html-page-context", _play)
+    app.connect("html-page-context", _describe_page)
     app.connect("env-check-consistency", _number_statements)
     app.connect("html-page-context", _set_chinese)
     app.connect("source-read", _append_changelog)

@@ -8,6 +8,7 @@ if TYPE_CHECKING:  # what type checkers and editors see, without running it
     from skvae.diagnostics import PosteriorCollapseWarning
     from skvae.display import (
         AggregatedPosteriorDisplay,
+        Explorer,
         KLDisplay,
         LatentMapDisplay,
         RateDistortionDisplay,
@@ -33,6 +34,7 @@ _HOMES = {
     "MomentPosterior": "skvae.posteriors",
     "PosteriorCollapseWarning": "skvae.diagnostics",
     "AggregatedPosteriorDisplay": "skvae.display",
+    "Explorer": "skvae.display",
     "KLDisplay": "skvae.display",
     "LatentMapDisplay": "skvae.display",
     "RateDistortionDisplay": "skvae.display",
@@ -72,6 +74,7 @@ __all__ = [
     "BNVAETextEstimator",
     "ConvDecoder",
     "ConvEncoder",
+    "Explorer",
     "KLDisplay",
     "LatentMapDisplay",
     "MomentPosterior",

@@ -1,6 +1,6 @@
 """The main job: codes of handwritten digits from PCA, a plain VAE and BN-VAE, side by side.
 
-python -m skvae --output digits.png
+python -m skvae --output digits.png --explore digits.html
 """
 
 import argparse
@@ -21,7 +21,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skvae import BNVAEEstimator
+from skvae import BNVAEEstimator, Explorer
 from skvae.diagnostics import active_units
 
 N_COMPONENTS = 16
@@ -147,6 +147,14 @@ def draw(fitted, data, path):
     plt.close(figure)
 
 
+def explore(fitted, data, path):
+    """Write a page on which the code of the held-out rows can be explored."""
+    _, X, _, y = data
+    model = fitted["BN-VAE, tau 0.5"]
+    title = "Handwritten digits, held out: BN-VAE, tau 0.5"
+    Explorer.from_estimator(model, X, y, image_shape=(8, 8), y_name="digit", title=title).save(path)
+
+
 def _mosaic(ax, images, title, n_columns=8):
     framed = np.pad(images, ((0, 0), (1, 1), (1, 1)), constant_values=0.0)
     rows = framed.reshape(-1, n_columns, *framed.shape[1:]).swapaxes(1, 2)
@@ -160,6 +168,11 @@ def main(arguments=None):
     parser.add_argument(
         "--output", metavar="FILE", help="where to write a picture (.png, .svg, .pdf)"
     )
+    parser.add_argument(
+        "--explore",
+        metavar="FILE",
+        help="where to write a page that explores BN-VAE (.html)",
+    )
     parser.add_argument("--max-iter", type=int, default=60, help="epochs (default: 60)")
     parser.add_argument("--splits", type=int, default=3, help="train/test splits (default: 3)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -169,6 +182,9 @@ def main(arguments=None):
     if options.output:
         draw(fitted, split(seeds[0]), options.output)
         print(f"\nPicture: {options.output}")
+    if options.explore:
+        explore(fitted, split(seeds[0]), options.explore)
+        print(f"\nPage, to be opened in a browser: {options.explore}")
 
 
 if __name__ == "__main__":

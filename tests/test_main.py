@@ -8,14 +8,16 @@ from skvae.__main__ import main
 README = Path(__file__).parent.parent / "README.md"
 
 
-def test_main_job_prints_a_row_for_each_encoder_and_writes_the_picture(tmp_path, capsys):
-    picture = tmp_path / "digits.png"
-    main(["--max-iter", "1", "--splits", "1", "--output", str(picture)])
+def test_main_job_prints_a_row_for_each_encoder_and_writes_picture_and_page(tmp_path, capsys):
+    picture, page = tmp_path / "digits.png", tmp_path / "digits.html"
+    options = ["--max-iter", "1", "--splits", "1", "--output", str(picture)]
+    main([*options, "--explore", str(page)])
     out = capsys.readouterr().out
     for name in ("PCA", "plain VAE", "BN-VAE, tau 0.1", "BN-VAE, tau 0.5"):
         assert re.search(rf"^{name} +0\.\d+", out, re.M)
     assert "100%" in out  # progress
     assert picture.read_bytes().startswith(b"\x89PNG")
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
 def test_main_job_can_be_quiet_and_writes_no_file_unasked(tmp_path, monkeypatch, capsys):

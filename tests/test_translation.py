@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [path.relative_to(DOCS) for path in sorted(DOCS.glob("theory/*.rst"))]
-PAGES.append(Path("statements.rst"))
+PAGES += [Path("statements.rst"), Path("play.rst")]
 
 DIRECTIVE = r"^\.\. {name}::(.*)\n((?:[ ]+.*\n|\n)*)"
 NUMBER = r"-?\d+(?:,\d{3})*(?:\.\d+)?"

@@ -6,32 +6,37 @@ from pathlib import Path
 import pytest
 
 TUTORIALS = Path(__file__).parent.parent / "tutorials"
-SCRIPTS = sorted(TUTORIALS.glob("plot_*.py"))
+SCRIPTS = sorted(TUTORIALS.glob("*/plot_*.py"))
 
 
 @pytest.mark.parametrize(
     "topic",
     [
-        "1_digits_pipeline",
-        "2_collapse",
-        "3_five_posteriors",
-        "4_why_not_layer_norm",
-        "5_tau_dial",
-        "6_pca_to_vae",
-        "7_pytorch",
-        "8_few_labels",
-        "9_displays",
-        "10_text_collapse",
-        "11_text_few_labels",
-        "12_text_walk",
-        "13_every_tau",
-        "14_gaps",
-        "15_images",
-        "16_anomalies",
+        "1_pipelines/plot_1_digits_pipeline",
+        "1_pipelines/plot_2_few_labels",
+        "1_pipelines/plot_3_anomalies",
+        "2_text/plot_1_text_collapse",
+        "2_text/plot_2_text_few_labels",
+        "2_text/plot_3_text_walk",
+        "3_data/plot_1_gaps",
+        "3_data/plot_2_images",
+        "4_inside/plot_1_collapse",
+        "4_inside/plot_2_five_posteriors",
+        "4_inside/plot_3_why_not_layer_norm",
+        "4_inside/plot_4_tau_dial",
+        "4_inside/plot_5_every_tau",
+        "4_inside/plot_6_pca_to_vae",
+        "4_inside/plot_7_pytorch",
+        "4_inside/plot_8_displays",
     ],
 )
 def test_the_gallery_has(topic):
-    assert TUTORIALS / f"plot_{topic}.py" in SCRIPTS
+    assert TUTORIALS / f"{topic}.py" in SCRIPTS
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in SCRIPTS}), ids=lambda p: p.name)
+def test_each_group_of_the_gallery_has_a_title(folder):
+    assert "\n---" in (folder / "GALLERY_HEADER.rst").read_text(encoding="utf-8")
 
 
 def test_the_gallery_has_a_first_page():

@@ -159,7 +159,8 @@ _ = ax.legend(frameon=False, loc="lower right")
 # BN-VAE starts on its floor and leaves it when it has learnt to use more.
 # These pictures have much to say, and in the end both models spend more than
 # the floor, which then costs nothing. It is there for the cases in which the
-# orange curve would not rise, as in :doc:`plot_2_collapse`.
+# orange curve would not rise, as in
+# :doc:`/tutorials/4_inside/plot_1_collapse`.
 #
 # Walks through the code
 # ----------------------

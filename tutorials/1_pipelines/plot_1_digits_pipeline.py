@@ -66,8 +66,8 @@ print(f"with PCA: {linear.score(X_test, y_test):.3f}")
 # %%
 # As good, but not better: 16 principal components keep nearly all there is in
 # these small pictures. Where a code has to be smaller, it is another matter
-# (:doc:`plot_8_few_labels`), and a VAE gives more than a code. Look at what it
-# has learnt.
+# (:doc:`/tutorials/1_pipelines/plot_2_few_labels`), and a VAE gives more than
+# a code. Look at what it has learnt.
 #
 # What the code keeps
 # -------------------

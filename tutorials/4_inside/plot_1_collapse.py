@@ -260,4 +260,5 @@ _ = ax.set(
 # schedules only put the end off. A posterior that cannot express collapse
 # does, for nearly the same ELBO. :doc:`/theory/vanishing` has the reasons,
 # :doc:`/theory/floor` the floor, and :doc:`/guide/layer` says how to use the
-# layer in a model of your own, as :doc:`plot_7_pytorch` does.
+# layer in a model of your own, as :doc:`/tutorials/4_inside/plot_7_pytorch`
+# does.

@@ -159,4 +159,4 @@ for d in (4, 8, 12):
 # it is the density that counts. A rate on its floor says that tau decided it,
 # a rate above it that the data did. :doc:`/guide/tau` gives a recipe,
 # :doc:`/theory/pca` computes the price of tau exactly in the linear case, and
-# :doc:`plot_6_pca_to_vae` shows it.
+# :doc:`/tutorials/4_inside/plot_6_pca_to_vae` shows it.

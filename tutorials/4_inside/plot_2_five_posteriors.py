@@ -117,7 +117,7 @@ _ = axes[0].set_ylabel("KL (nats)")
 # claims a precision that costs rate and that nobody asked for
 # (:eq:`s-shape-cost`). ``"layernorm"`` does well here, because the decoder of
 # digits needs the code; but nothing guarantees that any one component is used,
-# and :doc:`plot_4_why_not_layer_norm` shows it fail.
+# and :doc:`/tutorials/4_inside/plot_3_why_not_layer_norm` shows it fail.
 #
 # What it costs and what it buys
 # ------------------------------
@@ -146,5 +146,5 @@ _ = ax.legend(frameon=False, loc="lower left")
 # **What follows.** Take ``"moment"``. Take ``"batchnorm-mean"`` or
 # ``"batchnorm"`` to reproduce the paper or the article, and ``"gaussian"`` as
 # the baseline that every comparison needs. The same comparison for ``tau``
-# instead of the schemes is in :doc:`plot_5_tau_dial`; :doc:`/guide/score` says
-# how far to trust such numbers.
+# instead of the schemes is in :doc:`/tutorials/4_inside/plot_4_tau_dial`;
+# :doc:`/guide/score` says how far to trust such numbers.

@@ -4,8 +4,9 @@ Why not layer normalization, in pictures
 
 Batch normalization gives the KL a floor, and so does layer normalization: it
 fixes the second moment of the means as well. The difference is the axis. This
-page trains both in front of the strong decoder of :doc:`plot_2_collapse`, and
-one of them collapses with a KL of half a nat.
+page trains both in front of the strong decoder of
+:doc:`/tutorials/4_inside/plot_1_collapse`, and one of them collapses with a KL
+of half a nat.
 """
 
 # %%
@@ -36,9 +37,10 @@ layers = {"LN": LayerNormPosterior, "BN": BatchNormMeanPosterior}
 # The same rows, the same decoder
 # -------------------------------
 # Binary sequences that change at a pace of their own, and a recurrent decoder
-# that also sees the symbols before; :doc:`plot_2_collapse` explains both.
-# The two posteriors differ in the normalization of the mean only, and both
-# have the floor :math:`\frac{1}{2} d \tau`: 0.5 nats for two components.
+# that also sees the symbols before; :doc:`/tutorials/4_inside/plot_1_collapse`
+# explains both. The two posteriors differ in the normalization of the mean
+# only, and both have the floor :math:`\frac{1}{2} d \tau`: 0.5 nats for two
+# components.
 
 N_STEPS = 20
 

@@ -2,10 +2,10 @@
 Every tau from one training run
 ===============================
 
-Which tau? Until now each answer was one more fit: ten of them drew the
-curves of :doc:`plot_5_tau_dial`. Here one training run is a model for a
-whole range. Tau is turned afterwards, the floor holds wherever it stands,
-and a search needs one fit a fold.
+Which tau? Until now each answer was one more fit: ten of them drew the curves
+of :doc:`/tutorials/4_inside/plot_4_tau_dial`. Here one training run is a model
+for a whole range. Tau is turned afterwards, the floor holds wherever it
+stands, and a search needs one fit a fold.
 """
 
 # %%

@@ -1,0 +1,173 @@
+"""The codes of all rows against the prior."""
+
+from typing import Self
+
+import numpy as np
+from scipy.integrate import trapezoid
+
+from skvae.display.arrays import finite, vector
+from skvae.display.axes import begin, tidy
+from skvae.display.colors import MODEL, PRIOR
+from skvae.display.reading import posteriors
+
+
+class AggregatedPosteriorDisplay:
+    """Density of each component over all rows, against the standard normal prior.
+
+    The aggregated posterior is the mixture of the posteriors of all rows. Where it is not the
+    prior, samples from the prior meet codes that the decoder does not know.
+
+    Parameters
+    ----------
+    grid : array-like of shape (n_points,)
+        Values of a component.
+    density : array-like of shape (n_components, n_points)
+        Density of each component there.
+
+    Attributes
+    ----------
+    total_variation : ndarray of shape (n_components,)
+        Distance of each density from the prior: half the integral of the absolute difference,
+        between 0 and 1.
+    lines_ : list of matplotlib Line2D
+        A curve for each component.
+    prior_ : matplotlib artist
+        The prior's density, filled.
+    ax_ : matplotlib Axes
+        Where they are.
+    figure_ : matplotlib Figure
+        What holds it.
+
+    See Also
+    --------
+    LatentMapDisplay : The rows' codes one by one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skvae import AggregatedPosteriorDisplay
+    >>> loc = np.array([[-1.0, 0.0], [1.0, 0.0]])
+    >>> display = AggregatedPosteriorDisplay.from_arrays(loc, np.full((2, 2), [0.3, 1.0]))
+    >>> display.total_variation.round(2).tolist()
+    [0.45, 0.0]
+    """
+
+    def __init__(self, grid, density):
+        self.grid = vector("grid", grid)
+        self.density = np.asarray(density, dtype=float)
+        if self.density.ndim != 2 or self.density.shape[1] != len(self.grid):
+            raise ValueError(
+                f"density must have shape (n_components, {len(self.grid)}), as grid; "
+                f"got {self.density.shape}"
+            )
+        gap = np.abs(self.density - _normal(self.grid))
+        self.total_variation = trapezoid(gap, self.grid, axis=1) / 2
+
+    @classmethod
+    def from_arrays(cls, loc, scale, *, n_points=201) -> Self:
+        """Compute the exact mixture density; call `plot` to draw.
+
+        Parameters
+        ----------
+        loc, scale : array-like of shape (n_samples, n_components)
+            Posterior mean and standard deviation of each row.
+        n_points : int, default=201
+            Points of the grid.
+
+        Returns
+        -------
+        AggregatedPosteriorDisplay
+            Not drawn yet.
+        """
+        loc, scale = finite("loc", loc), finite("scale", scale)
+        if loc.ndim != 2 or loc.shape != scale.shape or not loc.size:
+            raise ValueError(
+                "loc and scale must both have shape (n_samples, n_components); "
+                f"got {loc.shape} and {scale.shape}"
+            )
+        if not np.all(scale > 0):
+            raise ValueError(f"scale must be positive; its least value is {scale.min():g}")
+        end = max(3.5, np.abs(loc).max() + 2 * np.median(scale))
+        grid = np.linspace(-end, end, n_points)
+        scale = np.maximum(scale, grid[1] - grid[0])  # narrower ones would slip through
+        return cls(grid, _mixture(grid, loc, scale))
+
+    @classmethod
+    def from_estimator(cls, estimator, X, *, ax=None, **kwargs) -> Self:
+        """Draw the mixture of the posteriors of rows.
+
+        Parameters
+        ----------
+        estimator : BNVAEEstimator
+            Fitted.
+        X : {array-like, CSR} of shape (n_samples, n_features)
+            The rows.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        **kwargs : dict
+            Passed to `matplotlib.axes.Axes.plot`, for the curves.
+
+        Returns
+        -------
+        AggregatedPosteriorDisplay
+            Drawn.
+        """
+        return cls.from_arrays(*posteriors(estimator, X)).plot(ax, **kwargs)
+
+    def plot(self, ax=None, **kwargs):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        **kwargs : dict
+            Passed to `matplotlib.axes.Axes.plot`, for the curves.
+
+        Returns
+        -------
+        AggregatedPosteriorDisplay
+            Itself.
+        """
+        ax = begin(self, ax, (5.6, 3.4))
+        d, worst = len(self.density), int(np.argmax(self.total_variation))
+        self.prior_ = ax.fill_between(
+            self.grid, _normal(self.grid), color=PRIOR, alpha=0.6, lw=0, label="prior"
+        )
+        style = {"color": MODEL, "lw": 1, "alpha": float(np.clip(6 / d, 0.25, 0.9))} | kwargs
+        self.lines_ = ax.plot(self.grid, self.density.T, **style)
+        self.lines_[worst].set(linewidth=2, alpha=1, zorder=3)
+        handles, labels = [self.prior_], ["prior"]
+        if d > 1:
+            handles.append(self.lines_[worst - 1])
+            labels.append(f"{d} components")
+        handles.append(self.lines_[worst])
+        labels.append(
+            f"component {worst}{', the farthest' * (d > 1)}\n"
+            f"(total variation {self.total_variation[worst]:.2f})"
+        )
+        ax.legend(handles, labels, frameon=False, loc="upper right", fontsize="small")
+        top = max(self.density.max(), _normal(0.0))
+        ax.set(
+            xlabel="value of the component",
+            ylabel="density",
+            xlim=self.grid[[0, -1]],
+            ylim=(0, 1.3 * top),
+        )
+        tidy(ax, None)
+        return self
+
+
+def _normal(x):
+    """Density of the standard normal."""
+    return np.exp(-0.5 * np.square(x)) / np.sqrt(2 * np.pi)
+
+
+def _mixture(grid, loc, scale):
+    """Mean over rows of N(loc, scale) on the grid: (n_components, n_points)."""
+    density = np.zeros((loc.shape[1], len(grid)))
+    size = max(1, 2**21 // density.size)
+    for start in range(0, len(loc), size):
+        m, s = (part[start : start + size, :, None] for part in (loc, scale))
+        density += (_normal((grid - m) / s) / s).sum(axis=0)
+    return density / len(loc)

@@ -1,0 +1,167 @@
+// The map: codes of rows in the plane of two components, and the code that is decoded.
+
+import { colorOf, make, printed } from "./elements.js";
+
+const NEAR = 14; // pixels within which a click takes a row
+
+export class CodeMap {
+  /** `colors` are those of the rows; `onMove(x, y)` and `onPick(row)` answer what is done here. */
+  constructor({ colors, onMove, onPick }) {
+    Object.assign(this, { colors, onMove, onPick, axes: [0, 0], codes: [], reach: 3 });
+    this.canvas = make("canvas", {
+      class: "map",
+      tabindex: "0",
+      role: "application",
+      "aria-label": "Map of the codes. Arrow keys move the code, with Shift in larger steps; Enter takes the nearest row.",
+      pointerdown: (event) => this.press(event),
+      pointermove: (event) => this.drag(event),
+      pointerup: (event) => this.release(event),
+      keydown: (event) => this.key(event),
+    });
+    this.size = 0; // asked for only when it changes: to ask is to have the page laid out
+    new ResizeObserver(() => {
+      this.size = this.canvas.clientWidth;
+      this.draw();
+    }).observe(this.canvas);
+  }
+
+  /** Show these codes, the code that is decoded, and which row is taken. */
+  show({ codes, code, row, axes }) {
+    Object.assign(this, { codes, code, row, axes });
+    const farthest = codes.reduce((most, one) => Math.max(most, ...axes.map((j) => Math.abs(one[j]))), 2.2);
+    this.reach = 1.08 * farthest;
+    this.draw();
+  }
+
+  toPixels([x, y]) {
+    const half = this.size / 2;
+    return [half + (x / this.reach) * half, half - (y / this.reach) * half];
+  }
+
+  toCode(event) {
+    const [box, half] = [this.canvas.getBoundingClientRect(), this.size / 2];
+    const [x, y] = [event.clientX - box.left - this.canvas.clientLeft, event.clientY - box.top - this.canvas.clientTop];
+    return [(x / half - 1) * this.reach, (1 - y / half) * this.reach];
+  }
+
+  place(code) {
+    return this.toPixels(this.axes.map((j) => code[j]));
+  }
+
+  draw() {
+    if (!this.size || !this.codes.length) return;
+    const density = globalThis.devicePixelRatio || 1;
+    this.canvas.width = this.canvas.height = Math.round(this.size * density);
+    const pen = this.canvas.getContext("2d");
+    pen.scale(density, density);
+    this.drawPrior(pen);
+    this.codes.forEach((code, i) => dot(pen, this.place(code), 3.2, this.colors[i]));
+    if (this.row !== null) ring(pen, this.place(this.codes[this.row]), 7, colorOf("ink"), 2);
+    if (this.code) this.drawCode(pen);
+  }
+
+  drawPrior(pen) {
+    const [middle] = this.toPixels([0, 0]);
+    pen.fillStyle = colorOf("muted");
+    pen.font = "12px system-ui, sans-serif";
+    for (const sigma of [1, 2]) {
+      const radius = (sigma / this.reach) * middle;
+      ring(pen, [middle, middle], radius, colorOf("line"), 1.5);
+      pen.fillText(`${sigma}\u03c3`, middle + radius * Math.SQRT1_2 + 3, middle - radius * Math.SQRT1_2 - 3);
+    }
+  }
+
+  drawCode(pen) {
+    const [x, y] = this.place(this.code);
+    for (const [color, width] of [[colorOf("paper"), 5], [colorOf("model"), 2.5]]) {
+      ring(pen, [x, y], 9, color, width);
+      pen.beginPath();
+      for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+        pen.moveTo(x + 5 * dx, y + 5 * dy);
+        pen.lineTo(x + 15 * dx, y + 15 * dy);
+      }
+      pen.stroke();
+    }
+  }
+
+  press(event) {
+    this.pressed = { x: event.clientX, y: event.clientY, dragged: false };
+    this.canvas.setPointerCapture(event.pointerId);
+  }
+
+  drag(event) {
+    if (!this.pressed) return;
+    const { x, y } = this.pressed;
+    this.pressed.dragged ||= Math.hypot(event.clientX - x, event.clientY - y) > 4;
+    if (this.pressed.dragged) this.onMove(...this.toCode(event));
+  }
+
+  release(event) {
+    if (this.pressed && !this.pressed.dragged) {
+      const row = this.nearest(this.toPixels(this.toCode(event)), NEAR);
+      if (row === null) this.onMove(...this.toCode(event));
+      else this.onPick(row);
+    }
+    this.pressed = null;
+  }
+
+  key(event) {
+    const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+    const size = event.shiftKey ? 0.5 : 0.1;
+    if (steps[event.key]) {
+      const [x, y] = this.axes.map((j) => this.code[j]);
+      this.onMove(x + size * steps[event.key][0], y + size * steps[event.key][1]);
+    } else if (event.key === "Enter") {
+      this.onPick(this.nearest(this.place(this.code), Infinity));
+    } else {
+      return;
+    }
+    event.preventDefault();
+  }
+
+  /** The row nearest to a place on the map, if it is within so many pixels. */
+  nearest([x, y], within) {
+    let [best, found] = [within, null];
+    this.codes.forEach((code, i) => {
+      const [px, py] = this.place(code);
+      const distance = Math.hypot(px - x, py - y);
+      if (distance < best) [best, found] = [distance, i];
+    });
+    return found;
+  }
+}
+
+function ring(pen, [x, y], radius, color, width) {
+  pen.strokeStyle = color;
+  pen.lineWidth = width;
+  pen.beginPath();
+  pen.arc(x, y, radius, 0, 2 * Math.PI);
+  pen.stroke();
+}
+
+function dot(pen, [x, y], radius, color) {
+  pen.fillStyle = color;
+  pen.beginPath();
+  pen.arc(x, y, radius, 0, 2 * Math.PI);
+  pen.fill();
+}
+
+/** What the colors mean: names of classes, or the ends of a scale. */
+export function legendOf({ name, classes, scale }) {
+  const title = name ? [make("strong", {}, `${name}: `)] : [];
+  if (scale) {
+    const strip = make("span", { class: "scale", "aria-hidden": "true" });
+    strip.style.background = `linear-gradient(to right, ${scale.colors.join(", ")})`;
+    return make("p", { class: "legend" }, ...title, printed(scale.low), strip, printed(scale.high));
+  }
+  return make(
+    "p",
+    { class: "legend" },
+    ...title,
+    ...classes.map(({ name: label, color }) => {
+      const swatch = make("span", { class: "swatch", "aria-hidden": "true" });
+      swatch.style.background = color;
+      return make("span", { class: "class" }, swatch, label);
+    }),
+  );
+}

@@ -1,0 +1,81 @@
+// p(x|z): from the decoder's outputs to what is expected, and from a row to what the encoder sees.
+
+import { sigmoid, softmax } from "./arrays.js";
+
+/** Expected values of the columns of one kind; of categories, all probabilities of each column. */
+const MEANS = {
+  gaussian: varying,
+  student_t: varying,
+  bernoulli: (part, outputs) => Array.from(outputs, (output, j) => sigmoid(output + part.bias.values[j])),
+  poisson: rates,
+  negative_binomial: rates,
+  categorical: (part, outputs) => {
+    let end = 0;
+    return part.n_categories.map((n) => {
+      const start = end;
+      end += n;
+      return softmax(Array.from(outputs.subarray(start, end), (output, i) => output + part.bias.values[start + i]));
+    });
+  },
+};
+
+/** Numbers as they are, but 0 where the column had a single value in the training. */
+function varying(part, values) {
+  return Array.from(values, (value, j) => (part.constant?.values[j] ? 0 : value));
+}
+
+function rates(part, outputs) {
+  const logMean = part.log_mean.values;
+  if (part.exposure === "total") {
+    const total = Math.exp(part.log_total.values[0]);
+    return softmax(Array.from(outputs, (output, j) => output + logMean[j])).map((share) => share * total);
+  }
+  // Far out a rate grows linearly and no longer exponentially.
+  return Array.from(outputs, (output, j) =>
+    Math.exp(Math.min(output, part.until) + Math.log1p(Math.max(output - part.until, 0)) + logMean[j]),
+  );
+}
+
+/** What the encoder sees of the columns of one kind. */
+const SEEN = {
+  gaussian: varying,
+  student_t: (part, values) => varying(part, values).map(Math.asinh),
+  bernoulli: (part, values) => values,
+  poisson: seenCounts,
+  negative_binomial: seenCounts,
+  categorical: (part, values) =>
+    values.flatMap((value, j) => Array.from({ length: part.n_categories[j] }, (_, i) => Number(value === i))),
+};
+
+function seenCounts(part, values) {
+  let share = 1;
+  if (part.exposure === "total") {
+    const total = values.reduce((sum, value) => sum + (Number.isNaN(value) ? 0 : value), 0);
+    share = Math.exp(part.log_total.values[0]) / Math.max(total, 0.5);
+  }
+  return values.map((value, j) => (Math.log1p(value * share) - part.seen_offset.values[j]) / part.seen_scale.values[j]);
+}
+
+/** Expected row in the units of the data: a number a column, of categories a list of probabilities. */
+export function expected(likelihood, units, outputs) {
+  const row = new Array(likelihood.n_columns);
+  let end = 0;
+  for (const part of likelihood.parts) {
+    const start = end;
+    end += part.n_outputs;
+    MEANS[part.kind](part, outputs.subarray(start, end)).forEach((value, i) => {
+      const j = part.columns[i];
+      row[j] = Array.isArray(value) ? value : value * units.scale.values[j] + units.offset.values[j];
+    });
+  }
+  return row;
+}
+
+/** A row in the units of the data as the encoder's input; NaN where a cell is missing. */
+export function inputs(likelihood, units, row) {
+  const standard = Array.from(row, (value, j) => (value - units.offset.values[j]) / units.scale.values[j]);
+  const seen = likelihood.parts.flatMap((part) => SEEN[part.kind](part, part.columns.map((j) => standard[j])));
+  if (!likelihood.missing) return Float32Array.from(seen);
+  const there = standard.map((value) => Number(!Number.isNaN(value)));
+  return Float32Array.from([...seen.map((value) => (Number.isNaN(value) ? 0 : value)), ...there]);
+}

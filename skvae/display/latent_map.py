@@ -1,0 +1,196 @@
+"""Codes of rows in the plane of two components."""
+
+from typing import Self
+
+import numpy as np
+
+from skvae.display.arrays import class_looks, component_numbers, finite, is_continuous, vector
+from skvae.display.axes import begin, component_name, tidy
+from skvae.display.colors import MODEL, PRIOR
+
+
+class LatentMapDisplay:
+    """The codes of rows in the plane of two components, over the prior's circles.
+
+    Parameters
+    ----------
+    codes : array-like of shape (n_samples, n_components)
+        Codes, as `transform` returns them. A single component is drawn as a strip, whose
+        other axis only spreads the rows.
+    y : array-like of shape (n_samples,), default=None
+        Colours the rows: by class, with a legend, if it holds strings or at most ten whole
+        numbers, else on a scale. Of more than ten classes the eight largest get colours.
+    kl : array-like of shape (n_components,), default=None
+        KL of each component, in nats.
+    components : tuple of int, default=None
+        The two to draw. None takes those with the largest KL or, without `kl`, the largest
+        variance.
+    y_name : str, default=None
+        Title of the legend.
+
+    Attributes
+    ----------
+    points_ : list of matplotlib PathCollection
+        One for each class, or a single one.
+    prior_ : list of matplotlib artists
+        The prior's 1 and 2 sigma.
+    legend_ : matplotlib Legend or None
+        Names of the classes.
+    colorbar_ : matplotlib Colorbar or None
+        The scale of a continuous `y`.
+    ax_ : matplotlib Axes
+        Where they are.
+    figure_ : matplotlib Figure
+        What holds it.
+
+    See Also
+    --------
+    KLDisplay : Which components say most.
+    TraversalDisplay : What a component says.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skvae import BNVAEEstimator, LatentMapDisplay
+    >>> X, y = load_iris(return_X_y=True)
+    >>> vae = BNVAEEstimator(n_components=2, max_iter=5, random_state=0).fit(X)
+    >>> LatentMapDisplay.from_estimator(vae, X, y=y)
+    <...>
+    """
+
+    def __init__(self, codes, *, y=None, kl=None, components=None, y_name=None):
+        self.codes = finite("codes", codes)
+        if self.codes.ndim != 2 or not self.codes.size:
+            raise ValueError(
+                "codes must have shape (n_samples, n_components), none of them 0; "
+                f"got {self.codes.shape}"
+            )
+        n_samples, d = self.codes.shape
+        self.y = None if y is None else np.asarray(y)
+        if y is not None and self.y.shape != (n_samples,):
+            raise ValueError(
+                f"y must hold one value for each of {n_samples} rows; got shape {self.y.shape}"
+            )
+        self.kl = None if kl is None else vector("kl", kl, d)
+        if components is None:
+            weight = self.codes.var(axis=0) if kl is None else self.kl
+            components = np.argsort(-weight, kind="stable")[:2]
+        self.components = component_numbers(components, d)
+        if len(self.components) != min(2, d):
+            raise ValueError(f"components must name {min(2, d)} of {d}; got {components!r}")
+        self.y_name = y_name
+
+    @classmethod
+    def from_estimator(cls, estimator, X, *, y=None, components=None, ax=None, **kwargs) -> Self:
+        """Draw the codes of rows.
+
+        Parameters
+        ----------
+        estimator : BNVAEEstimator
+            Fitted; or any transformer, pipelines among them.
+        X : {array-like, CSR} of shape (n_samples, n_features)
+            The rows.
+        y : array-like of shape (n_samples,), default=None
+            Colours the rows; the name of a pandas Series becomes the legend's title.
+        components : tuple of int, default=None
+            The two to draw; None takes those with the largest KL.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        **kwargs : dict
+            Passed to `matplotlib.axes.Axes.scatter`.
+
+        Returns
+        -------
+        LatentMapDisplay
+            Drawn.
+        """
+        return cls(
+            np.asarray(estimator.transform(X)),
+            y=y,
+            kl=getattr(estimator, "kl_per_component_", None),
+            components=components,
+            y_name=getattr(y, "name", None),
+        ).plot(ax, **kwargs)
+
+    def plot(self, ax=None, **kwargs):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        **kwargs : dict
+            Passed to `matplotlib.axes.Axes.scatter`.
+
+        Returns
+        -------
+        LatentMapDisplay
+            Itself.
+        """
+        ax = begin(self, ax, (5.6, 4.4))
+        n_samples = len(self.codes)
+        style = {
+            "s": np.clip(8000 / n_samples, 3, 25),
+            "linewidths": 0,
+            "alpha": 0.85,
+            "rasterized": n_samples > 5000,  # a file for print stays small
+        } | kwargs
+        self.legend_ = self.colorbar_ = None
+        across, up = self._plane()
+        if self.y is None:
+            self.points_ = [ax.scatter(across, up, **({"color": MODEL} | style))]
+        elif is_continuous(self.y):
+            self.points_ = [ax.scatter(across, up, c=self.y.astype(float), **style)]
+            self.colorbar_ = self.figure_.colorbar(self.points_[0], ax=ax, label=self.y_name)
+            self.colorbar_.outline.set_visible(False)
+            self.colorbar_.solids.set_alpha(1)
+        else:
+            self.points_ = [
+                ax.scatter(across[rows], up[rows], **(look | style))
+                for rows, look in class_looks(self.y)
+            ]
+            self.legend_ = ax.legend(
+                handles=sorted(self.points_, key=lambda points: points.get_zorder() < 1),
+                frameon=False,
+                title=self.y_name,
+                loc="center left",
+                bbox_to_anchor=(1, 0.5),
+                borderaxespad=0.2,
+                handletextpad=0.1,
+            )
+            for handle in self.legend_.legend_handles:
+                handle.set(sizes=[36], alpha=1)
+        self._draw_prior()
+        return self
+
+    def _plane(self):
+        codes = self.codes[:, self.components].T
+        if len(codes) == 2:
+            return codes
+        golden = (np.sqrt(5) - 1) / 2
+        return codes[0], 2 * np.modf(golden * np.arange(codes.shape[1]))[0] - 1
+
+    def _draw_prior(self):
+        from matplotlib.patches import Circle
+
+        ax = self.ax_
+        style = {"color": PRIOR, "linewidth": 1, "zorder": 0}
+        if len(self.components) == 2:
+            self.prior_ = [ax.add_patch(Circle((0, 0), r, fill=False, **style)) for r in (1, 2)]
+            ax.set_aspect("equal", adjustable="datalim")  # the legend stays beside the axes
+            ax.autoscale_view()
+        else:
+            self.prior_ = [ax.axvline(sigma, **style) for sigma in (-2, -1, 1, 2)]
+            ax.set_yticks([])
+            ax.spines["left"].set_visible(False)
+        names = [component_name(component, self.kl) for component in self.components]
+        ax.set(**dict(zip(("xlabel", "ylabel"), names, strict=False)))
+        tidy(ax, None)
+        for axis in (ax.xaxis, ax.yaxis)[: len(self.components)]:
+            axis.set_major_locator(_whole_numbers())
+
+
+def _whole_numbers():
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(integer=True, nbins=6)

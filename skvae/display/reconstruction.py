@@ -1,0 +1,128 @@
+"""Rows and what the decoder makes of their codes."""
+
+from typing import Self
+
+import numpy as np
+
+from skvae.display.arrays import as_images, rows_as_images
+from skvae.display.axes import draw_mosaic
+
+
+class ReconstructionDisplay:
+    """Pictures above what the model makes of their codes.
+
+    Parameters
+    ----------
+    images, reconstructions : array-like of shape (n_samples, h, w) or (n_samples, h, w, 3)
+        Pictures, and what is decoded from their codes. Colours lie in [0, 1], or in [0, 255].
+
+    Attributes
+    ----------
+    image_ : matplotlib AxesImage
+        All pairs as one picture.
+    ax_ : matplotlib Axes
+        Where it is.
+    figure_ : matplotlib Figure
+        What holds it.
+
+    See Also
+    --------
+    TraversalDisplay : What single components say.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skvae import BNVAEEstimator, ReconstructionDisplay
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> vae = BNVAEEstimator(8, likelihood="bernoulli", max_iter=2, random_state=0).fit(X / 16)
+    >>> ReconstructionDisplay.from_estimator(vae, X[:10] / 16, image_shape=(8, 8))
+    <...>
+    """
+
+    def __init__(self, images, reconstructions):
+        self.images = as_images("images", images, 1)
+        self.reconstructions = as_images("reconstructions", reconstructions, 1)
+        if self.images.shape != self.reconstructions.shape:
+            raise ValueError(
+                "images and reconstructions must have the same shape; got "
+                f"{self.images.shape} and {self.reconstructions.shape}"
+            )
+
+    @classmethod
+    def from_estimator(cls, estimator, X, *, image_shape, n_columns=10, ax=None, **kwargs) -> Self:
+        """Draw rows and their reconstructions.
+
+        Parameters
+        ----------
+        estimator : BNVAEEstimator
+            Fitted; or whatever has `transform` and `inverse_transform`.
+        X : array-like of shape (n_samples, n_features)
+            The rows; all of them are drawn.
+        image_shape : tuple of int
+            (h, w) or (h, w, 3), the shape of a row.
+        n_columns : int, default=10
+            Pairs side by side.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        **kwargs : dict
+            Passed to `matplotlib.axes.Axes.imshow`.
+
+        Returns
+        -------
+        ReconstructionDisplay
+            Drawn.
+        """
+        decoded = estimator.inverse_transform(estimator.transform(X))
+        display = cls.from_arrays(X, decoded, image_shape=image_shape)
+        return display.plot(ax, n_columns=n_columns, **kwargs)
+
+    @classmethod
+    def from_arrays(cls, X, reconstructions, *, image_shape) -> Self:
+        """Make it from rows; call `plot` to draw.
+
+        Parameters
+        ----------
+        X, reconstructions : array-like of shape (n_samples, n_features)
+            Rows, and what is decoded from their codes.
+        image_shape : tuple of int
+            (h, w) or (h, w, 3), the shape of a row.
+
+        Returns
+        -------
+        ReconstructionDisplay
+            Not drawn yet.
+        """
+        return cls(
+            *(rows_as_images("image_shape", rows, image_shape) for rows in (X, reconstructions))
+        )
+
+    def plot(self, ax=None, *, n_columns=10, **kwargs):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        n_columns : int, default=10
+            Pairs side by side.
+        **kwargs : dict
+            Passed to `matplotlib.axes.Axes.imshow`.
+
+        Returns
+        -------
+        ReconstructionDisplay
+            Itself.
+        """
+        if n_columns < 1:
+            raise ValueError(f"n_columns must be at least 1; got {n_columns}")
+        n_columns = min(n_columns, len(self.images))
+        n_bands = -(-len(self.images) // n_columns)
+        pairs = np.stack([self.images, self.reconstructions], axis=1)
+        full = np.full((n_bands * n_columns, *pairs.shape[1:]), np.nan)
+        full[: len(pairs)] = pairs
+        grid = full.reshape(n_bands, n_columns, *pairs.shape[1:]).swapaxes(1, 2)
+        grid = grid.reshape(2 * n_bands, n_columns, *pairs.shape[2:])
+        rows, _ = draw_mosaic(self, ax, grid, n_grouped=2, **kwargs)
+        self.ax_.set_yticks(rows, ["row", "decoded"] * n_bands)
+        self.ax_.set_xticks([])
+        return self

@@ -1,0 +1,158 @@
+"""Several fits in numbers, by tau."""
+
+from typing import Self
+
+import numpy as np
+
+from skvae.display.arrays import vector
+from skvae.display.axes import begin, printed
+from skvae.display.reading import learnt, rates_and_elbos
+
+
+class TauTableDisplay:
+    """A table of fits by tau: floor, rate, ELBO and, if given, accuracy.
+
+    Parameters
+    ----------
+    tau, floor, rate, elbo : array-like of shape (n_fits,)
+        The columns, all but the first in nats per row.
+    accuracy : array-like of shape (n_fits,), default=None
+        One more column, of whatever score the code is used for.
+
+    Attributes
+    ----------
+    table_ : matplotlib Table
+        The best ELBO and accuracy are bold.
+    ax_ : matplotlib Axes
+        Where it is.
+    figure_ : matplotlib Figure
+        What holds it.
+
+    See Also
+    --------
+    RateDistortionDisplay : The same as a picture.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skvae import BNVAEEstimator, TauTableDisplay
+    >>> X, _ = load_iris(return_X_y=True)
+    >>> fits = [
+    ...     BNVAEEstimator(2, tau=tau, max_iter=5, random_state=0).fit(X) for tau in (0.2, 0.8)
+    ... ]
+    >>> display = TauTableDisplay.from_estimators(fits)
+    >>> display.floor.round(2).tolist()
+    [0.22, 1.61]
+    """
+
+    def __init__(self, tau, *, floor, rate, elbo, accuracy=None):
+        self.tau = vector("tau", tau)
+        n_fits = len(self.tau)
+        self.floor = vector("floor", floor, n_fits)
+        self.rate = vector("rate", rate, n_fits)
+        self.elbo = vector("elbo", elbo, n_fits)
+        self.accuracy = None if accuracy is None else vector("accuracy", accuracy, n_fits)
+
+    @classmethod
+    def from_estimators(cls, estimators, X=None, *, accuracy=None, ax=None, fontsize=10) -> Self:
+        """Draw fitted estimators.
+
+        Parameters
+        ----------
+        estimators : list of BNVAEEstimator
+            Fitted.
+        X : {array-like, CSR} of shape (n_samples, n_features), default=None
+            The rows to take the means over; None is the training rows of each.
+        accuracy : array-like of shape (n_fits,), default=None
+            What their codes reach in a task.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        fontsize : float, default=10
+            In points.
+
+        Returns
+        -------
+        TauTableDisplay
+            Drawn.
+        """
+        rate, elbo = rates_and_elbos(estimators, X)
+        return cls(
+            [estimator.tau_ for estimator in estimators],
+            floor=[learnt(estimator, "kl_floor_") for estimator in estimators],
+            rate=rate,
+            elbo=elbo,
+            accuracy=accuracy,
+        ).plot(ax, fontsize=fontsize)
+
+    @classmethod
+    def from_curve(cls, curve, *, accuracy=None, ax=None, fontsize=10) -> Self:
+        """Draw one fit along its range of tau.
+
+        Parameters
+        ----------
+        curve : RateDistortionCurve
+            As `skvae.rate_distortion_curve` returns it.
+        accuracy : array-like of shape (n_taus,), default=None
+            What the codes reach in a task.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        fontsize : float, default=10
+            In points.
+
+        Returns
+        -------
+        TauTableDisplay
+            Drawn.
+        """
+        return cls(
+            curve.tau.round(3),
+            floor=curve.floor,
+            rate=curve.rate,
+            elbo=curve.elbo,
+            accuracy=accuracy,
+        ).plot(ax, fontsize=fontsize)
+
+    def plot(self, ax=None, *, fontsize=10):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        fontsize : float, default=10
+            In points.
+
+        Returns
+        -------
+        TauTableDisplay
+            Itself.
+        """
+        columns = {
+            r"$\tau$": printed(self.tau, None),
+            "floor (nats)": printed(self.floor, 2),
+            "rate (nats)": printed(self.rate, 2),
+            "ELBO (nats)": printed(self.elbo, 2),
+        }
+        best = {(int(np.argmax(self.elbo)) + 1, 3)}
+        if self.accuracy is not None:
+            columns["accuracy"] = printed(self.accuracy, 3)
+            best.add((int(np.argmax(self.accuracy)) + 1, 4))
+        n_rows = len(self.tau) + 1
+        ax = begin(self, ax, (1.15 * len(columns), 0.32 * n_rows))
+        ax.set_axis_off()
+        self.table_ = ax.table(
+            list(zip(*columns.values(), strict=True)),
+            colLabels=list(columns),
+            cellLoc="right",
+            colLoc="right",
+            edges="open",
+            bbox=(0, 0, 1, 1),
+        )
+        self.table_.auto_set_font_size(False)
+        self.table_.set_fontsize(fontsize)
+        for place in best:
+            self.table_[place].set_text_props(weight="bold")
+        for height, width in (0, 1.2), (1 - 1 / n_rows, 0.7), (1, 1.2):
+            ax.axhline(height, color="black", linewidth=width, clip_on=False)
+        ax.set(xlim=(0, 1), ylim=(0, 1))
+        return self

@@ -1,0 +1,141 @@
+"""What each component does to a row."""
+
+from typing import Self
+
+import numpy as np
+from scipy.special import ndtri
+
+from skvae.display.arrays import as_images, component_numbers, rows_as_images, vector
+from skvae.display.axes import component_name, draw_mosaic
+from skvae.display.reading import learnt
+
+
+class TraversalDisplay:
+    """Pictures decoded while one component at a time walks through the prior.
+
+    Parameters
+    ----------
+    images : array-like of shape (n_shown, n_steps, h, w) or (n_shown, n_steps, h, w, 3)
+        Decoded pictures, a row for each component. Colours lie in [0, 1], or in [0, 255].
+    components : array-like of int of shape (n_shown,)
+        The components that walk.
+    values : array-like of shape (n_steps,)
+        Where they stop, in standard deviations of the prior.
+    kl : array-like of shape (n_components,), default=None
+        KL of all components, in nats, to write beside them.
+
+    Attributes
+    ----------
+    image_ : matplotlib AxesImage
+        All pictures as one.
+    ax_ : matplotlib Axes
+        Where it is.
+    figure_ : matplotlib Figure
+        What holds it.
+
+    See Also
+    --------
+    ReconstructionDisplay : What the code keeps of a row.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skvae import BNVAEEstimator, TraversalDisplay
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> vae = BNVAEEstimator(8, likelihood="bernoulli", max_iter=2, random_state=0).fit(X / 16)
+    >>> TraversalDisplay.from_estimator(vae, image_shape=(8, 8))
+    <...>
+    """
+
+    def __init__(self, images, *, components, values, kl=None):
+        self.components = np.asarray(components)
+        self.values = vector("values", values)
+        self.images = as_images("images", images, 2)
+        if self.images.shape[:2] != (len(self.components), len(self.values)):
+            raise ValueError(
+                f"images must hold {len(self.components)} components times {len(self.values)} "
+                f"values; got shape {self.images.shape}"
+            )
+        self.kl = None if kl is None else vector("kl", kl)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X=None,
+        *,
+        image_shape,
+        components=None,
+        n_shown=6,
+        quantiles=(0.01, 0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 0.99),
+        ax=None,
+        **kwargs,
+    ) -> Self:
+        """Draw what the decoder makes of the prior's quantiles.
+
+        Parameters
+        ----------
+        estimator : BNVAEEstimator
+            Fitted.
+        X : array-like of shape (n_samples, n_features), default=None
+            The mean code of these rows is where the other components stay, so pass one row to
+            walk from there. None is the prior's mean.
+        image_shape : tuple of int
+            (h, w) or (h, w, 3), the shape of a row.
+        components : array-like of int, default=None
+            The components to walk; None takes those with the largest KL.
+        n_shown : int, default=6
+            How many, if `components` is None.
+        quantiles : array-like of float, default=(0.01, 0.05, 0.15, ..., 0.95, 0.99)
+            Stops, as quantiles of the prior, in (0, 1).
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        **kwargs : dict
+            Passed to `matplotlib.axes.Axes.imshow`.
+
+        Returns
+        -------
+        TraversalDisplay
+            Drawn.
+        """
+        kl = learnt(estimator, "kl_per_component_")
+        quantiles = vector("quantiles", quantiles)
+        if not np.all((quantiles > 0) & (quantiles < 1)):
+            raise ValueError(f"quantiles must lie between 0 and 1, both excluded; got {quantiles}")
+        if components is None:
+            components = np.argsort(-kl, kind="stable")[:n_shown]
+        components, values = component_numbers(components, len(kl)), ndtri(quantiles)
+        start = np.zeros(len(kl)) if X is None else np.mean(estimator.transform(X), axis=0)
+        codes = np.tile(start, (len(components), len(values), 1))
+        codes[np.arange(len(components)), :, components] = values
+        rows = estimator.inverse_transform(codes.reshape(-1, len(kl)))
+        images = rows_as_images("image_shape", rows, image_shape)
+        return cls(
+            images.reshape(codes.shape[:2] + images.shape[1:]),
+            components=components,
+            values=values,
+            kl=kl,
+        ).plot(ax, **kwargs)
+
+    def plot(self, ax=None, **kwargs):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        **kwargs : dict
+            Passed to `matplotlib.axes.Axes.imshow`.
+
+        Returns
+        -------
+        TraversalDisplay
+            Itself.
+        """
+        rows, columns = draw_mosaic(self, ax, self.images, **kwargs)
+        names = [component_name(component, self.kl, "\n") for component in self.components]
+        self.ax_.set_yticks(rows, names, fontsize="small")
+        values = ["0" if abs(v) < 0.05 else f"{v:+.1f}" for v in self.values]
+        self.ax_.set_xticks(columns, [v.replace("-", "\N{MINUS SIGN}") for v in values])
+        self.ax_.set_xlabel("value of the component (standard deviations of the prior)")
+        return self
