@@ -41,7 +41,7 @@ extensions = [
 ]
 needs_sphinx = "8.2"
 nitpicky = True
-nitpick_ignore = [("py:class", "skvae.posteriors._BatchNorm")]  # a base that has no page
+nitpick_ignore = [("py:class", "torch.utils._python_dispatch.TorchDispatchMode")]  # has no page
 exclude_patterns = ["_build", "_inventories", "_vendor"]
 templates_path = ["_templates"]
 numfig = True

@@ -231,7 +231,18 @@ class Frame(NamedTuple):
 
     @classmethod
     def of(cls, X):
-        """Describe a frame."""
+        """Describe a frame.
+
+        Parameters
+        ----------
+        X : DataFrame or Table
+            A frame of pandas, polars or pyarrow.
+
+        Returns
+        -------
+        Frame
+            Its library, names and types.
+        """
         library = library_of(X)
         if library == "pyarrow":
             return cls(library, names_of(X), _arrow_in_words(X.schema.remove_metadata()))

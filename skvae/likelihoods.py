@@ -842,7 +842,13 @@ class MixedLikelihood(Likelihood):
             part.missing = value
 
     def each(self):
-        """Yield the likelihoods, each with its columns."""
+        """Pair the likelihoods with their columns.
+
+        Returns
+        -------
+        iterator of (Likelihood, array of int)
+            One pair for each likelihood of the mix.
+        """
         return zip(self.parts, self.columns, strict=True)
 
     def _index(self):

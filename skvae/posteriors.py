@@ -336,11 +336,23 @@ class Posterior(nn.Module):
         return max(self.smallest_share, 9 / (9 + self.n_batches))
 
     def get_extra_state(self):
-        """Return what `state_dict` holds beside parameters and buffers: `n_batches`."""
+        """Return what `state_dict` holds beside parameters and buffers.
+
+        Returns
+        -------
+        Tensor of shape ()
+            The number of batches in the running moments, `n_batches`.
+        """
         return torch.tensor(self.n_batches)
 
     def set_extra_state(self, state):
-        """Take what `get_extra_state` returned."""
+        """Take what `get_extra_state` returned.
+
+        Parameters
+        ----------
+        state : Tensor of shape ()
+            The number of batches in the running moments.
+        """
         self.n_batches = int(state)
 
     def gradient_share(self, running, share):
@@ -736,8 +748,24 @@ class MomentPosterior(Posterior):
         return moments.mean_square / (moments.variance + self.eps + moments.mean_square)
 
     def gradient_share(self, running, share):
-        # The floor holds up a component that is all noise: the force on its scale needs the
-        # answer. A precise one feels none on average, and the answer would only be noise.
+        """Return the share of the gradient, which is that of the noise in the component.
+
+        The floor holds up a component that is all noise: the force on its scale needs the answer
+        that the gradient through the moments gives. A precise component feels no such force on
+        average, and the answer would only be noise.
+
+        Parameters
+        ----------
+        running : Moments
+            Running moments, the batch included.
+        share : float
+            Share of the batch in them.
+
+        Returns
+        -------
+        Tensor of shape (n_components,)
+            ``share + (1 - share) noise_share``.
+        """
         return self.noise_share(running).mul_(1 - share).add_(share)
 
     def component_floors(self):
