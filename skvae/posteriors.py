@@ -15,6 +15,7 @@ import torch
 from scipy.special import lambertw
 from torch import nn
 from torch.distributions import Normal
+from torch.nn import functional as F
 
 from skvae.bounds import kl_floor, layer_norm_kl_floor, mean_kl_floor, shrinkage
 from skvae.closed_form import MatchedMoments
@@ -151,6 +152,38 @@ def gamma_squares(tau, theta):
     return tau + (1 - tau) * theta.sigmoid(), (1 - tau) * (-theta).sigmoid()
 
 
+class Heads(nn.Linear):
+    """Two linear heads, of which the bias of the first is not trained.
+
+    For posteriors that take the mean out of the first head: that bias has no effect, and its
+    gradient is nothing but rounding. Adam would make whole steps of it, which the running mean
+    follows late.
+
+    Parameters
+    ----------
+    in_features : int
+        Columns of the features.
+    out_features : int
+        Twice the number of components.
+    """
+
+    def forward(self, features):
+        """Map features to both raw heads.
+
+        Parameters
+        ----------
+        features : Tensor of shape (n_samples, in_features)
+            Output of the encoder.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, out_features)
+            The first head and the second, side by side.
+        """
+        first, second = self.bias.chunk(2)
+        return F.linear(features, self.weight, torch.cat([first.detach(), second]))
+
+
 class Posterior(nn.Module):
     """Abstract base: two linear heads, their moments, and a Gaussian made of both.
 
@@ -171,6 +204,7 @@ class Posterior(nn.Module):
     eps = 1e-8  # added to variances; at 1e-5 a small initialisation loses the floor
     smallest_share = 0.05  # of the newest batch in the running moments
     renormalized = True  # whether training takes the running moments or those of the batch
+    heads_type = nn.Linear
 
     def __init__(self, in_features, n_components, tau=0.5):
         super().__init__()
@@ -178,7 +212,7 @@ class Posterior(nn.Module):
             raise ValueError(f"tau must lie between 0 and 1, both excluded; got {tau!r}")
         self.tau = tau
         self.n_components = n_components
-        self.heads = nn.Linear(in_features, 2 * n_components)
+        self.heads = self.heads_type(in_features, 2 * n_components)
         columns, squares = self.collect(*torch.zeros(2, 1, n_components))
         self.register_buffer("weight", torch.zeros(()))
         self.register_buffer("mean", torch.zeros(columns.shape[1]))
@@ -557,6 +591,8 @@ class BatchNormMeanPosterior(Posterior):
     [0.5, 0.5]
     """
 
+    heads_type = Heads
+
     def __init__(self, in_features, n_components, tau=0.5):
         super().__init__(in_features, n_components, tau)
         self.beta = nn.Parameter(torch.zeros(n_components))
@@ -674,6 +710,7 @@ class MomentPosterior(Posterior):
     True
     """
 
+    heads_type = Heads
     theta_pace = 10.0
 
     def __init__(
