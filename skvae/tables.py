@@ -62,6 +62,26 @@ class Column(NamedTuple):
     declared: tuple = ()
     limits: tuple | None = None
 
+    def foreign(self, why):
+        """Make the error that refuses values that are no numbers, strings or booleans.
+
+        Parameters
+        ----------
+        why : str
+            The rule, and what to do.
+
+        Returns
+        -------
+        TypeError or ValueError
+            The former for objects of Python, as scikit-learn has it.
+        """
+        if self.type.startswith("object"):
+            return TypeError(
+                f"Column {self.name!r} is of type {self.type}, {why} Each argument must be a "
+                "string or a number."
+            )
+        return ValueError(f"Column {self.name!r} is of type {self.type}, {why}")
+
     def numbers(self):
         """The values as floats.
 
@@ -77,9 +97,7 @@ class Column(NamedTuple):
             "categories as categories, or likelihood=[('categorical', [...])]."
         )
         if self.kind == "other":
-            raise ValueError(
-                f"Column {self.name!r} is of type {self.type}, which is not a number. {hint}"
-            )
+            raise self.foreign(f"which is not a number. {hint}")
         try:
             numbers[~self.missing] = self.values[~self.missing].astype(dtype)
         except (TypeError, ValueError) as error:
@@ -359,9 +377,9 @@ class Table:
         for j, what in given.items():
             kind = "number" if columns is None else columns[j].kind
             if what == "auto" and kind == "other":
-                raise ValueError(
-                    f"Column {self.names[j]!r} is of type {columns[j].type}, for which there is no "
-                    "likelihood. Convert it to numbers, booleans or categories, or leave it out."
+                raise columns[j].foreign(
+                    "for which there is no likelihood. Convert it to numbers, booleans or "
+                    "categories, or leave it out."
                 )
             found[j] = of_kind[kind] if what == "auto" else what
         return found

@@ -9,6 +9,8 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")  # else scikit-learn skips one of 
 import pytest
 import torch
 
+collect_ignore = ["typed_use.py"]  # for type checkers; nothing runs it
+
 
 @pytest.fixture(autouse=True)
 def _seeded():

@@ -645,9 +645,9 @@ def test_sparse_codes_are_refused(fitted):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"tau": 0.0}, "'tau' parameter .* must be a float in the range"),
-        ({"tau": 1.0}, "'tau' parameter"),
-        ({"tau": "half"}, "'tau' parameter"),
+        ({"tau": 0.0}, r"tau must be a number between 0 and 1, both excluded, or two.*got 0\.0"),
+        ({"tau": 1.0}, r"tau must be a number between 0 and 1.*got 1\.0"),
+        ({"tau": "half"}, "tau must be a number between 0 and 1.*got 'half'"),
         ({"n_components": 0}, "'n_components' parameter"),
         ({"posterior": "bn"}, "'posterior' parameter .* Got 'bn' instead"),
         ({"likelihood": "normal"}, "'likelihood' parameter"),
