@@ -775,11 +775,25 @@ def test_the_closed_form_refuses_second_derivatives():
 
 
 def test_two_batches_may_pass_before_the_gradient_of_the_first():
-    for closed_form in (True, False):
+    def gradient(closed_form, n_between):
         posterior = make("moment")
         posterior.closed_form = closed_form
-        first, second = (posterior(normal(9, IN_FEATURES, seed=seed)) for seed in (0, 1))
-        torch.autograd.grad(wavy(first.loc, second.scale), list(posterior.parameters()))
+        first = posterior(normal(9, IN_FEATURES))
+        for seed in range(n_between):
+            posterior(normal(9, IN_FEATURES, seed=seed + 1))
+        return torch.autograd.grad(wavy(first.loc, first.scale), posterior.heads.weight)
+
+    for closed_form in (True, False):
+        assert_close(gradient(closed_form, 2), gradient(closed_form, 0), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["batchnorm-mean", "moment", "moment-theta"])
+def test_the_bias_that_the_moments_take_out_gets_no_gradient_at_all(name):
+    posterior = later(name)
+    q = posterior(normal(20, IN_FEATURES))
+    (gradient,) = torch.autograd.grad(wavy(q.loc, q.scale), posterior.heads.bias)
+    assert gradient[:3].tolist() == [0.0, 0.0, 0.0]
+    assert gradient[3:].abs().min() > 0.0
 
 
 def test_a_posterior_of_ones_own_equations_needs_no_more_than_them():
