@@ -12,6 +12,13 @@ import torch
 collect_ignore = ["typed_use.py"]  # for type checkers; nothing runs it
 
 
+def pytest_collection_modifyitems(items):
+    """What opens a page needs a browser, which not every machine has: `-m browser` runs it."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     """What a test draws from PyTorch's own generator is the same each time."""
