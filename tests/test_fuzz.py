@@ -156,4 +156,4 @@ def test_a_thousand_fits_leave_no_memory_and_no_thread_behind():
     grown = memory() - before
     print(f"grown by {grown:.1f} MB in 1000 fits")
     assert grown < 10
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads  # those of other tests may end meanwhile

@@ -9,7 +9,6 @@ import numpy as np
 
 from skvae.display.arrays import class_looks, finite, is_continuous, rows_as_images
 from skvae.display.colors import MODEL_ON_PAGES, SCALE
-from skvae.display.explorer.description import described_model, described_rows
 from skvae.display.explorer.packing import unpacked
 from skvae.display.explorer.page import page
 
@@ -92,6 +91,9 @@ class Explorer:
         """
         if not isinstance(n_rows, Integral) or n_rows < 1:
             raise ValueError(f"n_rows must be an int of at least 1; got {n_rows!r}")
+        # Here, so that importing displays does not load PyTorch.
+        from skvae.display.explorer.description import described_model, described_rows
+
         model = described_model(estimator)
         rows, index, n_samples = described_rows(estimator, X, n_rows)
         data = {"model": model, "rows": rows, "index": index.tolist()}
