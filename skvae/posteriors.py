@@ -204,7 +204,7 @@ class Posterior(nn.Module):
     eps = 1e-8  # added to variances; at 1e-5 a small initialisation loses the floor
     smallest_share = 0.05  # of the newest batch in the running moments
     renormalized = True  # whether training takes the running moments or those of the batch
-    heads_type = nn.Linear
+    centered = False  # whether `standardise` takes the mean of the first head out
 
     def __init__(self, in_features, n_components, tau=0.5):
         super().__init__()
@@ -212,7 +212,8 @@ class Posterior(nn.Module):
             raise ValueError(f"tau must lie between 0 and 1, both excluded; got {tau!r}")
         self.tau = tau
         self.n_components = n_components
-        self.heads = self.heads_type(in_features, 2 * n_components)
+        heads_type = Heads if self.centered else nn.Linear
+        self.heads = heads_type(in_features, 2 * n_components)
         columns, squares = self.collect(*torch.zeros(2, 1, n_components))
         self.register_buffer("weight", torch.zeros(()))
         self.register_buffer("mean", torch.zeros(columns.shape[1]))
@@ -591,7 +592,7 @@ class BatchNormMeanPosterior(Posterior):
     [0.5, 0.5]
     """
 
-    heads_type = Heads
+    centered = True
 
     def __init__(self, in_features, n_components, tau=0.5):
         super().__init__(in_features, n_components, tau)
@@ -710,7 +711,7 @@ class MomentPosterior(Posterior):
     True
     """
 
-    heads_type = Heads
+    centered = True
     theta_pace = 10.0
 
     def __init__(
