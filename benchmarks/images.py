@@ -19,8 +19,8 @@ from sklearn.feature_extraction.image import extract_patches_2d
 from sklearn.model_selection import train_test_split
 
 from skvae import BNVAEEstimator
-from skvae.convolutional import ConvDecoder, ConvEncoder
 from skvae.datasets import make_sprites
+from skvae.networks import ConvDecoder, ConvEncoder
 
 SHAPE, CHANNELS, UNITS = (1, 16, 16), (16, 32), (128,)
 NETWORKS = {

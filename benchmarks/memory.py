@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from skvae import BNVAEEstimator
-from skvae.streams import IN_MEMORY
+from skvae._data.streams import IN_MEMORY
 
 N_FEATURES = 1000
 

@@ -16,7 +16,9 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
-from skvae import BNVAEEstimator, fitting, training
+from skvae import BNVAEEstimator
+from skvae._fit import optimizer as training
+from skvae._fit import training as fitting
 
 RUNS = [("gaussian", 0.5)] + [
     (posterior, tau)

@@ -4,7 +4,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what type checkers and editors see, without running it
-    from skvae.convolutional import ConvDecoder, ConvEncoder
     from skvae.diagnostics import PosteriorCollapseWarning
     from skvae.display import (
         AggregatedPosteriorDisplay,
@@ -18,6 +17,7 @@ if TYPE_CHECKING:  # what type checkers and editors see, without running it
         TraversalDisplay,
     )
     from skvae.estimator import BNVAEEstimator
+    from skvae.networks import ConvDecoder, ConvEncoder
     from skvae.posteriors import MomentPosterior
     from skvae.search import BNVAEEstimatorCV, rate_distortion_curve
     from skvae.text import BNVAETextEstimator
@@ -27,8 +27,8 @@ __version__ = "0.1.0"
 # Loaded when first asked for, so that importing skvae does not load PyTorch.
 _HOMES = {
     "BNVAEEstimator": "skvae.estimator",
-    "ConvDecoder": "skvae.convolutional",
-    "ConvEncoder": "skvae.convolutional",
+    "ConvDecoder": "skvae.networks",
+    "ConvEncoder": "skvae.networks",
     "BNVAEEstimatorCV": "skvae.search",
     "BNVAETextEstimator": "skvae.text",
     "MomentPosterior": "skvae.posteriors",
@@ -43,28 +43,20 @@ _HOMES = {
     "TrainingCurveDisplay": "skvae.display",
     "TraversalDisplay": "skvae.display",
     "rate_distortion_curve": "skvae.search",
-    "base": None,
     "bounds": None,
+    "datasets": None,
     "diagnostics": None,
     "display": None,
     "distributed": None,
     "every_tau": None,
-    "fitting": None,
-    "training": None,
     "likelihoods": None,
-    "text": None,
-    "tokens": None,
+    "model": None,
     "networks": None,
-    "tables": None,
-    "datasets": None,
-    "convolutional": None,
-    "recurrent": None,
     "objectives": None,
     "posteriors": None,
     "priors": None,
     "search": None,
-    "model": None,
-    "words": None,
+    "text": None,
 }
 
 __all__ = [

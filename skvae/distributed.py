@@ -123,7 +123,7 @@ class Processes:
         ----------
         module : skvae.model.VAE
             The model, with the same weights everywhere.
-        batch : skvae.batches.Batch
+        batch : skvae._data.rows.Batch
             The whole batch.
         noise : Tensor of shape (n_samples, n_components)
             That of the whole batch.
@@ -146,7 +146,7 @@ class Processes:
 
         Parameters
         ----------
-        optimizer : skvae.training.Adam or skvae.every_tau.RangeAdam
+        optimizer : skvae._fit.optimizer.Adam or skvae.every_tau.RangeAdam
             What takes the step.
 
         Returns

@@ -13,13 +13,16 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from skvae.base import BaseVAE, check_n_draws, check_n_samples, check_support, random_state_of
-from skvae.batches import Marginals, Rows, Units, gaps
-from skvae.frames import is_frame, library_of, names_of
+from skvae._base import BaseVAE, check_n_draws, check_n_samples, check_support, random_state_of
+from skvae._data.frames import is_frame, library_of, names_of
+from skvae._data.rows import Marginals, Rows, Units, gaps
+from skvae._data.streams import Stream, is_stream, opened
+from skvae._data.tables import Table
+from skvae._fit.torch_state import plain_torch
+from skvae._sklearn import Interval, StrOptions, n_samples_of
 from skvae.likelihoods import (
     LIKELIHOODS,
     BernoulliLikelihood,
@@ -32,9 +35,6 @@ from skvae.networks import ACTIVATIONS, MLP
 from skvae.objectives import Objective, conditional_mean, row_noise, shared_draws
 from skvae.posteriors import POSTERIORS
 from skvae.priors import StandardNormal
-from skvae.process_state import plain_torch
-from skvae.streams import Stream, is_stream, opened
-from skvae.tables import Table
 
 COLUMN_BY_COLUMN = BernoulliLikelihood, CountLikelihood  # what of X they take
 
@@ -422,7 +422,7 @@ class BNVAEEstimator(BaseVAE):
         """
         check_is_fitted(self)
         X = unmasked(X)
-        given = self._read_conditions(conditions, _num_samples(X))
+        given = self._read_conditions(conditions, n_samples_of(X))
         if given is None and self.conditions is not None:
             raise ValueError(
                 "inverse_transform needs conditions=..., the values of the columns "

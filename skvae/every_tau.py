@@ -16,10 +16,10 @@ import torch
 from scipy.special import expit, logit
 from torch import nn
 
+from skvae._fit.optimizer import Adam
 from skvae.model import VAE
 from skvae.objectives import Terms, mean_terms
 from skvae.posteriors import MomentPosterior, Moments
-from skvae.training import Adam
 
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 N_MOMENTS, N_TERMS = 33, 9  # nodes at which they are measured
@@ -257,7 +257,7 @@ class EveryTau(nn.Module):
 
         Parameters
         ----------
-        batches : iterable of skvae.batches.Batch
+        batches : iterable of skvae._data.rows.Batch
             All rows.
         previous : list of skvae.posteriors.Moments, optional
             Moments to merge with, of rows seen before.
@@ -283,7 +283,7 @@ class EveryTau(nn.Module):
         Parameters
         ----------
         batches : callable
-            Returns an iterable of `skvae.batches.Batch`, all rows, each time.
+            Returns an iterable of `skvae._data.rows.Batch`, all rows, each time.
         generator : callable
             Returns a torch.Generator, the same each time.
         """

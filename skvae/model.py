@@ -144,7 +144,7 @@ class VAE(nn.Module):
 
         Parameters
         ----------
-        batches : iterable of skvae.batches.Batch
+        batches : iterable of skvae._data.rows.Batch
             All rows.
         previous : skvae.posteriors.Moments, optional
             Moments to merge with, of rows seen before.
@@ -161,7 +161,7 @@ class VAE(nn.Module):
 
         Parameters
         ----------
-        batches : iterable of skvae.batches.Batch
+        batches : iterable of skvae._data.rows.Batch
             Some rows.
 
         Returns

@@ -445,7 +445,7 @@ def mean_terms(model, batches, generator):
     ----------
     model : skvae.model.VAE
         The model, in evaluation mode.
-    batches : iterable of skvae.batches.Batch
+    batches : iterable of skvae._data.rows.Batch
         All rows.
     generator : torch.Generator
         Source of the noise.

@@ -17,8 +17,8 @@ from torch import nn
 from torch.distributions import Normal
 from torch.nn import functional as F
 
+from skvae._closed_form import MatchedMoments
 from skvae.bounds import kl_floor, layer_norm_kl_floor, mean_kl_floor, shrinkage
-from skvae.closed_form import MatchedMoments
 
 
 class Moments(NamedTuple):

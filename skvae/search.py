@@ -13,13 +13,12 @@ from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import check_cv
 from sklearn.pipeline import make_pipeline
-from sklearn.utils import _safe_indexing
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, indexable
+from sklearn.utils.validation import check_is_fitted, indexable
 from torch import nn
 
-from skvae.base import all_or_nothing
+from skvae._base import all_or_nothing
+from skvae._sklearn import HasMethods, Interval, StrOptions, check_sample_weight, safe_indexing
 from skvae.bounds import gaussian_kl
 from skvae.estimator import BNVAEEstimator
 from skvae.objectives import Objective
@@ -281,7 +280,7 @@ class BNVAEEstimatorCV(BNVAEEstimator):
     def _search(self, taus, X, y, sample_weight):
         """What cross-validation finds."""
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
+            sample_weight = check_sample_weight(sample_weight, X)
         X, y, sample_weight = indexable(X, y, sample_weight)
         final = self.final_estimator
         classifies = final is not None and is_classifier(final)
@@ -318,9 +317,9 @@ class BNVAEEstimatorCV(BNVAEEstimator):
 
 def _score_fold(vae, final_estimator, scoring, taus, X, y, sample_weight, train, test):
     """Scores and seconds at each tau, from a single fit."""
-    X_train, X_test = (_safe_indexing(X, index) for index in (train, test))
-    y_train, y_test = (None if y is None else _safe_indexing(y, index) for index in (train, test))
-    weight = None if sample_weight is None else _safe_indexing(sample_weight, train)
+    X_train, X_test = (safe_indexing(X, index) for index in (train, test))
+    y_train, y_test = (None if y is None else safe_indexing(y, index) for index in (train, test))
+    weight = None if sample_weight is None else safe_indexing(sample_weight, train)
     start = time.perf_counter()
     every = vae.fit(X_train, sample_weight=weight)
     fit_seconds = [(time.perf_counter() - start) / len(taus)] * len(taus)

@@ -9,23 +9,31 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skvae import words
-from skvae.base import BaseVAE
-from skvae.batches import TokenUnits
+from skvae._base import BaseVAE
+from skvae._data import words
+from skvae._data.rows import TokenUnits
+from skvae._fit.torch_state import plain_torch
+from skvae._sklearn import Interval, StrOptions
+from skvae._warnings import warn
 from skvae.diagnostics import Diagnosis
+from skvae.likelihoods.sentences import TokensLikelihood
 from skvae.model import VAE, module_of
 from skvae.networks import Constant
+from skvae.networks.recurrent import (
+    BOUNDARY,
+    CELLS,
+    N_SPECIAL,
+    PADDING,
+    POOLS,
+    UNKNOWN,
+    RecurrentEncoder,
+)
 from skvae.objectives import Objective
 from skvae.posteriors import POSTERIORS, PriorPosterior
 from skvae.priors import StandardNormal
-from skvae.process_state import plain_torch
-from skvae.recurrent import BOUNDARY, CELLS, N_SPECIAL, PADDING, POOLS, UNKNOWN, RecurrentEncoder
-from skvae.tokens import TokensLikelihood
-from skvae.warning import warn
 
 
 class BNVAETextEstimator(BaseVAE):
@@ -63,7 +71,7 @@ class BNVAETextEstimator(BaseVAE):
         What a word is, as a regular expression. None knows the scripts: a word is a run of
         letters, digits and apostrophes with the signs that they carry; in Chinese, Japanese,
         Thai, Lao, Burmese and Khmer, which put no spaces between words, a single character; and
-        every other mark by itself, an emoji being one. See `skvae.words.tokens`.
+        every other mark by itself, an emoji being one. See `skvae._data.words.tokens`.
     min_df : int or float, default=1
         Words in fewer sentences than this number, or this share of them, are unknown words.
     max_df : int or float, default=1.0
@@ -370,7 +378,7 @@ class BNVAETextEstimator(BaseVAE):
         )
 
     def _knows_scripts(self):
-        """Whether words are those of `skvae.words`."""
+        """Whether words are those of `skvae._data.words`."""
         own_words = self.tokenizer is not None or self.token_pattern is not None
         return self.analyzer == "word" and not own_words
 

@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix
 from sklearn.preprocessing import StandardScaler
 from torch.testing import assert_close
 
-from skvae.batches import Batch, Marginals, Rows, Units, chunk_slices
+from skvae._data.rows import Batch, Marginals, Rows, Units, chunk_slices
 
 CPU = torch.device("cpu")
 some = settings(max_examples=60, deadline=None, derandomize=True)

@@ -6,7 +6,7 @@ from scipy.sparse import csr_matrix
 from scipy.stats import norm
 
 from skvae import BNVAEEstimator
-from skvae.batches import IN_CACHE, IN_MEMORY, Marginals, Units
+from skvae._data.rows import IN_CACHE, IN_MEMORY, Marginals, Units
 
 REAL = ["gaussian", "student_t"]
 real = pytest.mark.parametrize("likelihood", REAL)
@@ -153,7 +153,7 @@ def test_the_spread_of_what_is_mostly_one_value_is_that_of_the_others():
 
 
 def test_marginals_pass_over_gaps_in_every_piece(monkeypatch):
-    monkeypatch.setattr("skvae.streams.PIECE", 200)
+    monkeypatch.setattr("skvae._data.streams.PIECE", 200)
     X = table(4.0)
     X[:50, 1] = np.nan
     marginals = Marginals(X)

@@ -11,8 +11,8 @@ from sklearn.model_selection import GridSearchCV
 from torch.testing import assert_close
 
 from skvae import BNVAEEstimator
-from skvae.batches import Batch
-from skvae.convolutional import ConvDecoder, ConvEncoder
+from skvae._data.rows import Batch
+from skvae.networks import ConvDecoder, ConvEncoder
 
 SHAPES = [(1, 8, 8), (3, 7, 5), (2, 1, 9), (1, 2, 1), (1, 1, 1)]
 FACTORIES = [ConvEncoder, ConvDecoder]

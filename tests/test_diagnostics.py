@@ -20,8 +20,9 @@ from sklearn.exceptions import NotFittedError
 from torch import nn
 
 import skvae
-from skvae import BNVAEEstimator, PosteriorCollapseWarning, batches, diagnostics
-from skvae.batches import Rows, Units
+from skvae import BNVAEEstimator, PosteriorCollapseWarning, diagnostics
+from skvae._data import rows as batches
+from skvae._data.rows import Rows, Units
 from skvae.diagnostics import (
     Diagnosis,
     active_units,

@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import distributed
 
-from skvae import BNVAEEstimator, base, fitting
+from skvae import BNVAEEstimator
+from skvae import _base as base
+from skvae._fit import training as fitting
 from skvae.distributed import LostProcess, Processes, joined, processes
 from skvae.objectives import FreeBits
 

@@ -25,10 +25,10 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from skvae import BNVAEEstimator
+from skvae._fit.torch_state import borrowed_process
 from skvae.likelihoods import GaussianLikelihood
 from skvae.objectives import FreeBits, importance_bound
 from skvae.posteriors import MomentPosterior
-from skvae.process_state import borrowed_process
 
 
 def small(**parameters):
@@ -512,7 +512,7 @@ def asked(monkeypatch):
         works.append(work)
         return borrowed_process(0, *others)
 
-    monkeypatch.setattr("skvae.base.borrowed_process", borrowed)
+    monkeypatch.setattr("skvae._base.borrowed_process", borrowed)
     return works
 
 

@@ -15,18 +15,17 @@ from torch.func import functional_call
 from torch.testing import assert_close
 
 from skvae import BNVAEEstimator, BNVAETextEstimator
-from skvae.batches import Batch
+from skvae._data.rows import Batch
 from skvae.bounds import gaussian_kl, kl_floor
-from skvae.convolutional import ConvDecoder
 from skvae.every_tau import EveryTau, RangeAdam, _between, _interpolated, _nodes
 from skvae.likelihoods import GaussianLikelihood
+from skvae.likelihoods.sentences import TokensLikelihood
 from skvae.model import VAE
-from skvae.networks import MLP
+from skvae.networks import MLP, ConvDecoder
+from skvae.networks.recurrent import RecurrentEncoder
 from skvae.objectives import elbo_terms
 from skvae.posteriors import POSTERIORS
 from skvae.priors import StandardNormal
-from skvae.recurrent import RecurrentEncoder
-from skvae.tokens import TokensLikelihood
 
 D = 3
 TAUS = (0.05, 0.07, 0.2, 0.5, 0.61, 0.9, 0.95)

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from skvae.batches import Marginals, Rows, Units
-from skvae.fitting import Fit
+from skvae._data.rows import Marginals, Rows, Units
+from skvae._fit.optimizer import EarlyStopping
+from skvae._fit.training import Fit
 from skvae.likelihoods import GaussianLikelihood
 from skvae.model import VAE
 from skvae.networks import MLP
 from skvae.objectives import OBJECTIVES, elbo_terms, mean_terms
 from skvae.posteriors import POSTERIORS
 from skvae.priors import StandardNormal
-from skvae.training import EarlyStopping
 
 N_FEATURES, D = 4, 2
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from skvae import BNVAEEstimator
-from skvae.frames import Frame, raw_columns
-from skvae.tables import Table, columns_of
+from skvae._data.frames import Frame, raw_columns
+from skvae._data.tables import Table, columns_of
 
 N = 40
 
@@ -219,7 +219,7 @@ def test_types_come_back_as_they_were(X):
 
 @pytest.mark.parametrize("X", FRAMES, ids=["pandas", "polars", "pyarrow"])
 def test_a_file_gives_the_types_back(X, tmp_path):
-    from skvae.persistence import read, restored, state_of, write
+    from skvae._fit.files import read, restored, state_of, write
 
     write(tmp_path / "frame", state_of(Frame.of(X)))
     empty = restored(read(tmp_path / "frame")).table([[] for _ in range(X.shape[1])])

@@ -16,9 +16,9 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import nn
 
 from skvae import BNVAEEstimator, BNVAETextEstimator
-from skvae.batches import fingerprint
+from skvae._data.rows import fingerprint
+from skvae._fit.files import read
 from skvae.objectives import FreeBits
-from skvae.persistence import read
 
 X = np.random.RandomState(0).randn(60, 4)
 
@@ -373,7 +373,7 @@ def fit_in_this_process(path, started):
 @pytest.fixture(scope="module")
 def server():
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["skvae.estimator", "skvae.fitting"])
+    context.set_forkserver_preload(["skvae.estimator", "skvae._fit.training"])
     return context
 
 

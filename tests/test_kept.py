@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skvae import BNVAEEstimator, saving
-from skvae.tables import Drawn
+from skvae import BNVAEEstimator
+from skvae._data.tables import Drawn
+from skvae._fit import saving
 
 
 def small(**parameters):

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 from torch.testing import assert_close
 
-from skvae.batches import Batch
+from skvae._data.rows import Batch
 from skvae.likelihoods import LIKELIHOODS
 from skvae.model import VAE
 from skvae.networks import MLP

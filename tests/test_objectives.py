@@ -11,7 +11,7 @@ from scipy.stats import kstest, multivariate_normal, norm
 from torch import nn
 from torch.testing import assert_close
 
-from skvae.batches import Batch
+from skvae._data.rows import Batch
 from skvae.bounds import gaussian_kl
 from skvae.likelihoods import GaussianLikelihood
 from skvae.model import VAE

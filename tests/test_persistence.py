@@ -23,10 +23,8 @@ from sklearn.base import clone
 from torch import nn
 
 from skvae import BNVAEEstimator, BNVAEEstimatorCV, BNVAETextEstimator
-from skvae.batches import Units
-from skvae.likelihoods import GaussianLikelihood
-from skvae.objectives import FreeBits
-from skvae.persistence import (
+from skvae._data.rows import Units
+from skvae._fit.files import (
     FORMAT,
     KEY,
     CannotSave,
@@ -38,6 +36,8 @@ from skvae.persistence import (
     state_of,
     write,
 )
+from skvae.likelihoods import GaussianLikelihood
+from skvae.objectives import FreeBits
 from skvae.posteriors import MomentPosterior
 
 
@@ -521,7 +521,7 @@ def test_another_version_is_named(fitted, tmp_path):
     fitted.save(tmp_path / "model")
     forged(tmp_path / "model", lambda head, arrays: {**head, "format": 99})
     with pytest.raises(
-        ValueError, match="is of format 99, written by skvae .*, and skvae .* reads format 2"
+        ValueError, match="is of format 99, written by skvae .*, and skvae .* reads format 3"
     ):
         BNVAEEstimator.load(tmp_path / "model")
 
@@ -557,10 +557,10 @@ def replaced(old, new):
         ("skvae.posteriors:MomentPosterior", "skvae.posteriors:reduce", "is no class"),
         ("skvae.posteriors:MomentPosterior", "skvae.posteriors:Normal", "is no class"),
         ("skvae.posteriors:MomentPosterior", "skvae.__main__:main", "is no class"),
-        ("skvae.posteriors:MomentPosterior", "skvae.batches:Units", "is no module"),
+        ("skvae.posteriors:MomentPosterior", "skvae._data.rows:Units", "is no module"),
         ("skvae.posteriors:MomentPosterior", "skvae...:x", "is no class"),
-        ("skvae.batches:Units", "skvae.batches:Rows", "is no tuple"),
-        ("skvae.batches:Units", "subprocess:Popen", "is no class"),
+        ("skvae._data.rows:Units", "skvae._data.rows:Rows", "is no tuple"),
+        ("skvae._data.rows:Units", "subprocess:Popen", "is no class"),
         ("skvae.objectives:FreeBits", "skvae.posteriors:MomentPosterior", "not an object of"),
         ('"nats"', '"knots"', "unexpected keyword"),
         ('{"dict"', '{"eval"', "a thing of unknown kind, 'eval'"),

@@ -12,6 +12,7 @@ from torch import nn
 from torch.distributions import Normal, kl_divergence
 from torch.testing import assert_close
 
+from skvae._fit.optimizer import Adam
 from skvae.bounds import gaussian_kl, kl_floor, shrinkage
 from skvae.posteriors import (
     POSTERIORS,
@@ -25,7 +26,6 @@ from skvae.posteriors import (
     Posterior,
     gamma_squares,
 )
-from skvae.training import Adam
 
 
 def moment_theta(in_features, n_components, tau=0.5):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.distributions import Categorical, Gamma, NegativeBinomial, Normal, StudentT
 
-from skvae.process_state import WORK_OF_A_THREAD, SeededDraws, borrowed_process, plain_torch
+from skvae._fit.torch_state import WORK_OF_A_THREAD, SeededDraws, borrowed_process, plain_torch
 
 CPU = torch.device("cpu")
 
@@ -204,7 +204,7 @@ def test_default_dtypes_of_calls_that_overlap_are_put_back_by_the_last():
 
 
 def test_the_lock_may_be_taken_again_by_a_signal_handler_or_a_finalizer():
-    from skvae import process_state
+    from skvae._fit import torch_state as process_state
 
     done = []
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from skvae.recurrent import (
+from skvae.networks.recurrent import (
     CELLS,
     LSTM,
     POOLS,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from skvae import BNVAETextEstimator
+from skvae._data.words import joined, lowercased, normalized, tokens
 from skvae.datasets import make_sentences
-from skvae.words import joined, lowercased, normalized, tokens
 
 CUT = {
     "English": ("It isn't 3.5% — “ok” e_g", "It|isn't|3|.|5|%|—|“|ok|”|e_g"),

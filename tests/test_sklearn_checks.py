@@ -6,7 +6,7 @@ import sklearn.utils.estimator_checks as checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skvae import BNVAEEstimator, BNVAEEstimatorCV
-from skvae.convolutional import ConvDecoder, ConvEncoder
+from skvae.networks import ConvDecoder, ConvEncoder
 from skvae.posteriors import POSTERIORS
 
 MINIBATCHES = (

@@ -18,6 +18,7 @@ from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from skvae import bounds
+from skvae._fit.optimizer import Adam
 from skvae.diagnostics import mutual_information, participation_ratio
 from skvae.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from skvae.model import VAE
@@ -34,7 +35,6 @@ from skvae.posteriors import (
     gamma_squares,
 )
 from skvae.priors import StandardNormal
-from skvae.training import Adam
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "statements.rst"

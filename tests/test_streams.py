@@ -8,9 +8,10 @@ import torch
 import zarr
 from scipy.sparse import csr_array, random_array
 
-from skvae import BNVAEEstimator, streams
-from skvae.batches import Marginals, Rows, Units, fingerprint
-from skvae.streams import Stream, in_pieces, is_stream, opened
+from skvae import BNVAEEstimator
+from skvae._data import streams
+from skvae._data.rows import Marginals, Rows, Units, fingerprint
+from skvae._data.streams import Stream, in_pieces, is_stream, opened
 
 
 def rows(n_samples=500, n_features=6, seed=0):

@@ -16,9 +16,9 @@ from sklearn.pipeline import make_pipeline
 from torch.distributions import Independent, Normal
 
 from skvae import BNVAEEstimator, PosteriorCollapseWarning
+from skvae._data.tables import Table, columns_of
 from skvae.bounds import kl_floor
 from skvae.likelihoods import GaussianLikelihood, NegativeBinomialLikelihood
-from skvae.tables import Table, columns_of
 
 N = 200
 

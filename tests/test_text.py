@@ -26,12 +26,12 @@ from skvae import (
     TauTableDisplay,
     TrainingCurveDisplay,
 )
-from skvae.batches import Batch
+from skvae._data.rows import Batch
+from skvae._fit.torch_state import WORK_OF_A_THREAD, borrowed_process
 from skvae.bounds import kl_floor
 from skvae.datasets import make_sentences
+from skvae.networks.recurrent import PADDING
 from skvae.posteriors import POSTERIORS
-from skvae.process_state import WORK_OF_A_THREAD, borrowed_process
-from skvae.recurrent import PADDING
 
 SENTENCES, FACTORS = make_sentences(300, random_state=0)
 ODD = ["", "zyx zyx", SENTENCES[0], "zyx " + SENTENCES[1]]
@@ -483,7 +483,7 @@ def test_at_the_defaults_there_is_work_for_two_threads(monkeypatch):
         asked.append(work)
         return borrowed_process(0, *others)
 
-    monkeypatch.setattr("skvae.base.borrowed_process", borrowed)
+    monkeypatch.setattr("skvae._base.borrowed_process", borrowed)
     sentences, _ = make_sentences(512, random_state=0)
     vae = BNVAETextEstimator(max_iter=1, random_state=0).fit(sentences)
     assert max(asked) == 3 * 64 * vae._row_work

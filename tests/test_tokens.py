@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from skvae.recurrent import BOUNDARY, PADDING, UNKNOWN
-from skvae.tokens import TokensLikelihood, nucleus
+from skvae.likelihoods.sentences import TokensLikelihood, nucleus
+from skvae.networks.recurrent import BOUNDARY, PADDING, UNKNOWN
 
 X = torch.tensor([[1, 3, 4, 1, 0], [1, 4, 1, 0, 0], [1, 1, 0, 0, 0]])
 

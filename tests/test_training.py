@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from skvae.batches import Batch
-from skvae.training import (
+from skvae._data.rows import Batch
+from skvae._fit.optimizer import (
     Adam,
     Averages,
     EarlyStopping,
@@ -75,7 +75,7 @@ def test_a_step_is_the_equation():
 
 def test_using_it_does_not_import_the_compiler():
     code = (
-        "import sys, torch; from skvae.training import Adam;"
+        "import sys, torch; from skvae._fit.optimizer import Adam;"
         "p = torch.nn.Parameter(torch.ones(3));"
         "Adam([p], 0.1).step([torch.ones(3)]);"
         "assert p[0] < 1; print('torch._dynamo' in sys.modules)"

@@ -15,8 +15,8 @@ from torch import nn
 
 import skvae
 from skvae import BNVAEEstimator, BNVAEEstimatorCV, BNVAETextEstimator, PosteriorCollapseWarning
+from skvae._warnings import warn
 from skvae.diagnostics import warn_if_collapsed
-from skvae.warning import warn
 
 X = np.random.RandomState(0).randn(60, 4)
 SENTENCES = ["a b c d", "b c d a"] * 4

@@ -20,6 +20,7 @@ from matplotlib import pyplot as plt
 from scipy import stats
 
 from skvae import bounds
+from skvae._fit.optimizer import Adam
 from skvae.posteriors import (
     BatchNormMeanPosterior,
     BatchNormPosterior,
@@ -29,7 +30,6 @@ from skvae.posteriors import (
     Moments,
     gamma_squares,
 )
-from skvae.training import Adam
 
 STYLE = {
     "axes.spines.right": False,

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from skvae import likelihoods, posteriors, words
-from skvae.convolutional import _Chain
+from skvae import likelihoods, posteriors
+from skvae._data import words
 from skvae.display.explorer.packing import packed
 from skvae.display.reading import learnt
+from skvae.likelihoods.sentences import TokensLikelihood
 from skvae.networks import ACTIVATIONS, MLP
-from skvae.recurrent import N_SPECIAL
-from skvae.tokens import TokensLikelihood
+from skvae.networks.images import _Chain
+from skvae.networks.recurrent import N_SPECIAL
 
 N_MOMENTS, N_TERMS = 33, 9  # values of tau that moments and nats are interpolated between
 LARGEST = 8_000_000  # numbers in the networks of a page, which are 43 MB

@@ -14,24 +14,23 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils._metadata_requests import UNUSED
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
-from skvae.batches import Rows, Units, fingerprint
+from skvae._data.rows import Rows, Units, fingerprint
+from skvae._data.streams import in_pieces
+from skvae._fit.files import Checkpoint, in_words
+from skvae._fit.optimizer import EarlyStopping
+from skvae._fit.saving import SavingMixin
+from skvae._fit.torch_state import SeededDraws, borrowed_process, plain_torch
+from skvae._fit.training import Fit, Fitted, NotFinite, RangeFit
+from skvae._sklearn import UNUSED, Interval, StrOptions, check_sample_weight
+from skvae._warnings import warn
 from skvae.diagnostics import Diagnosis, diagnose, warn_if_collapsed
 from skvae.distributed import LostProcess, processes
 from skvae.every_tau import EveryTau
-from skvae.fitting import Fit, Fitted, NotFinite, RangeFit
 from skvae.likelihoods import Likelihood
 from skvae.objectives import BOUNDS, OBJECTIVES, Objective, row_noise, shared_draws
-from skvae.persistence import Checkpoint, in_words
 from skvae.posteriors import POSTERIORS, PriorPosterior
-from skvae.process_state import SeededDraws, borrowed_process, plain_torch
-from skvae.saving import SavingMixin
-from skvae.streams import in_pieces
-from skvae.training import EarlyStopping
-from skvae.warning import warn
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -778,6 +777,6 @@ def _weighted(X, sample_weight):
     """The rows of positive weight, and those weights (None if there are none)."""
     if sample_weight is None:
         return X, None
-    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    weight = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     weight = weight / weight.max()  # only ratios matter, and sums of large ones may overflow
     return X[weight > 0], weight[weight > 0]

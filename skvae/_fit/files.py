@@ -22,14 +22,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from skvae.warning import warn
+from skvae._warnings import warn
 
-FORMAT = 2  # of settings and files; raised when older versions could not read what is written
+FORMAT = 3  # of settings and files; raised when older versions could not read what is written
 KEY = "skvae"  # of the settings in the metadata of a file
 OF_TORCH = "torch.nn.modules."
 PACKAGE = __name__.partition(".")[0]
 VERSION = sys.modules[PACKAGE].__version__
-ROOMS = {path.stem for path in Path(__file__).parent.glob("*.py") if path.stem.isidentifier()}
+ROOT = Path(sys.modules[PACKAGE].__file__).parent
+MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.rglob("*.py")}
 
 
 class State(NamedTuple):
@@ -75,7 +76,7 @@ def state_of(value, keep_foreign=False):
 
     Examples
     --------
-    >>> from skvae.persistence import restored, state_of
+    >>> from skvae._fit.files import restored, state_of
     >>> state = state_of({"tau": (0.25, 0.75), "weight": np.arange(3)})
     >>> state.arrays
     {'0': array([0, 1, 2])}
@@ -391,7 +392,7 @@ VALUES = {
 
 def _is_ours(cls):
     package, _, room = cls.__module__.partition(".")
-    return package == PACKAGE and room in ROOMS
+    return package == PACKAGE and room in MODULES
 
 
 def _is_of_torch(cls):
@@ -407,7 +408,7 @@ def _class(name):
     module, _, attribute = name.partition(":")
     package, _, room = module.partition(".")
     cls = None
-    if package == PACKAGE and room in ROOMS:
+    if package == PACKAGE and room in MODULES:
         cls = getattr(import_module(module), attribute, None)
     elif module.startswith(OF_TORCH):
         cls = getattr(sys.modules.get(module), attribute, None)

@@ -14,8 +14,8 @@ from scipy.sparse import issparse
 from scipy.stats import norm
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
-from skvae.recurrent import PADDING
-from skvae.streams import Stream, give_back, in_pieces
+from skvae._data.streams import Stream, give_back, in_pieces
+from skvae.networks.recurrent import PADDING
 
 NORMAL_QUARTILES = 2 * norm.ppf(0.75)  # the interquartile range of the normal distribution
 

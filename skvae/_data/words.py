@@ -37,7 +37,7 @@ def tokens(text):
 
     Examples
     --------
-    >>> from skvae.words import tokens
+    >>> from skvae._data.words import tokens
     >>> tokens("don't panic, 42!")
     ["don't", 'panic', ',', '42', '!']
     >>> tokens("我用Python写。")
@@ -61,7 +61,7 @@ def normalized(text):
 
     Examples
     --------
-    >>> from skvae.words import normalized
+    >>> from skvae._data.words import normalized
     >>> len("e\\u0301"), len(normalized("e\\u0301"))
     (2, 1)
     """
@@ -99,7 +99,7 @@ def joined(words):
 
     Examples
     --------
-    >>> from skvae.words import joined
+    >>> from skvae._data.words import joined
     >>> joined(["a", "cat", "."]), joined(["我", "爱", "你", "。"])
     ('a cat .', '我爱你。')
     """

@@ -6,7 +6,8 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from skvae._torch import TorchDispatchMode
 
 # Held for moments, never around code of others. Reentrant, because a signal handler or a garbage
 # collection can run such code even there, in the thread that holds it.
@@ -27,7 +28,7 @@ def plain_torch() -> Iterator[None]:
     Examples
     --------
     >>> import torch
-    >>> from skvae.process_state import plain_torch
+    >>> from skvae._fit.torch_state import plain_torch
     >>> with torch.no_grad(), plain_torch():
     ...     torch.is_grad_enabled()
     True
@@ -78,7 +79,7 @@ class SeededDraws(TorchDispatchMode):
     Examples
     --------
     >>> import torch
-    >>> from skvae.process_state import SeededDraws
+    >>> from skvae._fit.torch_state import SeededDraws
     >>> with SeededDraws(0):
     ...     first = torch.distributions.Normal(0.0, 1.0).sample()
     >>> with SeededDraws(0):

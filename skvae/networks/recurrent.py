@@ -34,7 +34,7 @@ def pack(values, lengths):
     Examples
     --------
     >>> import torch
-    >>> from skvae.recurrent import pack
+    >>> from skvae.networks.recurrent import pack
     >>> packed, rows = pack(torch.tensor([[5, 0], [6, 7]]), torch.tensor([1, 2]))
     >>> packed.data.tolist(), rows.tolist()
     ([6, 5, 7], [1, 0, 1])
@@ -200,7 +200,7 @@ class RecurrentEncoder(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from skvae.recurrent import RecurrentEncoder
+    >>> from skvae.networks.recurrent import RecurrentEncoder
     >>> RecurrentEncoder(9, 4, 8)(torch.tensor([[1, 3, 4, 1], [1, 5, 1, 0]])).shape
     torch.Size([2, 8])
     """
@@ -268,7 +268,7 @@ class RecurrentDecoder(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from skvae.recurrent import RecurrentDecoder
+    >>> from skvae.networks.recurrent import RecurrentDecoder
     >>> decoder = RecurrentDecoder(9, 2, 4, 8)
     >>> x = torch.tensor([[1, 3, 4, 1], [1, 5, 1, 0]])
     >>> states, wanted, rows = decoder(torch.zeros(2, 2), x)

@@ -5,7 +5,7 @@ from torch.autograd.function import once_differentiable
 from torch.distributions import Distribution
 
 from skvae.likelihoods import Likelihood
-from skvae.recurrent import BOUNDARY, N_SPECIAL, PADDING, UNKNOWN, RecurrentDecoder
+from skvae.networks.recurrent import BOUNDARY, N_SPECIAL, PADDING, UNKNOWN, RecurrentDecoder
 
 
 class TokensLikelihood(Likelihood):
@@ -29,7 +29,7 @@ class TokensLikelihood(Likelihood):
     tied : bool, default=True
         Whether the output layer uses the word vectors as its weights.
     dropout : float, default=0.0
-        As in `skvae.recurrent.RecurrentDecoder`.
+        As in `skvae.networks.recurrent.RecurrentDecoder`.
     word_dropout : float, default=0.0
         Share of the words read that training replaces by the unknown word (Bowman et al. 2016).
         All words are predicted still.
@@ -37,7 +37,7 @@ class TokensLikelihood(Likelihood):
     Examples
     --------
     >>> import torch
-    >>> from skvae.tokens import TokensLikelihood
+    >>> from skvae.likelihoods.sentences import TokensLikelihood
     >>> p = TokensLikelihood(9, 5, 2, 4, 8)(torch.zeros(3, 2))
     >>> p.log_prob(torch.tensor([[1, 4, 5, 1], [1, 6, 1, 0], [1, 1, 0, 0]])).shape
     torch.Size([3])
@@ -263,7 +263,7 @@ def nucleus(probabilities, top_p):
     Examples
     --------
     >>> import torch
-    >>> from skvae.tokens import nucleus
+    >>> from skvae.likelihoods.sentences import nucleus
     >>> nucleus(torch.tensor([[0.5, 0.125, 0.375]]), 0.75).tolist()
     [[0.5, 0.0, 0.375]]
     """

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from scipy.spatial.distance import cdist
 
-from skvae.batches import chunk_slices
+from skvae._data.rows import chunk_slices
+from skvae._warnings import warn
 from skvae.bounds import gaussian_kl
 from skvae.objectives import elbo, importance_bound, row_noise, shared_draws
-from skvae.warning import warn
 
 # A component is live if its mean varies by more than this over the rows (Burda et al. 2016).
 LIVE_VARIANCE = 0.01
@@ -404,7 +404,7 @@ def encode(model, rows):
     ----------
     model : skvae.model.VAE
         In evaluation mode.
-    rows : skvae.batches.Rows
+    rows : skvae._data.rows.Rows
         The rows.
 
     Returns
@@ -416,7 +416,7 @@ def encode(model, rows):
     --------
     >>> import numpy as np
     >>> from skvae import BNVAEEstimator
-    >>> from skvae.batches import Rows, Units
+    >>> from skvae._data.rows import Rows, Units
     >>> from skvae.diagnostics import encode
     >>> X = np.random.RandomState(0).rand(50, 4)
     >>> vae = BNVAEEstimator(2, likelihood="bernoulli", max_iter=2, random_state=0).fit(X)
@@ -460,7 +460,7 @@ def reconstruction_gaps(model, rows, n_draws=1, random_state=None):
     ----------
     model : skvae.model.VAE
         In evaluation mode.
-    rows : skvae.batches.Rows
+    rows : skvae._data.rows.Rows
         At least two rows.
     n_draws : int, default=1
         Codes drawn for each row, and times that the rows are shuffled. No row ever keeps its
@@ -482,7 +482,7 @@ def reconstruction_gaps(model, rows, n_draws=1, random_state=None):
     --------
     >>> import numpy as np
     >>> from skvae import BNVAEEstimator
-    >>> from skvae.batches import Rows, Units
+    >>> from skvae._data.rows import Rows, Units
     >>> from skvae.diagnostics import reconstruction_gaps
     >>> X = np.random.RandomState(0).randint(2, size=(100, 1)) * np.ones((1, 6))
     >>> vae = BNVAEEstimator(1, likelihood="bernoulli", max_iter=60, random_state=0).fit(X)
@@ -521,7 +521,7 @@ def diagnose(model, rows, n_draws=32, random_state=0):
     ----------
     model : skvae.model.VAE
         In evaluation mode.
-    rows : skvae.batches.Rows
+    rows : skvae._data.rows.Rows
         At least two rows; their weights do not count.
     n_draws : int, default=32
         Codes drawn for each row in ELBO and importance bound. The reconstruction gaps, means
@@ -547,7 +547,7 @@ def diagnose(model, rows, n_draws=32, random_state=0):
     --------
     >>> import numpy as np
     >>> from skvae import BNVAEEstimator
-    >>> from skvae.batches import Rows, Units
+    >>> from skvae._data.rows import Rows, Units
     >>> from skvae.diagnostics import diagnose
     >>> X = np.random.RandomState(0).rand(50, 4)
     >>> vae = BNVAEEstimator(2, likelihood="bernoulli", max_iter=2, random_state=0).fit(X)

@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.utils._indexing import _get_column_indices
 
-from skvae.frames import (
+from skvae._data.frames import (
     Frame,
     floats_of,
     is_frame,
@@ -21,8 +20,9 @@ from skvae.frames import (
     sparse_matrix,
     whole_limits,
 )
+from skvae._sklearn import column_indices
+from skvae._warnings import warn
 from skvae.likelihoods import LIKELIHOODS
-from skvae.warning import warn
 
 # By a column's kind, what it is described by and how it is a condition.
 LIKELIHOOD_OF = {"number": "gaussian", "bool": "bernoulli", "category": "categorical"}
@@ -314,7 +314,7 @@ class Table:
 
     Attributes
     ----------
-    frame : skvae.frames.Frame or None
+    frame : skvae._data.frames.Frame or None
         What frame it was; None for arrays.
     parts : list of (str or callable, ndarray of int)
         Likelihoods, each with its columns.
@@ -605,7 +605,7 @@ def _pairs(name, pairs, X, known, plain=None):
             columns = columns(X)
         _check_unambiguous(name, X, columns)
         try:
-            numbers = _get_column_indices(X, columns)
+            numbers = column_indices(X, columns)
         except (ValueError, IndexError, KeyError) as error:
             raise ValueError(f"{name} names columns that X does not have: {error}") from error
         for j in numbers:

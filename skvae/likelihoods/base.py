@@ -74,7 +74,7 @@ class Likelihood(nn.Module):
 
         Parameters
         ----------
-        marginals : skvae.batches.Marginals
+        marginals : skvae._data.rows.Marginals
             Of the training rows.
 
         Returns
@@ -89,7 +89,7 @@ class Likelihood(nn.Module):
 
         Parameters
         ----------
-        marginals : skvae.batches.Marginals
+        marginals : skvae._data.rows.Marginals
             Of the training rows, in their own units.
         """
 

@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from skvae._fit.optimizer import Adam, RunningMean, train_epoch
+from skvae._fit.torch_state import generator_states, set_generators
 from skvae.diagnostics import encode, mutual_information
 from skvae.distributed import processes
 from skvae.every_tau import EveryTau, RangeAdam
 from skvae.model import VAE
 from skvae.objectives import Terms, elbo_terms, mean_terms
 from skvae.posteriors import Moments
-from skvae.process_state import generator_states, set_generators
-from skvae.training import Adam, RunningMean, train_epoch
 
 
 class NotFinite(ValueError):
@@ -90,9 +90,9 @@ class Fit:
     ----------
     module : skvae.model.VAE
         What to train; changed in place.
-    rows : skvae.batches.Rows
+    rows : skvae._data.rows.Rows
         The training rows, whose moments the finished model is given.
-    train, aside : skvae.batches.Rows
+    train, aside : skvae._data.rows.Rows
         The rows to train on and the rows to stop by; `aside` is None for no early stopping.
     objective : skvae.objectives.Objective
         What is maximised, in training and stopping alike.
@@ -106,7 +106,7 @@ class Fit:
         Whether the finished model has running averages of the weights.
     batch_size : int
         Rows of a batch, as in `Rows.shuffled`.
-    stopping : skvae.training.EarlyStopping or None
+    stopping : skvae._fit.optimizer.EarlyStopping or None
         When to stop, by `aside`.
     seed : int
         Of shuffling and noise.
@@ -371,7 +371,7 @@ class RangeFit(Fit):
     ----------
     every : skvae.every_tau.EveryTau
         What to train; changed in place.
-    rows : skvae.batches.Rows
+    rows : skvae._data.rows.Rows
         The training rows, whose moments the finished model is given.
     tau : float
         Of the finished model.

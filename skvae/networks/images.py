@@ -7,7 +7,7 @@ from numbers import Integral
 
 from torch import nn
 
-from skvae.networks import ACTIVATIONS, MLP
+from skvae.networks.mlp import ACTIVATIONS, MLP
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class ConvEncoder(Convolutions):
     Examples
     --------
     >>> import torch
-    >>> from skvae.convolutional import ConvEncoder
+    >>> from skvae.networks import ConvEncoder
     >>> encoder = ConvEncoder((1, 8, 8), channels=(16, 32))
     >>> encoder(64)(torch.zeros(5, 64)).shape
     torch.Size([5, 128])
@@ -150,7 +150,7 @@ class ConvDecoder(Convolutions):
     Examples
     --------
     >>> import torch
-    >>> from skvae.convolutional import ConvDecoder
+    >>> from skvae.networks import ConvDecoder
     >>> ConvDecoder((1, 7, 9), channels=(16, 32))(4, 63)(torch.zeros(5, 4)).shape
     torch.Size([5, 63])
     """

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from sklearn.utils.validation import check_is_fitted
 
-from skvae.persistence import (
+from skvae._fit.files import (
     VERSION,
     CannotSave,
     State,
@@ -16,15 +16,15 @@ from skvae.persistence import (
     state_of,
     write,
 )
-from skvae.process_state import plain_torch
-from skvae.warning import warn
+from skvae._fit.torch_state import plain_torch
+from skvae._warnings import warn
 
 
 class SavingMixin:
     """`save`, `load` and pickle of an estimator that has `module_` once it is fitted.
 
     It stands before `BaseEstimator` among the bases, as it extends what that does for pickle.
-    What `fit` has learnt is every attribute that is no parameter; `skvae.persistence` turns it
+    What `fit` has learnt is every attribute that is no parameter; `skvae._fit.files` turns it
     into plain arrays and settings, for a file as for pickle. Of parameters that are functions or
     objects of the user's own a file has the names only and `load` asks for them again; pickle
     takes them as it takes anything.

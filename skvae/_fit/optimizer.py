@@ -6,6 +6,8 @@ import math
 import torch
 from torch import nn
 
+from skvae._torch import fused_adam_, lerp_all_
+
 
 class Adam:
     """Adam (Kingma & Ba 2015) on a list of parameters.
@@ -61,7 +63,7 @@ class Adam:
     def step(self, gradients):
         """Move the parameters down the gradients."""
         self.n_steps += 1.0
-        torch._fused_adam_(
+        fused_adam_(
             self.parameters,
             gradients,
             self.means,
@@ -94,7 +96,7 @@ class Averages:
     Examples
     --------
     >>> import torch
-    >>> from skvae.training import Averages
+    >>> from skvae._fit.optimizer import Averages
     >>> weight = torch.zeros(1)
     >>> averages = Averages([weight])
     >>> for number in range(1, 1001):
@@ -119,7 +121,7 @@ class Averages:
         n_together = 1 if self.n_steps <= 100 else 4
         if self.n_steps % n_together == 0:
             share = n_together * max(self.newest, 9 / (9 + self.n_steps))
-            torch._foreach_lerp_(self.values, self.parameters, share)
+            lerp_all_(self.values, self.parameters, share)
 
     def copied_into(self, module):
         """Return a copy of a module of the parameters, with the averages in their place."""
@@ -174,7 +176,7 @@ class RunningMean:
     Examples
     --------
     >>> import torch
-    >>> from skvae.training import RunningMean
+    >>> from skvae._fit.optimizer import RunningMean
     >>> mean = RunningMean()
     >>> mean.add(torch.tensor(1.0), 3)
     >>> mean.add(torch.tensor(5.0), 1)

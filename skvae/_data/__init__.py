@@ -1,0 +1,1 @@
+"""Rows: where they come from, in which units networks see them, and how they become batches."""

@@ -1,0 +1,1 @@
+"""One fit: the training loop, what it trains and keeps, and the files that hold it."""

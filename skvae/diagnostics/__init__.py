@@ -1,0 +1,37 @@
+"""Whether a code is alive: measures of posteriors, and a verdict in words."""
+
+from skvae.diagnostics.measures import (
+    AggregatedMoments,
+    Diagnosis,
+    Gaps,
+    PosteriorCollapseWarning,
+    active_units,
+    aggregated_moments,
+    diagnose,
+    encode,
+    energy_distance,
+    kl_per_component,
+    missing_information,
+    mutual_information,
+    participation_ratio,
+    reconstruction_gaps,
+    warn_if_collapsed,
+)
+
+__all__ = [
+    "AggregatedMoments",
+    "Diagnosis",
+    "Gaps",
+    "PosteriorCollapseWarning",
+    "active_units",
+    "aggregated_moments",
+    "diagnose",
+    "encode",
+    "energy_distance",
+    "kl_per_component",
+    "missing_information",
+    "mutual_information",
+    "participation_ratio",
+    "reconstruction_gaps",
+    "warn_if_collapsed",
+]
