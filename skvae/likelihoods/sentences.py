@@ -4,7 +4,7 @@ import torch
 from torch.autograd.function import once_differentiable
 from torch.distributions import Distribution
 
-from skvae.likelihoods import Likelihood
+from skvae.likelihoods.base import Likelihood
 from skvae.networks.recurrent import BOUNDARY, N_SPECIAL, PADDING, UNKNOWN, RecurrentDecoder
 
 
