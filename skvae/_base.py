@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from functools import wraps
+from contextlib import contextmanager
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, Literal, Self, TypeVar, cast
@@ -11,22 +11,21 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.callback import CallbackSupportMixin, with_callbacks
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skvae._data.rows import Rows, Units, fingerprint
 from skvae._data.streams import in_pieces
-from skvae._fit.files import Checkpoint, in_words
+from skvae._fit.files import Checkpoint, NoCheckpoint, in_words
+from skvae._fit.fitted import precision
 from skvae._fit.optimizer import EarlyStopping
+from skvae._fit.processes import LostProcess, processes
 from skvae._fit.saving import SavingMixin
-from skvae._fit.torch_state import SeededDraws, borrowed_process, plain_torch
-from skvae._fit.training import Fit, Fitted, NotFinite, RangeFit
+from skvae._fit.torch_state import SeededDraws, plain_torch, restored_process
+from skvae._fit.training import NotFinite, RangeTraining, Training
 from skvae._sklearn import UNUSED, Interval, StrOptions, check_sample_weight
-from skvae._warnings import warn
 from skvae.diagnostics import Diagnosis, diagnose, warn_if_collapsed
-from skvae.distributed import LostProcess, processes
 from skvae.every_tau import EveryTau
 from skvae.likelihoods import Likelihood
 from skvae.objectives import BOUNDS, OBJECTIVES, Objective, row_noise, shared_draws
@@ -35,25 +34,21 @@ from skvae.posteriors import POSTERIORS, PriorPosterior
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-def all_or_nothing(fit: Method) -> Method:
-    """Leave the estimator as it was if `fit` does not reach its end."""
-
-    @wraps(fit)
-    def restoring_fit(self, *args, **kwargs):
-        before = vars(self).copy()
-        try:
-            return fit(self, *args, **kwargs)
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
-
-    return cast(Method, restoring_fit)
-
-
 def managing_callbacks(fit: Method) -> Method:
     """Let scikit-learn look after callbacks; it has no type annotations, which hide those here."""
     return cast(Method, with_callbacks(fit))
+
+
+@contextmanager
+def unchanged_on_error(estimator):
+    """Leave the estimator as it was if the block does not reach its end."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 class BaseVAE(
@@ -65,16 +60,18 @@ class BaseVAE(
 ):
     """Abstract base of the estimators.
 
-    A subclass says how rows are read (`_validate_rows`), of what the module is built (`_build`)
-    and in which units it sees the rows (`_measure`).
+    A subclass says how rows are read (`_read`), of what the module is built (`_build`) and in
+    which units it sees the rows (`_initialize`). All that a fit has learned is one object,
+    `_model`; the fitted attributes are views of it.
     """
 
     _doc_link_module = "skvae"
     _doc_link_template = "https://skvae.readthedocs.io/en/stable/api/skvae.{estimator_name}.html"
+    _training_type = Training
 
     _parameter_constraints = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "tau": "no_validation",  # `_range` does, whose words fit a number and a pair
+        "tau": "no_validation",  # `range_of` does, whose words fit a number and a pair
         "posterior": [StrOptions(set(POSTERIORS)), callable],
         "objective": [StrOptions(set(OBJECTIVES)), Objective],
         "beta": [Interval(Real, 0, None, closed="left")],
@@ -93,22 +90,25 @@ class BaseVAE(
         "verbose": ["verbose"],
     }
 
-    def _validate_rows(self, X, reset):
-        """Rows in the form that `Rows` takes, if they are such as `fit` takes."""
+    def _read(self, X, reader=None):
+        """Return the rows of X as numbers, and their reader: a new one unless given."""
         raise NotImplementedError
 
-    def _build(self, X):
-        """A module for the rows of X, with new weights drawn from PyTorch's generator."""
+    def _rows(self, X, reader, units, weight=None, device=None):
+        """Return rows of numbers as the networks see them; by default, where the module is."""
+        return Rows(X, units, weight, device or self._model.device)
+
+    def _build(self, X, reader):
+        """Return a VAE for the rows of X, with new weights drawn from PyTorch's generator."""
         raise NotImplementedError
 
-    def _measure(self, module, X, weight):
-        """The units in which the module sees rows; starts the likelihood from the marginals."""
+    def _initialize(self, module, X, reader, weight):
+        """Initialize the likelihood from the rows; return the units in which it sees them."""
         raise NotImplementedError
 
     # -- training --------------------------------------------------------------------------
 
     @plain_torch()
-    @all_or_nothing
     @managing_callbacks
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train on `X`.
@@ -143,11 +143,10 @@ class BaseVAE(
         UserWarning
             If training was interrupted by Ctrl-C: the weights are those of the last whole epoch.
         """
-        again = self.warm_start and hasattr(self, "module_")
+        again = self.warm_start and self.__sklearn_is_fitted__()
         return self._fit(X, y, sample_weight, n_epochs=self.max_iter, again=again)
 
     @plain_torch()
-    @all_or_nothing
     @managing_callbacks
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train for one epoch on `X`, going on from the last call.
@@ -180,111 +179,56 @@ class BaseVAE(
         ValueError
             As for `fit`.
         """
-        again = hasattr(self, "module_")
+        again = self.__sklearn_is_fitted__()
         return self._fit(X, y, sample_weight, n_epochs=1, again=again, partial=True)
 
     def _fit(self, X, y, sample_weight, *, n_epochs, again, partial=False):
-        self._validate_params()
-        _range(self.tau)
-        device = _device(self.device)
-        rows = self._validate_rows(X, reset=not again)
-        y = X if y is None else y  # what an autoencoder is to predict, for monitors that score
-        context = self._init_callback_context(max_subtasks=n_epochs)
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-
-        checkpoint = None if partial else self._checkpoint(rows, sample_weight, again)
-        found = checkpoint and checkpoint.read()
-        seeds = found["seeds"] if found else self._seeds()
-        together = processes()
-        if together:
-            together.check_equal("X and sample_weight", fingerprint(rows, _floats(sample_weight)))
-            n_done = len(found["fit"]["history"]["loss"]) if found else 0
-            together.check_equal("checkpoint", f"{n_done:08x}")
-            seeds = together.from_first(seeds)
-        fit = self._prepare(rows, sample_weight, device, n_epochs, seeds, again)
-        if partial and again:
-            if self._fitted_range() != _range(self.tau):
-                raise ValueError(
-                    f"partial_fit goes on with the range of tau of former calls, "
-                    f"{self._fitted_range() or 'a single one'}; now tau={self.tau!r} is asked for. "
-                    "Set it back, or call fit."
-                )
-            fit.continue_from(self._optimizer_state)
-        dtype = _precision(rows.dtype, device)
-        with borrowed_process(0, device):
-            work = 3 * min(fit.batch_size, len(fit.train)) * fit.row_work  # forward, and twice back
-        with borrowed_process(work, device, fit.seed):
-            if found:
-                fit.load(found["fit"])
-            error = None
-            try:
-                over = bool(found) and found["over"]
-                while not over and fit.n_epochs_done < n_epochs:
-                    over = self._epoch(fit, context, X, y, dtype)
-                    if together:
-                        (over,) = map(bool, together.from_first([over]))
-                    if checkpoint and not (together and together.rank):
-                        checkpoint.write({"seeds": seeds, "over": over, "fit": fit.state()})
-            except (KeyboardInterrupt, NotFinite) as ended_by:
-                error = ended_by
-            except LostProcess as lost:
-                raise LostProcess(
-                    f"{lost}. {fit.n_epochs_done} epochs of {n_epochs} were done. Start all "
-                    f"processes again{' to go on from the checkpoint' * bool(checkpoint)}."
-                ) from lost
-            if together:  # nobody reads the checkpoint before it is written
-                together.from_first([0])
-            attributes = self._after(fit, dtype, error, n_epochs)
-        if not partial:  # nothing goes on from it: two thirds of a pickle or a file saved
-            attributes["_optimizer_state"] = None
-        if again:
-            for name, curve in attributes["history_"].items():
-                curve[:0] = self.history_[name]
-            attributes["validation_scores_"][:0] = self.validation_scores_
-        vars(self).update(attributes)
-        context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
-        if not partial and not isinstance(self.module_.posterior_layer, PriorPosterior):
-            warn_if_collapsed(self.kl_per_component_, fit.optimizer.travel())
+        with unchanged_on_error(self):
+            self._validate_params()
+            range_of(self.tau)  # refuses what is no tau
+            device = available_device(self.device)
+            data, reader = self._read(X, self._model.reader if again else None)
+            callbacks = _Callbacks(self, n_epochs, X, y)
+            checkpoint = self._checkpoint(data, sample_weight, again, partial)
+            found = checkpoint.read()
+            seeds = self._agreed_seeds(data, sample_weight, found)
+            training = self._prepare(
+                data, reader, sample_weight, device, n_epochs, seeds, again, partial
+            )
+            with restored_process(training.step_work(), device, training.seed):
+                if found:
+                    training.load(found)
+                try:
+                    training.run(callbacks, checkpoint)
+                except (KeyboardInterrupt, NotFinite) as error:
+                    model = training.finished_after(error)
+                except LostProcess as error:
+                    raise training.lost(error, resumable=self.checkpoint is not None) from error
+                else:
+                    model = training.finished()
+            vars(self).update(self._learned(model, training, again, partial))
+            callbacks.end_fit()
+            if not partial and not isinstance(self.module_.posterior_layer, PriorPosterior):
+                warn_if_collapsed(self.kl_per_component_, training.optimizer.travel())
         return self
 
-    def _epoch(self, fit, context, X, y, dtype):
-        """Train for an epoch, with what callbacks want of it; return whether it was the last."""
-        told = {"estimator": self, "X": X, "y": y}
-        task = context.subcontext(task_name="epoch")
-        task.call_on_fit_task_begin(**told)
-        stop = fit.epoch()
-        fit.keep()
-        if self.verbose:
-            loss = fit.history["loss"][-1]
-            print(f"[{type(self).__name__}] epoch {fit.n_epochs_done}, loss {loss:.6g}")
-        return stop | task.call_on_fit_task_end(
-            reconstruction_attributes=lambda: self._attributes(fit, dtype), **told
+    def _agreed_seeds(self, data, sample_weight, found):
+        """Return the seeds of weights and training, on which all processes of a fit agree."""
+        group = processes()
+        if group.size > 1:
+            group.check_equal("X and sample_weight", fingerprint(data, _floats(sample_weight)))
+            n_done = len(found["history"]["loss"]) if found else 0
+            group.check_equal("checkpoint", f"{n_done:08x}")
+        if found:
+            return group.from_first(found["seeds"])
+        return group.from_first(
+            random_state_of(self.random_state).randint(2**31 - 1, size=2).tolist()
         )
 
-    def _after(self, fit, dtype, error, n_epochs):
-        """What has been learnt, even if an error ended the training: by the last whole epoch."""
-        if error is None:
-            return self._attributes(fit, dtype)
-        if not fit.go_back() and isinstance(error, NotFinite):
-            raise error
-        try:
-            attributes = self._attributes(fit, dtype)
-        except NotFinite:
-            raise error from None
-        n_done = fit.n_epochs_done
-        when = f"after epoch {n_done} of {n_epochs}" if n_done else "in the middle of epoch 1"
-        if isinstance(error, NotFinite):
-            message = f"{error.reason}. The estimator is as it was {when}."
-            warn(message, ConvergenceWarning)
-        else:
-            message = f"Training was interrupted; the estimator is as it was {when}."
-            warn(message)
-        return attributes
-
-    def _checkpoint(self, X, sample_weight, again):
-        """The file to go on from, if one is asked for."""
-        if self.checkpoint is None:
-            return None
+    def _checkpoint(self, data, sample_weight, again, partial):
+        """Return the checkpoint of the fit; one that does nothing unless a file is wanted."""
+        if self.checkpoint is None or partial:
+            return NoCheckpoint()
         if again:
             raise ValueError(
                 "checkpoint does not go with warm_start=True: a fit that goes on from another is "
@@ -296,29 +240,27 @@ class BaseVAE(
             for name, value in self.get_params(deep=False).items()
             if name not in apart
         }
-        rows = fingerprint(X, _floats(sample_weight))
-        return Checkpoint(
-            self.checkpoint, {"estimator": type(self).__name__, **identity, "X": rows}
-        )
+        identity = {"estimator": type(self).__name__, **identity}
+        identity["X"] = fingerprint(data, _floats(sample_weight))
+        return Checkpoint(self.checkpoint, identity, writes=processes().rank == 0)
 
-    def _seeds(self):
-        return random_state_of(self.random_state).randint(2**31 - 1, size=2).tolist()
-
-    def _prepare(self, X, sample_weight, device, n_epochs, seeds, again=False):
-        """Everything that changes during the fit, before its first epoch."""
-        X, weight = _weighted(X, sample_weight)
+    def _prepare(self, data, reader, sample_weight, device, n_epochs, seeds, again, partial):
+        """Return the training, before its first epoch."""
+        data, weight = _weighted(data, sample_weight)
         if again:  # else every call would meet the same noise
-            seeds = seeds[0], (seeds[1] + self.n_iter_) % 2**31
-        module, units = self._resume() if again else self._start(X, weight, seeds[0])
-        rows = train = self._rows_of(X, units, weight, device)
-        self._check_rows(module, rows)
-        aside = stopping = None
+            seeds = [seeds[0], (seeds[1] + self.n_iter_) % 2**31]
+            module, units = self._module_to_go_on_with(), self._model.units
+        else:
+            module, units = self._new_module(data, reader, weight, seeds[0])
+        rows = train = self._rows(data, reader, units, weight, device)
+        self._check_rows(module, rows, reader)
+        held_out = stopping = None
         if self.early_stopping:
-            train, aside = self._set_aside(rows, seeds[1])
+            train, held_out = self._held_out(rows, seeds[1])
             stopping = EarlyStopping(self.n_iter_no_change, self.tol)
         settings = {
             "train": train,
-            "aside": aside,
+            "held_out": held_out,
             "objective": OBJECTIVES.get(self.objective, self.objective),
             "beta": self.beta,
             "n_epochs": n_epochs,
@@ -326,80 +268,29 @@ class BaseVAE(
             "average": self.average,
             "batch_size": self._batch_size(len(train)),
             "stopping": stopping,
-            "seed": seeds[1],
+            "seeds": seeds,
+            "dtype": precision(data.dtype, device),
         }
-        if _range(self.tau) is None:
-            return Fit(module.to(device), rows, **settings)
-        every = self._spread_out(module, again)
-        return RangeFit(every.to(device), rows, self._point(every, again), **settings)
+        if range_of(self.tau) is None:
+            training = self._training_type(module.to(device), rows, reader, **settings)
+        else:
+            every = self._every_tau(module, again)
+            tau = self.tau_ if again and every.low <= self.tau_ <= every.high else every.tau_at(0.0)
+            training = RangeTraining(every.to(device), rows, reader, tau=tau, **settings)
+        if partial and again:
+            self._check_range_of_former_calls()
+            training.continue_from(self._optimizer_state)
+        return training
 
-    def _spread_out(self, module, again):
-        """The module for every tau of the range, going on where there is one."""
-        low, high = _range(self.tau)
-        if again and self._fitted_range() == (low, high):
-            return copy.deepcopy(self._every).float().train()
-        every = EveryTau(module, low, high)
-        if not again:
-            every.stagger()
-        return every
-
-    def _point(self, every, again):
-        """The operating point: where it was, or the middle of the range."""
-        if again and every.low <= self.tau_ <= every.high:
-            return self.tau_
-        return every.tau(0.0)
-
-    def _fitted_range(self):
-        return None if self._every is None else (self._every.low, self._every.high)
-
-    def _ends(self):
-        """The range of tau that this was fitted for, if it was for one."""
-        if self._every is None:
-            raise ValueError(
-                f"a range of tau is needed, and this was fitted for tau={self.tau_:g} alone. "
-                "Fit it with tau=(lowest, highest)."
-            )
-        return self._fitted_range()
-
-    def _first_tau(self):
-        """A single tau, to build the posterior with."""
-        ends = _range(self.tau)
-        return self.tau if ends is None else sum(ends) / 2
-
-    def _set_aside(self, rows, seed):
-        n_aside = max(1, round(self.validation_fraction * len(rows)))
-        if n_aside >= len(rows):
-            raise ValueError(
-                f"early_stopping=True sets {n_aside} of {len(rows)} rows aside and leaves none to "
-                "train on. Lower validation_fraction, bring more rows or switch it off."
-            )
-        split = train_test_split(np.arange(len(rows)), test_size=n_aside, random_state=seed)
-        return [rows.part(index) for index in split]
-
-    def _attributes(self, fit, dtype):
-        """What the estimator has learnt if training ends here."""
-        fitted = fit.finished(dtype)
-        return {
-            **_reached(fitted),
-            "history_": {name: list(curve) for name, curve in fit.history.items()},
-            "validation_scores_": list(fit.scores),
-            "_units": fit.rows.units,
-            "_log_jacobian": fit.rows.log_jacobian(),
-            "_optimizer_state": fit.optimizer.state(),
-            "_seed": fit.seed,
-            "_every": fitted.every,
-            "_row_work": fit.row_work,
-        }
-
-    def _start(self, X, weight, seed):
-        """A module with new weights, and the units in which it sees the rows of X."""
+    def _new_module(self, data, reader, weight, seed):
+        """Return a module with new weights, and the units in which it sees the rows."""
         cpu = torch.device("cpu")  # so that the weights do not depend on the device
-        with borrowed_process(0, cpu), SeededDraws(seed):
-            module = self._build(X)
-        return module.float(), self._measure(module, X, weight)
+        with restored_process(0, cpu), SeededDraws(seed):
+            module = self._build(data, reader)
+        return module.float(), self._initialize(module, data, reader, weight)
 
-    def _resume(self):
-        """A copy of the trained module, to go on with; its units stay."""
+    def _module_to_go_on_with(self):
+        """Return a copy of the trained module."""
         module = copy.deepcopy(self.module_).float().train()
         if module.posterior_layer.n_components != self.n_components:
             raise ValueError(
@@ -408,7 +299,110 @@ class BaseVAE(
                 "Set it back, or clone the estimator."
             )
         module.posterior_layer.tau = self._first_tau()
-        return module, self._units
+        return module
+
+    def _every_tau(self, module, again):
+        """Return the model for every tau of the range: the former one where there is one."""
+        low, high = range_of(self.tau)
+        if again and self._fitted_range() == (low, high):
+            return copy.deepcopy(self._model.every).float().train()
+        every = EveryTau(module, low, high)
+        if not again:
+            every.stagger()
+        return every
+
+    def _first_tau(self):
+        """Return a single tau, to build the posterior with."""
+        ends = range_of(self.tau)
+        return self.tau if ends is None else sum(ends) / 2
+
+    def _fitted_range(self):
+        every = self._model.every
+        return None if every is None else (every.low, every.high)
+
+    def _check_range_of_former_calls(self):
+        """Refuse to go on by `partial_fit` with another range of tau."""
+        if self._fitted_range() != range_of(self.tau):
+            raise ValueError(
+                "partial_fit goes on with the range of tau of former calls, "
+                f"{self._fitted_range() or 'a single one'}; now tau={self.tau!r} is asked for. "
+                "Set it back, or call fit."
+            )
+
+    def _held_out(self, rows, seed):
+        """Return the rows to train on and the rows to stop by."""
+        n_held_out = max(1, round(self.validation_fraction * len(rows)))
+        if n_held_out >= len(rows):
+            raise ValueError(
+                f"early_stopping=True sets {n_held_out} of {len(rows)} rows aside and leaves none "
+                "to train on. Lower validation_fraction, bring more rows or switch it off."
+            )
+        split = train_test_split(np.arange(len(rows)), test_size=n_held_out, random_state=seed)
+        return [rows.part(index) for index in split]
+
+    def _batch_size(self, n_rows):
+        if self.batch_size == "auto":
+            return min(max(n_rows // 8, 32), 128)
+        return self.batch_size
+
+    def _learned(self, model, training, again=False, partial=False):
+        """Return the attributes that a training sets."""
+        history = {name: list(curve) for name, curve in training.history.items()}
+        scores = list(training.scores)
+        if again:
+            history = {name: [*self.history_[name], *curve] for name, curve in history.items()}
+            scores = [*self.validation_scores_, *scores]
+        return {
+            "_model": model,
+            "history_": history,
+            "validation_scores_": scores,
+            # Only partial_fit goes on from it; it would make two thirds of a pickle or a file.
+            "_optimizer_state": training.optimizer.state() if partial else None,
+        }
+
+    # -- what was learned ------------------------------------------------------------------
+
+    def __sklearn_is_fitted__(self):
+        return "_model" in vars(self)
+
+    @property
+    def module_(self):
+        """The trained PyTorch module, in evaluation mode."""
+        return self._model.module
+
+    @property
+    def tau_(self) -> float:
+        """The operating point."""
+        return self._model.tau
+
+    @property
+    def lower_bound_(self) -> float:
+        """Mean ELBO of the training rows, in nats."""
+        return self._model.lower_bound
+
+    @property
+    def kl_per_component_(self) -> np.ndarray:
+        """Mean KL of each component over the training rows, in nats."""
+        return self._model.kl_per_component
+
+    @property
+    def kl_floor_(self) -> float:
+        """Lower bound that tau guarantees for the sum of `kl_per_component_`, in nats."""
+        return self._model.kl_floor
+
+    @property
+    def n_iter_(self) -> int:
+        """Number of epochs."""
+        return len(self.history_["loss"])
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """Mean negative objective of a row in each epoch, in nats."""
+        return self.history_["loss"]
+
+    @property
+    def _n_features_out(self):
+        return self.module_.posterior_layer.n_components
 
     @plain_torch()
     def at_tau(self, tau: float) -> Self:
@@ -444,20 +438,18 @@ class BaseVAE(
                 f"tau must lie in the range of the fit, from {low:g} to {high:g}; got {tau!r}. "
                 "Fit a wider range."
             )
-        fitted = Fitted.of(*self._every.at(float(tau)), self._log_jacobian, self._every)
         moved = type(self).__new__(type(self))
-        vars(moved).update(vars(self) | _reached(fitted))
+        vars(moved).update(vars(self), _model=self._model.at_tau(float(tau)))
         return moved
 
-    @property
-    def n_iter_(self) -> int:
-        """Epochs run."""
-        return len(self.history_["loss"])
-
-    @property
-    def loss_curve_(self) -> list[float]:
-        """Mean negative objective of a row in each epoch, in nats."""
-        return self.history_["loss"]
+    def _ends(self):
+        """Return the range of tau of the fit; refuse a fit at a single tau."""
+        if self._model.every is None:
+            raise ValueError(
+                f"a range of tau is needed, and this was fitted for tau={self.tau_:g} alone. "
+                "Fit it with tau=(lowest, highest)."
+            )
+        return self._fitted_range()
 
     # -- using the code --------------------------------------------------------------------
 
@@ -480,7 +472,7 @@ class BaseVAE(
         ndarray of shape (n_samples, n_components)
             The same for the same row in any company; never a random draw.
         """
-        return self._infer(X, lambda module, x, context: module.posterior(x, context).loc, out)
+        return self._map(X, lambda module, x, context: module.posterior(x, context).loc, out)
 
     @plain_torch()
     def encode(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -501,8 +493,45 @@ class BaseVAE(
             q = module.posterior(x, context)
             return torch.stack([q.loc, q.scale], dim=1)
 
-        loc, scale = np.moveaxis(self._infer(X, moments), 1, 0)
+        loc, scale = np.moveaxis(self._map(X, moments), 1, 0)
         return loc, scale
+
+    @plain_torch()
+    def sample_posterior(
+        self,
+        X: Any,
+        n_draws: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> np.ndarray:
+        """Draw codes of rows from their posteriors.
+
+        Parameters
+        ----------
+        X : {array-like, CSR} of shape (n_samples, n_features)
+            The rows.
+        n_draws : int, default=1
+            Codes drawn for each row.
+        random_state : int, RandomState instance or None, default=None
+            Seed of this call; None draws other codes each time.
+
+        Returns
+        -------
+        ndarray of shape (n_draws, n_samples, n_components)
+            The codes: posterior means plus standard deviations times standard normal noise.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skvae import BNVAEEstimator
+        >>> X, _ = load_iris(return_X_y=True)
+        >>> vae = BNVAEEstimator(2, max_iter=5, random_state=0).fit(X)
+        >>> vae.sample_posterior(X, n_draws=10, random_state=0).shape
+        (10, 150, 2)
+        """
+        check_n_draws(n_draws)
+        loc, scale = self.encode(X)
+        noise = random_state_of(random_state).standard_normal((n_draws, *loc.shape))
+        return (loc + scale * noise).astype(loc.dtype, copy=False)
 
     @plain_torch()
     def score_samples(
@@ -535,15 +564,20 @@ class BaseVAE(
         check_n_draws(n_draws)
         if bound not in BOUNDS:
             raise ValueError(f"bound must be one of {sorted(BOUNDS)}; got {bound!r}")
-        uniform, mixing = shared_draws(n_draws, self._n_features_out, self._seed)
 
         def nats(module, x, context):
-            loc = module.posterior(x, context).loc
-            noise = row_noise(uniform.to(loc), loc, mixing.to(loc))
-            return BOUNDS[bound](module, x, noise, context)
+            return BOUNDS[bound](
+                module, x, self._noise_of_rows(module, x, context, n_draws), context
+            )
 
         rows = self._read_rows(X)
-        return self._filled(rows, nats, out, rows.log_jacobians())
+        return _filled(rows, self._model.map(rows, nats), out, rows.log_jacobians())
+
+    def _noise_of_rows(self, module, x, context, n_draws):
+        """Return the noise of rows that is a fixed function of each row."""
+        loc = module.posterior(x, context).loc
+        uniform, mixing = shared_draws(n_draws, self._n_features_out, self._model.seed)
+        return row_noise(uniform.to(loc), loc, mixing.to(loc))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`: a lower bound on the log-likelihood of a row.
@@ -592,28 +626,30 @@ class BaseVAE(
         """
         check_n_draws(n_draws)
         rows = self._read_rows(X)
-        module = self._in_precision(rows.X.dtype)
-        with borrowed_process(self._piece_work(rows.pieces()), rows.device):
-            return diagnose(module, rows, n_draws, self._seed)
+        with self._model.threads(rows.pieces()):
+            module = self._model.in_precision(rows.X.dtype)
+            return diagnose(module, rows, n_draws, self._model.seed)
 
     def _read_rows(self, X):
+        """Return rows that the fitted module can take."""
         check_is_fitted(self)
-        rows = self._rows_of(self._validate_rows(X, reset=False), self._units)
-        self._check_rows(self.module_, rows)
+        model = self._model
+        data, _ = self._read(X, model.reader)
+        rows = self._rows(data, model.reader, model.units)
+        self._check_rows(model.module, rows, model.reader)
         return rows
 
-    def _rows_of(self, X, units, weight=None, device=None):
-        """Rows as the networks are given them; by default, where the module is."""
-        return Rows(X, units, weight, device or _home(self.module_))
-
-    def _check_rows(self, module, rows):
+    def _check_rows(self, module, rows, reader):
         """Refuse rows that the module cannot take."""
         check_support(module.likelihood_layer, rows.X)
 
-    def _infer(self, X, function, out=None):
-        return self._filled(self._read_rows(X), function, out)
+    def _map(self, X, function, out=None):
+        """Apply ``function(module, x, context)`` to rows, and put the results into an array."""
+        rows = self._read_rows(X)
+        return _filled(rows, self._model.map(rows, function), out)
 
-    def _infer_codes(self, X, function, context=None):
+    def _map_codes(self, X, function, context=None):
+        """Apply ``function(module, z, context)`` to codes."""
         check_is_fitted(self)
         X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
         if X.shape[1] != self._n_features_out:
@@ -621,77 +657,76 @@ class BaseVAE(
                 f"X has {X.shape[1]} columns, but inverse_transform takes codes of "
                 f"{self._n_features_out} components, as transform returns them"
             )
-        units = Units.identity(X.shape[1])
-        return self._map(Rows(X, units, None, _home(self.module_), context), function)
+        codes = Rows(X, Units.identity(X.shape[1]), None, self._model.device, context)
+        return torch.cat([found for _, found in self._model.map(codes, function)])
 
-    def _map(self, rows, function):
-        """Apply ``function(module, x, context)`` to pieces of the rows, in their precision."""
-        return torch.cat([found for _, found in self._mapped(rows, function)])
-
-    def _filled(self, rows, function, out=None, more=None):
-        """As `_map`, plus `more`, into an array."""
-        for piece, found in self._mapped(rows, function):
-            found = found.numpy()
-            if more is not None:
-                found += more[piece]  # in place: in the precision of the rows
-            shape = (len(rows), *found.shape[1:])
-            if out is None:
-                out = np.empty(shape, dtype=found.dtype)
-            elif piece.start == 0:
-                _check_out(out, shape)
-            out[piece] = found
-        return out
-
-    def _mapped(self, rows, function):
-        """Slices of the rows, and what the function makes of them."""
-        module = self._in_precision(rows.X.dtype)
-        dtype = module.prior().loc.dtype
-        pieces = rows.pieces()
-        with borrowed_process(self._piece_work(pieces), rows.device), torch.no_grad():
-            for piece, batch in zip(pieces, rows.in_order(dtype), strict=True):
-                yield piece, function(module, batch.x, batch.context).cpu()
-
-    def _in_precision(self, dtype):
-        """The module in the precision for data of that dtype."""
-        dtype = _precision(dtype, _home(self.module_))
-        if self.module_.prior().loc.dtype == dtype:
-            return self.module_
-        return copy.deepcopy(self.module_).to(dtype)
-
-    def _draw(self, n_samples, random_state, draw, context=None):
-        """Codes from the prior, and pieces of what ``draw(p, draws)`` makes of the likelihood."""
+    def _draw(self, n_samples, random_state, function, context=None):
+        """Draw codes from the prior, and apply ``function(likelihood, draws)``."""
         check_is_fitted(self)
         check_n_samples(n_samples)
-        draws = SeededDraws(int(random_state_of(random_state).randint(2**31 - 1)))
-        module, pieces, drawn = self.module_, self._units.pieces(n_samples), []
-        with borrowed_process(self._piece_work(pieces), _home(module)), torch.no_grad():
-            for piece in pieces:
-                with draws:
-                    z = module.prior().sample((piece.stop - piece.start,))
-                told = None if context is None else torch.from_numpy(context[piece]).to(z)
-                drawn.append(draw(module.likelihood(z, told), draws).cpu())
-        return drawn
+        seed = int(random_state_of(random_state).randint(2**31 - 1))
+        return self._model.draw(n_samples, seed, function, context)
 
-    def _piece_work(self, pieces):
-        """Multiplications for one of the slices of rows, the first of which is the longest."""
-        return (pieces[0].stop - pieces[0].start) * self._row_work
 
-    @property
-    def _n_features_out(self):
-        return self.module_.posterior_layer.n_components
+class _Callbacks:
+    """The callbacks of one fit, as scikit-learn calls them, and what `verbose` prints."""
 
-    def _batch_size(self, n_rows):
-        if self.batch_size == "auto":
-            return min(max(n_rows // 8, 32), 128)
-        return self.batch_size
+    def __init__(self, estimator, n_epochs, X, y):
+        self.estimator, self.X = estimator, X
+        self.y = X if y is None else y  # what an autoencoder predicts, for monitors that score
+        self.context = estimator._init_callback_context(max_subtasks=n_epochs)
+        self.context.call_on_fit_task_begin(estimator=estimator, X=X, y=self.y)
+
+    def begin_epoch(self):
+        """Tell callbacks that an epoch begins."""
+        self.epoch = self.context.subcontext(task_name="epoch")
+        self.epoch.call_on_fit_task_begin(estimator=self.estimator, X=self.X, y=self.y)
+
+    def end_epoch(self, training):
+        """Tell callbacks that an epoch has ended; return whether one of them ends the fit."""
+        if self.estimator.verbose:
+            name, loss = type(self.estimator).__name__, training.history["loss"][-1]
+            print(f"[{name}] epoch {training.n_epochs_done}, loss {loss:.6g}")
+
+        def learned():
+            return self.estimator._learned(training.finished(), training)
+
+        return self.epoch.call_on_fit_task_end(
+            estimator=self.estimator,
+            X=self.X,
+            y=self.y,
+            reconstruction_attributes=learned,
+        )
+
+    def end_fit(self):
+        """Tell callbacks that the fit has ended."""
+        self.context.call_on_fit_task_end(
+            estimator=self.estimator, X=self.X, y=self.y, reconstruction_attributes=dict
+        )
 
 
 def _floats(sample_weight):
     return None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
 
 
-def _range(tau):
-    """The ends of a range of tau; None if there is a single one."""
+def _filled(rows, results, out=None, more=None):
+    """Put results of pieces of rows, plus `more`, into an array."""
+    for piece, found in results:
+        values = found.numpy()
+        if more is not None:
+            values += more[piece]  # in place: in the precision of the rows
+        shape = (len(rows), *values.shape[1:])
+        if out is None:
+            out = np.empty(shape, dtype=values.dtype)
+        elif tuple(getattr(out, "shape", ())) != shape:
+            got = getattr(out, "shape", type(out))
+            raise ValueError(f"out must have the shape {shape}; got {got}")
+        out[piece] = values
+    return out
+
+
+def range_of(tau):
+    """Return the ends of a range of tau; None for a single tau."""
     single = isinstance(tau, Real)
     try:
         low, high = (0.0, float(tau)) if single else (float(end) for end in tau)
@@ -707,19 +742,8 @@ def _range(tau):
     return low, high
 
 
-def _reached(fitted):
-    """What depends on the operating point."""
-    return {
-        "module_": fitted.module,
-        "tau_": float(fitted.module.posterior_layer.tau),
-        "lower_bound_": fitted.lower_bound,
-        "kl_per_component_": fitted.kl_per_component,
-        "kl_floor_": fitted.kl_floor,
-    }
-
-
-def _device(device):
-    """The torch.device of a `device` parameter, if it exists."""
+def available_device(device):
+    """Return the torch.device of a `device` parameter; refuse one that is not there."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -732,15 +756,6 @@ def _device(device):
             "Pass 'auto' to take what there is, or 'cpu'."
         ) from error
     return device
-
-
-def _check_out(out, shape):
-    if tuple(getattr(out, "shape", ())) != shape:
-        raise ValueError(f"out must have the shape {shape}; got {getattr(out, 'shape', type(out))}")
-
-
-def _home(module):
-    return module.prior().loc.device
 
 
 def check_support(likelihood, X):
@@ -762,19 +777,13 @@ def check_n_samples(n_samples):
         raise ValueError(f"n_samples must be an int of at least 1; got {n_samples!r}")
 
 
-def _precision(dtype, device):
-    """Double precision for double data, where the device has it."""
-    double = dtype == np.float64 and device.type != "mps"
-    return torch.float64 if double else torch.float32
-
-
 def random_state_of(random_state):
-    """As check_random_state, but None leaves NumPy's global generator alone."""
+    """Return a RandomState as check_random_state does; None leaves NumPy's global one alone."""
     return np.random.RandomState() if random_state is None else check_random_state(random_state)
 
 
 def _weighted(X, sample_weight):
-    """The rows of positive weight, and those weights (None if there are none)."""
+    """Return the rows of positive weight, and those weights (None if there are none)."""
     if sample_weight is None:
         return X, None
     weight = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)

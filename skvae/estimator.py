@@ -18,6 +18,7 @@ from torch import nn
 
 from skvae._base import BaseVAE, check_n_draws, check_n_samples, check_support, random_state_of
 from skvae._data.frames import is_frame, library_of, names_of
+from skvae._data.numbers import Numbers
 from skvae._data.rows import Marginals, Rows, Units, gaps
 from skvae._data.streams import Stream, is_stream, opened
 from skvae._data.tables import Table
@@ -28,11 +29,12 @@ from skvae.likelihoods import (
     BernoulliLikelihood,
     CategoricalLikelihood,
     CountLikelihood,
+    GaussianLikelihood,
     MixedLikelihood,
 )
 from skvae.model import VAE, module_of, width_of
 from skvae.networks import ACTIVATIONS, MLP
-from skvae.objectives import Objective, conditional_mean, row_noise, shared_draws
+from skvae.objectives import Objective, conditional_mean
 from skvae.posteriors import POSTERIORS
 from skvae.priors import StandardNormal
 
@@ -258,19 +260,20 @@ class BNVAEEstimator(BaseVAE):
 
     # -- reading and building --------------------------------------------------------------
 
-    def _validate_rows(self, X, reset):
+    def _read(self, X, reader=None):
+        reset = reader is None
         X = unmasked(X.detach().cpu().numpy() if isinstance(X, torch.Tensor) else X)
         if is_stream(X):
             X = opened(X)
-        if reset:
-            self._table = None
         numbers = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
-        if not (is_frame(X) or (self._has_table() if reset else self._table)):
+        has_kinds = self._has_kinds() if reset else reader.has_kinds
+        if not (is_frame(X) or has_kinds):
             if isinstance(X, Stream):
                 validate_data(self, X, reset=reset, skip_check_array=True)
-                return X
-            with hint_at_auto():
-                return validate_data(self, X, reset=reset, accept_sparse="csr", **numbers)
+            else:
+                with hint_at_auto():
+                    X = validate_data(self, X, reset=reset, accept_sparse="csr", **numbers)
+            return X, Numbers(getattr(self, "feature_names_in_", None)) if reset else reader
         if isinstance(X, Stream):
             raise TypeError(
                 "Columns of different kinds need rows in memory; X is a stream of "
@@ -285,43 +288,33 @@ class BNVAEEstimator(BaseVAE):
             X = check_array(X, dtype=None, accept_sparse="csr", ensure_all_finite=False)
         validate_data(self, X, reset=reset, skip_check_array=True)
         if reset:
-            self._table = Table(X, self.likelihood, self.conditions)
+            reader = Table(X, self.likelihood, self.conditions)
         # What was fitted on an array may be given a frame of numbers.
-        table = self._table or Table(X, "gaussian")
-        return check_array(table.numbers(X), accept_sparse="csr", input_name="X", **numbers)
+        table = reader if reader.has_kinds else Table(X, "gaussian")
+        return check_array(table.numbers(X), accept_sparse="csr", input_name="X", **numbers), reader
 
-    def _has_table(self):
+    def _has_kinds(self):
         """Whether columns differ: in likelihood, in categories or in being conditions."""
         mixed = isinstance(self.likelihood, list) or self.likelihood in ("auto", "categorical")
         return mixed or self.conditions is not None
 
-    def _rows_of(self, X, units, weight=None, device=None):
-        rows = super()._rows_of(self._described(X), units, weight, device)
-        rows.context = self._context(X)
-        return rows
+    def _rows(self, X, reader, units, weight=None, device=None):
+        device = device or self._model.device
+        return Rows(reader.modeled(X), units, weight, device, reader.context_of(X))
 
-    def _described(self, X):
-        return X[:, self._table.described] if self.conditions is not None else X
-
-    def _context(self, X):
-        if self.conditions is None:
-            return None
-        return self._table.context(X[:, list(self._table.conditions)])
-
-    def _check_rows(self, module, rows):
-        self._check_support(module.likelihood_layer, rows.X)
+    def _check_rows(self, module, rows, reader):
+        self._check_support(module.likelihood_layer, rows.X, reader)
         if rows.missing and not module.likelihood_layer.missing:
             raise ValueError(
                 "X has missing cells, but in fit it had none, so that the encoder has not learnt "
                 "to do without. Fit on rows with gaps, or fill them, with SimpleImputer say."
             )
 
-    def _build(self, X):
+    def _build(self, X, reader):
         sizes = _sizes(self.hidden_layer_sizes)
         d = self.n_components
-        likelihood = self._build_likelihood(X)
-        n_context = 0 if self.conditions is None else self._table.n_context
-        told = {"context_features": n_context} if n_context else {}
+        likelihood = self._build_likelihood(X, reader)
+        context = {"context_features": reader.n_context} if reader.n_context else {}
         make_encoder = self.encoder or partial(
             MLP, hidden_layer_sizes=sizes, activation=self.activation
         )
@@ -329,75 +322,78 @@ class BNVAEEstimator(BaseVAE):
             _decoder, hidden_layer_sizes=sizes[::-1], activation=self.activation
         )
         n_inputs, n_outputs = likelihood.n_inputs, likelihood.n_outputs
-        encoder = module_of("encoder", make_encoder, n_inputs, **told)
-        width = width_of("encoder", encoder, n_inputs, n_context=n_context)
-        decoder = module_of("decoder", make_decoder, d, n_outputs, **told)
-        width_of("decoder", decoder, d, expected=n_outputs, n_context=n_context)
+        encoder = module_of("encoder", make_encoder, n_inputs, **context)
+        width = width_of("encoder", encoder, n_inputs, n_context=reader.n_context)
+        decoder = module_of("decoder", make_decoder, d, n_outputs, **context)
+        width_of("decoder", decoder, d, expected=n_outputs, n_context=reader.n_context)
         make_posterior = POSTERIORS.get(self.posterior, self.posterior)
         posterior = module_of("posterior", make_posterior, width, d, self._first_tau())
         return VAE(encoder, posterior, decoder, likelihood, StandardNormal(d))
 
-    def _build_likelihood(self, X):
-        if self._table is None:
+    def _build_likelihood(self, X, reader):
+        if reader.has_kinds:
+            parts = [self._build_part(reader, *part) for part in reader.parts]
+            likelihood = MixedLikelihood(parts) if len(parts) > 1 else parts[0][0]
+        else:
             make = LIKELIHOODS.get(self.likelihood, self.likelihood)
             likelihood = module_of("likelihood", make, X.shape[1])
-        else:
-            parts = [self._build_part(*part) for part in self._table.parts]
-            (likelihood, _), *others = parts
-            if others:
-                likelihood = MixedLikelihood(parts)
-        X = self._described(X)
+        X = reader.modeled(X)
         if Rows(X, None, None, None).missing:
-            nowhere = np.flatnonzero(gaps(X).sum(0) == X.shape[0])
-            if len(nowhere):
-                names = [self._name_of(j) for j in nowhere]
+            empty = np.flatnonzero(gaps(X).sum(0) == X.shape[0])
+            if len(empty):
                 raise ValueError(
-                    f"Columns {names} of X have no value at all, so that nothing can be "
-                    "learnt of them. Drop them."
+                    f"Columns {[reader.modeled_name(j) for j in empty]} of X have no value at "
+                    "all, so that nothing can be learnt of them. Drop them."
                 )
             likelihood.missing = True
             _check_takes_gaps(likelihood)
         return likelihood
 
-    def _name_of(self, place):
-        """What errors call a described column: its name, or its number in X."""
-        j = int(place) if self._table is None else int(self._table.described[place])
-        names = getattr(self, "feature_names_in_", None) if self._table is None else None
-        names = self._table.names if self._table is not None else names
-        return j if names is None else str(names[j]) if isinstance(names[j], str) else names[j]
-
-    def _check_support(self, likelihood, X):
-        """Refuse rows that the likelihood cannot take, by the name of the column."""
-        try:
-            check_support(likelihood, X)
-        except ValueError:
-            named = self._table is not None and self._table.frame is not None
-            pairs = (
-                likelihood.each()
-                if isinstance(likelihood, MixedLikelihood)
-                else [(likelihood, range(X.shape[1]))]
-            )
-            for part, columns in pairs if named or hasattr(self, "feature_names_in_") else []:
-                for j in columns if isinstance(part, COLUMN_BY_COLUMN) else []:
-                    try:
-                        part.check_support(X[:, [j]])
-                    except ValueError as error:
-                        raise ValueError(f"Column {self._name_of(j)!r}: {error}") from error
-            raise
-
-    def _build_part(self, likelihood, columns):
-        place = np.searchsorted(self._table.described, columns)
+    def _build_part(self, reader, likelihood, columns):
+        place = np.searchsorted(reader.described, columns)
         if likelihood == "categorical":
-            sizes = [len(self._table.categories[j]) for j in columns]
+            sizes = [len(reader.categories[j]) for j in columns]
             return CategoricalLikelihood(sizes), place
         make = LIKELIHOODS.get(likelihood, likelihood)
         return module_of("likelihood", make, len(columns)), place
 
-    def _measure(self, module, X, weight):
-        self._check_support(module.likelihood_layer, self._described(X))
-        marginals = Marginals(self._described(X), weight)
+    def _check_support(self, likelihood, X, reader):
+        """Refuse rows that the likelihood cannot take, by the name of the column."""
+        try:
+            check_support(likelihood, X)
+        except ValueError:
+            named = reader.names is not None and (reader.frame is not None or not reader.has_kinds)
+            mixed = isinstance(likelihood, MixedLikelihood)
+            pairs = likelihood.each() if mixed else [(likelihood, range(X.shape[1]))]
+            for part, columns in pairs if named else []:
+                for j in columns if isinstance(part, COLUMN_BY_COLUMN) else []:
+                    try:
+                        part.check_support(X[:, [j]])
+                    except ValueError as error:
+                        name = reader.modeled_name(j)
+                        raise ValueError(f"Column {name!r}: {error}") from error
+            raise
+
+    def _initialize(self, module, X, reader, weight):
+        X = reader.modeled(X)
+        self._check_support(module.likelihood_layer, X, reader)
+        marginals = Marginals(X, weight)
         module.likelihood_layer.start(marginals)
         return Units(*module.likelihood_layer.units(marginals))
+
+    # -- what was learned ------------------------------------------------------------------
+
+    @property
+    def noise_variance_(self) -> np.ndarray:
+        """Variance of the noise of each modeled column, in squared units of the data."""
+        layer = self._model.module.likelihood_layer
+        if type(layer) is not GaussianLikelihood:
+            raise AttributeError(
+                "noise_variance_ is there for likelihood='gaussian' alone; this is a "
+                f"{type(layer).__name__}"
+            )
+        noise = layer.noise_variance().detach().double().cpu().numpy()
+        return noise * np.square(self._model.units.scale)
 
     # -- using the code --------------------------------------------------------------------
 
@@ -428,10 +424,13 @@ class BNVAEEstimator(BaseVAE):
                 "inverse_transform needs conditions=..., the values of the columns "
                 f"{self.conditions!r}: the code does not hold them"
             )
-        rows = self._infer_codes(
-            X, lambda module, z, told: module.likelihood(z, told).mean, self._told(given)
+        model = self._model
+        means = self._map_codes(
+            X,
+            lambda module, z, context: module.likelihood(z, context).mean,
+            None if given is None else model.reader.context(given),
         )
-        return self._finished(rows, given, index_of(X))
+        return model.reader.finished(model.units.array(means), given, index_of(X))
 
     @plain_torch()
     def sample(
@@ -463,12 +462,14 @@ class BNVAEEstimator(BaseVAE):
         check_is_fitted(self)
         check_n_samples(n_samples)
         given = self._read_conditions(conditions, n_samples)
-        if given is None and self.conditions is not None:
+        model, context = self._model, None
+        if self.conditions is not None:
             random_state = random_state_of(random_state)
-            given = self._table.drawn.draw(n_samples, random_state)
-            given = self._table.settled(given, self._table.conditions)
-        rows = self._draw(n_samples, random_state, _sample, self._told(given))
-        return self._finished(torch.cat(rows), given)
+            if given is None:
+                given = model.reader.drawn_conditions(n_samples, random_state)
+            context = model.reader.context(given)
+        rows = self._draw(n_samples, random_state, _sample, context)
+        return model.reader.finished(model.units.array(rows), given)
 
     @plain_torch()
     def impute(self, X: Any, n_draws: int = 32) -> Any:
@@ -498,23 +499,19 @@ class BNVAEEstimator(BaseVAE):
         """
         check_is_fitted(self)
         check_n_draws(n_draws)
-        numbers = self._validate_rows(X, reset=False)
+        model = self._model
+        numbers, _ = self._read(X, model.reader)
         if issparse(numbers):
             raise TypeError("impute fills dense rows; got a sparse matrix. Pass X.toarray().")
-        rows = self._rows_of(numbers, self._units)
-        self._check_rows(self.module_, rows)
-        uniform, mixing = shared_draws(n_draws, self._n_features_out, self._seed)
+        rows = self._rows(numbers, model.reader, model.units)
+        self._check_rows(model.module, rows, model.reader)
 
         def expected(module, x, context):
-            loc = module.posterior(x, context).loc
-            return conditional_mean(module, x, row_noise(uniform.to(x), loc, mixing.to(x)), context)
+            noise = self._noise_of_rows(module, x, context, n_draws)
+            return conditional_mean(module, x, noise, context)
 
-        filled = self._units.array(self._map(rows, expected))
-        if self._table is None:
-            return np.where(np.isnan(rows.X), filled, rows.X)
-        filled = self._table.settled(filled, self._table.described)
-        numbers[:, self._table.described] = np.where(np.isnan(rows.X), filled, rows.X)
-        return self._table.table(numbers, index_of(X))
+        values = torch.cat([found for _, found in model.map(rows, expected)])
+        return model.reader.filled(numbers, model.units.array(values), index_of(X))
 
     def _read_conditions(self, conditions, n_samples):
         """Given conditions as numbers, one row for each sample."""
@@ -522,28 +519,13 @@ class BNVAEEstimator(BaseVAE):
             return None
         if self.conditions is None:
             raise ValueError("conditions are given, but the estimator's conditions are None")
-        numbers = self._table.given(conditions)
+        numbers = self._model.reader.given(conditions)
         if len(numbers) not in (1, n_samples):
             raise ValueError(
                 f"conditions must have one row for all, or one for each of the {n_samples}; got "
                 f"{len(numbers)}"
             )
         return np.broadcast_to(numbers, (n_samples, numbers.shape[1]))
-
-    def _told(self, given):
-        return None if given is None else self._table.context(given)
-
-    def _finished(self, rows, given=None, index=None):
-        """Rows of a tensor as a table in the units of the data, with the conditions in place."""
-        described = self._units.array(rows)
-        if self._table is None:
-            return described
-        described = numbers = self._table.settled(described, self._table.described)
-        if given is not None:
-            numbers = np.empty((len(given), self.n_features_in_))
-            numbers[:, self._table.described] = described
-            numbers[:, list(self._table.conditions)] = given
-        return self._table.table(numbers, index)
 
     @plain_torch()
     def export(self) -> torch.export.ExportedProgram:
@@ -579,7 +561,7 @@ class BNVAEEstimator(BaseVAE):
         True
         """
         check_is_fitted(self)
-        if self._table is not None and not self._table.plain:
+        if not self._model.reader.plain:
             raise ValueError(
                 "export takes tables of numbers under one likelihood; here columns are categories, "
                 "conditions or differ in likelihood. Save the estimator instead."
@@ -587,10 +569,9 @@ class BNVAEEstimator(BaseVAE):
         like = self.module_.prior().loc
         rows = torch.zeros(3, self.n_features_in_, dtype=like.dtype, device=like.device)
         n_samples = torch.export.Dim("n_samples", min=1)
-        module = copy.deepcopy(self.module_).requires_grad_(False)
-        transform = _Transform(module, self._units).to(like.device)
+        model = copy.deepcopy(self._model.alone()).requires_grad_(False)
         with torch.no_grad():
-            return torch.export.export(transform, (rows,), dynamic_shapes=({0: n_samples},))
+            return torch.export.export(model, (rows,), dynamic_shapes=({0: n_samples},))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -649,21 +630,6 @@ def _check_takes_gaps(likelihood):
             f"X has missing cells, which {type(likelihood).__name__} cannot pass over. Let its "
             "forward make rows by self.row(cells), or fill the cells, with SimpleImputer say."
         )
-
-
-class _Transform(nn.Module):
-    """From rows in the units of the data to codes."""
-
-    def __init__(self, module, units):
-        super().__init__()
-        self.module = module
-        self.register_buffer("offset", torch.from_numpy(units.offset))
-        self.register_buffer("scale", torch.from_numpy(units.scale))
-        self.eval()
-
-    def forward(self, x):
-        standard = (x.double() - self.offset) / self.scale
-        return self.module.posterior(standard.to(x.dtype)).loc
 
 
 def _sample(likelihood, draws):

@@ -1,22 +1,22 @@
 """One training for a whole range of tau: some weights of the model are functions of tau.
 
 The moments of a batch come before the scales that tau fixes, so one encoder can serve every tau.
-What changes with tau is what the code says and how it is read, and few weights are enough for
-that. During training tau is another one for every batch; afterwards the model at any tau of the
+What changes with tau is what the code says and how the decoder reads it, and few weights are
+enough for that. In training every batch has another tau; afterwards the model at any tau of the
 range is a plain :class:`~skvae.model.VAE`, with its weights and moments worked out.
 """
 
 import copy
 from contextlib import contextmanager
-from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.special import expit, logit
 from torch import nn
+from torch.func import functional_call
+from torch.nn.functional import linear
 
-from skvae._fit.optimizer import Adam
 from skvae.model import VAE
 from skvae.objectives import Terms, mean_terms
 from skvae.posteriors import MomentPosterior, Moments
@@ -45,26 +45,26 @@ class EveryTau(nn.Module):
     """A VAE for every tau of a range.
 
     The encoder does not depend on tau. The weights of the posterior, those of the decoder that
-    read the code, and all biases of decoder and likelihood are parabolas along the logit of tau,
-    which runs over ``t`` from -1 to 1::
+    multiply the code, and all biases of decoder and likelihood are parabolas along the logit of
+    tau, which runs over ``t`` from -1 to 1::
 
         w(t) = w_0 + t w_1 + (3 t^2 - 1) / 2 w_2
 
     Parameters
     ----------
     module : skvae.model.VAE
-        Where to start from; its weights are changed in place.
+        The VAE whose weights are the starting point at every tau.
     low, high : float
-        The range, 0 < low < high < 1.
+        Ends of the range, 0 < low < high < 1.
 
     Attributes
     ----------
-    told : list of Parameter
-        The weights of the module that depend on tau.
-    shared : list of Parameter
-        All others.
-    coefficients : Parameter of shape (3, n_told)
-        ``w_0``, ``w_1`` and ``w_2`` of all told weights.
+    tau : float
+        The tau of the last call; in training every call takes the next one of `tau_of_step`.
+    places : dict of str to (int, int)
+        First and last place in `coefficients` of the weights that depend on tau, by their names in `module`.
+    coefficients : Parameter of shape (3, n_weights)
+        ``w_0``, ``w_1`` and ``w_2`` of all weights that depend on tau.
 
     Examples
     --------
@@ -80,8 +80,8 @@ class EveryTau(nn.Module):
     ...     StandardNormal(2),
     ... )
     >>> every = EveryTau(vae, 0.05, 0.95)
-    >>> q = every.move(0.8).posterior(torch.randn(100, 5))
-    >>> bool((q.loc.square().mean(0) >= 0.8).all())
+    >>> terms = every(torch.randn(100, 5), torch.randn(100, 2))
+    >>> bool(terms.kl.sum(1).mean() >= -0.5 * 2 * torch.tensor(1 - every.tau).log())
     True
     """
 
@@ -89,121 +89,153 @@ class EveryTau(nn.Module):
         super().__init__()
         self.module, self.low, self.high = module, low, high
         self._middle = (logit(low) + logit(high)) / 2
-        self._reach = (logit(high) - logit(low)) / 2
-        self.told = _told(module)
-        told = {id(parameter) for parameter in self.told}
-        trained = (p for p in module.parameters() if p.requires_grad)
-        self.shared = [p for p in trained if id(p) not in told]
-        start = torch.cat([p.detach().flatten() for p in self.told])
+        self._half_range = (logit(high) - logit(low)) / 2
+        weights = _weights_of_tau(module)
+        ends = np.cumsum([weight.numel() for weight in weights.values()]).tolist()
+        starts = [0, *ends[:-1]]
+        self.places = dict(zip(weights, zip(starts, ends, strict=True), strict=True))
+        start = torch.cat([weight.detach().flatten() for weight in weights.values()])
         self.coefficients = nn.Parameter(torch.stack([start, 0 * start, 0 * start]))
+        for weight in weights.values():
+            weight.requires_grad_(False)  # the coefficients are trained in their place
         self.moments = None
         for name, moment in zip(
             Moments._fields, module.posterior_layer.stored_moments(), strict=True
         ):
             shape = (N_RUNNING, *moment.shape)
             self.register_buffer(f"running_{name}", moment.detach().expand(shape).clone())
+        self.tau = self.tau_at(0.0)
+        self.restart(0)
 
-    @torch.no_grad()
-    def stagger(self, spread=4.0):
-        """Let the components begin at different shares of signal where tau is low.
+    @property
+    def posterior_layer(self):
+        """The posterior of the VAE."""
+        return self.module.posterior_layer
 
-        Where tau is high every component must speak. Where it is low some should and the others
-        be still, and which ones is decided sooner if they do not start alike: there, the log of
-        the signal-to-noise ratio of the first is `spread` above, of the last as much below.
+    # -- tau along the range ---------------------------------------------------------------
 
-        Parameters
-        ----------
-        spread : float, default=4.0
-            In nats of the variance ratio.
-        """
-        posterior = self.module.posterior_layer
-        if not isinstance(posterior, MomentPosterior):
-            return
-        bias = _place_of(posterior.heads.bias, self.told)
-        log_variances = self.coefficients[:, bias][:, posterior.n_components :]
-        ramp = torch.linspace(-spread / 2, spread / 2, posterior.n_components)
-        log_variances[0] += ramp.to(log_variances)
-        log_variances[1] -= ramp.to(log_variances)
-        self.move(self.tau(0.0))
-
-    def tau(self, t):
+    def tau_at(self, t):
         """Return the tau at a place of the range.
 
         Parameters
         ----------
         t : float
-            From -1 to 1.
+            Place from -1 to 1.
 
         Returns
         -------
         float
-            Between low and high.
+            Tau between low and high.
         """
-        return float(np.clip(expit(self._middle + self._reach * t), self.low, self.high))
+        return float(np.clip(expit(self._middle + self._half_range * t), self.low, self.high))
 
-    def draws(self, seed):
-        """Yield one tau after the other, spread evenly however few are taken.
+    def place_of(self, tau):
+        """Return the place ``t`` of a tau, from -1 to 1."""
+        return float(np.clip((logit(tau) - self._middle) / self._half_range, -1.0, 1.0))
 
-        Their places in the range have the arcsine distribution, which takes more from the ends: a
-        polynomial is held there by neighbours on one side only.
+    def restart(self, seed):
+        """Begin a training: its taus are those of a seed."""
+        self.n_steps, self._first = 0, np.random.RandomState(seed).rand()
+
+    def tau_of_step(self, number):
+        """Return the tau of a training step, spread evenly however few steps are taken.
+
+        The places have the arcsine distribution, which has more of the ends: a polynomial is held
+        there by neighbors on one side only.
 
         Parameters
         ----------
-        seed : int
-            Of the first.
+        number : int
+            Number of the step, from 0.
 
-        Yields
-        ------
+        Returns
+        -------
         float
-            Without end.
+            Tau in the range.
         """
-        share = np.random.RandomState(seed).rand()
-        while True:
-            share = (share + GOLDEN_RATIO) % 1.0
-            yield self.tau(-np.cos(np.pi * share))
+        share = (self._first + (number + 1) * GOLDEN_RATIO) % 1.0
+        return self.tau_at(-np.cos(np.pi * share))
 
-    @torch.no_grad()
-    def move(self, tau):
-        """Set the weights of the module to those of a tau.
+    def get_extra_state(self):
+        """Return what `state_dict` holds beside parameters and buffers."""
+        return {"n_steps": self.n_steps, "first": self._first}
+
+    def set_extra_state(self, state):
+        """Take what `get_extra_state` returned."""
+        self.n_steps, self._first = int(state["n_steps"]), float(state["first"])
+
+    # -- weights and running moments as functions of tau -----------------------------------
+
+    def forward(self, x, noise, context=None, weight=None):
+        """Return the two terms of the ELBO of every row, at the tau of this step.
+
+        Parameters
+        ----------
+        x, noise, context, weight : Tensor
+            Arguments of `skvae.model.VAE.forward`.
+
+        Returns
+        -------
+        skvae.objectives.Terms
+            Reconstruction and KL, in nats.
+        """
+        if self.training:
+            self.tau = self.tau_of_step(self.n_steps)
+            self.n_steps += 1
+        self.posterior_layer.tau = self.tau
+        weights = self.weights(self.tau)
+        with self._running_moments_of_all(weights):
+            return functional_call(self.module, weights, (x, noise, context, weight))
+
+    def weights(self, tau):
+        """Return the weights that depend on tau, by their names in the VAE.
 
         Parameters
         ----------
         tau : float
-            In the range.
+            Tau in the range.
 
         Returns
         -------
-        skvae.model.VAE
-            The module, changed in place.
+        dict of str to Tensor
+            Weights through which gradients reach the coefficients.
         """
-        self._basis = self._polynomials(tau)
-        _write(self._basis @ self.coefficients, self.told)
-        self.module.posterior_layer.tau = tau
-        return self.module
+        flat = self._polynomials(tau) @ self.coefficients
+        shapes = dict(self.module.named_parameters())
+        return {
+            name: flat[slice(*place)].view_as(shapes[name]) for name, place in self.places.items()
+        }
+
+    def _polynomials(self, tau):
+        t = self.place_of(tau)
+        return self.coefficients.new_tensor([1.0, t, (3 * t * t - 1) / 2])
+
+    def _coefficients_of(self, name):
+        return self.coefficients[:, slice(*self.places[name])]
 
     @contextmanager
-    def running(self):
-        """Keep running moments for every tau inside, by what the posterior is given.
+    def _running_moments_of_all(self, weights):
+        """Update running moments for every tau in this block, by what the posterior is given.
 
         They are kept at five nodes. Means and variances of the mean head are polynomials of a
-        degree up to four, so that their values at any tau follow to rounding; the logarithm of
-        the mean square is nearly one (within 0.5 percent on trained tables).
+        degree up to four, so that their values at any tau follow up to rounding; the logarithm of
+        the mean square is nearly one (within 0.5 percent on tables that were measured).
         """
-        if not len(self.module.posterior_layer.mean):  # it needs none
+        if not self.training or not len(self.posterior_layer.mean):  # it needs none
             yield
             return
-        handle = self.module.posterior_layer.register_forward_pre_hook(self._run)
+        handle = self.posterior_layer.register_forward_pre_hook(self._update_running)
         try:
             yield
         finally:
             handle.remove()
 
     @torch.no_grad()
-    def _run(self, posterior, inputs):
-        """Give the posterior the moments that it is to update, and update those of all tau."""
+    def _update_running(self, posterior, inputs):
+        """Give the posterior the moments of its tau to update, and update those of all nodes."""
         features, *weight = inputs
         running = self.running_moments()
-        posterior.store(_interpolated(running, self._t(posterior.tau)))
+        posterior.store(_interpolated(running, self.place_of(posterior.tau)))
         share = posterior.share_of_batch()
         batch = Moments.of(*posterior.collect(*posterior.read(self._heads(features))), *weight)
         for stored, new in zip(running, running.mix(batch, share), strict=True):
@@ -220,32 +252,74 @@ class EveryTau(nn.Module):
         return Moments(*(getattr(self, f"running_{name}") for name in Moments._fields))
 
     def _heads(self, features):
-        """The raw heads at the nodes of the running moments, along the second axis."""
-        heads = self.module.posterior_layer.heads
-        basis = torch.stack([self._polynomials(self.tau(t)) for t in _nodes(N_RUNNING)])
+        """Return the raw heads at the nodes of the running moments, along the second axis."""
+        heads = self.posterior_layer.heads
+        basis = torch.stack([self._polynomials(self.tau_at(t)) for t in _nodes(N_RUNNING)])
         weight, bias = (
-            basis @ self.coefficients[:, _place_of(parameter, self.told)]
-            for parameter in (heads.weight, heads.bias)
+            basis @ self._coefficients_of(f"posterior_layer.heads.{name}")
+            for name in ("weight", "bias")
         )
-        at_nodes = torch.nn.functional.linear(
-            features, weight.view(-1, heads.in_features), bias.flatten()
-        )
+        at_nodes = linear(features, weight.view(-1, heads.in_features), bias.flatten())
         return at_nodes.view(len(features), N_RUNNING, heads.out_features)
 
-    def gradient(self, gradients):
-        """Gradient of the coefficients, where the last `move` went.
+    @torch.no_grad()
+    def stagger(self, log_ratio=4.0):
+        """Let the components begin at different shares of signal where tau is low.
+
+        Where tau is high every component must carry signal. Where it is low some should and the
+        others not, and which ones is decided sooner if they do not start alike: there, the log of
+        the signal-to-noise ratio of the first is `log_ratio` above, of the last as much below.
 
         Parameters
         ----------
-        gradients : list of Tensor
-            Those of the told weights.
+        log_ratio : float, default=4.0
+            Difference in nats of the variance ratio.
+        """
+        posterior = self.posterior_layer
+        if not isinstance(posterior, MomentPosterior):
+            return
+        bias = self._coefficients_of("posterior_layer.heads.bias")
+        log_variances = bias[:, posterior.n_components :]
+        ramp = torch.linspace(-log_ratio / 2, log_ratio / 2, posterior.n_components)
+        log_variances[0] += ramp.to(log_variances)
+        log_variances[1] -= ramp.to(log_variances)
+
+    # -- after training --------------------------------------------------------------------
+
+    def at_tau(self, tau):
+        """Return the plain VAE of one tau; this model stays as it is.
+
+        Parameters
+        ----------
+        tau : float
+            Tau in the range.
 
         Returns
         -------
-        Tensor of shape (3, n_told)
-            By the chain rule: an outer product.
+        skvae.model.VAE
+            In evaluation mode; after `finalise`, with the moments of all rows.
         """
-        return torch.outer(self._basis, torch.cat([gradient.flatten() for gradient in gradients]))
+        module = self._with_weights(copy.deepcopy(self.module), tau)
+        module.posterior_layer.tau = tau
+        if self.moments is not None:
+            stacked = Moments(*(torch.stack(parts) for parts in zip(*self.moments, strict=True)))
+            module.posterior_layer.store(_interpolated(stacked, self.place_of(tau)))
+        return module
+
+    def _posterior_at(self, tau):
+        """Return a copy of the posterior with the weights of a tau."""
+        layer = self._with_weights(copy.deepcopy(self.posterior_layer), tau, "posterior_layer.")
+        layer.tau = tau
+        return layer
+
+    @torch.no_grad()
+    def _with_weights(self, module, tau, prefix=""):
+        """Give a copy of the VAE, or of a part of it, the weights of a tau."""
+        weights = self.weights(tau)
+        for name, parameter in module.named_parameters():
+            if prefix + name in weights:
+                parameter.copy_(weights[prefix + name]).requires_grad_()
+        return module.eval()
 
     @torch.no_grad()
     def finalise(self, batches, previous=None, n_nodes=N_MOMENTS):
@@ -253,22 +327,22 @@ class EveryTau(nn.Module):
 
         The heads are linear in weights that are parabolas, so mean and variance of the first are
         polynomials in t and the mean square of the second is a mean of exponentials of parabolas:
-        what lies between the nodes follows to rounding.
+        what lies between the nodes follows up to rounding.
 
         Parameters
         ----------
         batches : iterable of skvae._data.rows.Batch
             All rows.
         previous : list of skvae.posteriors.Moments, optional
-            Moments to merge with, of rows seen before.
+            Moments of rows of former calls, to merge with.
         n_nodes : int, default=33
             Values of tau at which the moments are measured.
         """
-        taus = [self.tau(t) for t in _nodes(n_nodes)]
+        self.moments = None
+        layers = [self._posterior_at(self.tau_at(t)) for t in _nodes(n_nodes)]
         found = previous
         for x, weight, context in batches:
             features = self.module.features(x, context)
-            layers = (self.move(tau).posterior_layer for tau in taus)
             parts = [layer.measure(features, weight) for layer in layers]
             found = (
                 parts if found is None else [a.merge(b) for a, b in zip(found, parts, strict=True)]
@@ -278,30 +352,30 @@ class EveryTau(nn.Module):
         self.moments = found
 
     def measure(self, batches, generator):
-        """Measure what the model reaches, for every tau; after `finalise`.
+        """Measure the mean terms of all rows at nine values of tau; after `finalise`.
 
         Parameters
         ----------
         batches : callable
-            Returns an iterable of `skvae._data.rows.Batch`, all rows, each time.
+            Function that returns an iterable of `skvae._data.rows.Batch`, all rows, each time.
         generator : callable
-            Returns a torch.Generator, the same each time.
+            Function that returns a torch.Generator of the same noise each time.
         """
         self.reconstruction, self.excess = [], []
         for t in _nodes(N_TERMS):
-            module = self.model(self.tau(t))
+            module = self.at_tau(self.tau_at(t))
             terms = mean_terms(module, batches(), generator())
             self.reconstruction.append(float(terms.reconstruction))
             floors = module.posterior_layer.component_floors()
             self.excess.append(terms.kl.double().cpu().numpy() - floors)
 
     def at(self, tau):
-        """Make the plain model of one tau and say what it reaches. After `measure`.
+        """Return the plain VAE of one tau and its mean terms; after `measure`.
 
         Parameters
         ----------
         tau : float
-            In the range.
+            Tau in the range.
 
         Returns
         -------
@@ -309,124 +383,26 @@ class EveryTau(nn.Module):
             The terms are exact at nine values of tau, the ends and the middle of the range among
             them, and interpolated between.
         """
-        module, t = self.model(tau), self._t(tau)
+        module, t = self.at_tau(tau), self.place_of(tau)
         excess = np.array(self.excess)
         # Where the floor binds the excess is next to nothing: the polynomial must not go below.
         kl = np.maximum(_between(excess, t), excess.min(0))
         kl += module.posterior_layer.component_floors()
         return AtTau(module, Terms(float(_between(np.array(self.reconstruction), t)), kl))
 
-    def model(self, tau):
-        """Make the plain model of one tau; this one stays as it is. After `finalise`.
 
-        Parameters
-        ----------
-        tau : float
-            In the range.
-
-        Returns
-        -------
-        skvae.model.VAE
-            In evaluation mode.
-        """
-        module = copy.deepcopy(self.module).eval()
-        with torch.no_grad():
-            _write(self._polynomials(tau) @ self.coefficients, _told(module))
-        module.posterior_layer.tau = tau
-        module.posterior_layer.store(self._moments_at(tau))
-        return module
-
-    def _moments_at(self, tau):
-        stacked = Moments(*(torch.stack(parts) for parts in zip(*self.moments, strict=True)))
-        return _interpolated(stacked, self._t(tau))
-
-    def _t(self, tau):
-        return float(np.clip((logit(tau) - self._middle) / self._reach, -1.0, 1.0))
-
-    def _polynomials(self, tau):
-        t = self._t(tau)
-        return self.coefficients.new_tensor([1.0, t, (3 * t * t - 1) / 2])
-
-
-class RangeAdam:
-    """Adam on an `EveryTau`, which it moves to another tau after every step.
-
-    Running averages of the weights matter more here than elsewhere: they also leave out the noise
-    that the changes of tau bring.
-
-    Parameters
-    ----------
-    every : EveryTau
-        What to train.
-    learning_rate : float
-        Size of a step.
-    seed : int
-        Of the taus.
-    average : bool, default=False
-        As of `Adam`.
-
-    Attributes
-    ----------
-    parameters : list of Parameter
-        The weights of the module, whose gradients `step` takes.
-    n_steps : int
-        Steps that were taken.
-    """
-
-    def __init__(self, every, learning_rate, seed, average=False):
-        self.every, self.learning_rate = every, learning_rate
-        self.adam = Adam([every.coefficients, *every.shared], learning_rate, average)
-        self.parameters = [*every.told, *every.shared]
-        self.seed = seed
-        self.go_to(0)
-
-    @property
-    def averages(self):
-        """As of `Adam`."""
-        return self.adam.averages
-
-    def step(self, gradients):
-        """Move the weights down the gradients, and on to the next tau."""
-        told = self.every.gradient(gradients[: len(self.every.told)])
-        self.adam.step([told, *gradients[len(self.every.told) :]])
-        self.n_steps += 1
-        self.every.move(next(self.taus))
-
-    def go_to(self, n_steps):
-        """Have the tau that comes after a number of steps.
-
-        Parameters
-        ----------
-        n_steps : int
-            How many were taken.
-        """
-        self.n_steps, self.taus = n_steps, islice(self.every.draws(self.seed), n_steps, None)
-        self.every.move(next(self.taus))
-
-    def state(self):
-        """As `Adam.state`."""
-        return self.adam.state()
-
-    def load(self, state):
-        """As `Adam.load`."""
-        self.adam.load(state)
-
-    def travel(self):
-        """As `Adam.travel`."""
-        return self.adam.travel()
-
-
-def _told(module):
-    """The weights that depend on tau."""
+def _weights_of_tau(module):
+    """Return the parameters of a VAE that depend on tau, by name."""
     decoder, likelihood = module.decoder, module.likelihood_layer
     reading = [*decoder.parameters(), *likelihood.parameters()]
-    told = [*module.posterior_layer.parameters(), *(p for p in reading if p.dim() < 2)]
-    told += [*_code_weights(decoder), *likelihood.code_weights()]
-    return [p for p in dict.fromkeys(told) if p.requires_grad]
+    chosen = [*module.posterior_layer.parameters(), *(p for p in reading if p.dim() < 2)]
+    chosen += [*_code_weights(decoder), *likelihood.code_weights()]
+    ids = {id(p) for p in chosen if p.requires_grad}
+    return {name: p for name, p in module.named_parameters() if id(p) in ids}
 
 
 def _code_weights(decoder):
-    """The weights that multiply the code: what the decoder says, or the first that it has."""
+    """Return the weights that multiply the code: those the decoder names, or its first matrix."""
     if not hasattr(decoder, "code_weights"):
         return [p for p in decoder.parameters() if p.dim() > 1][:1]
     declared, own = decoder.code_weights(), {*map(id, decoder.parameters())}
@@ -436,19 +412,6 @@ def _code_weights(decoder):
             f"parameters; got {type(declared).__name__}"
         )
     return declared
-
-
-def _place_of(parameter, parameters):
-    """Where a parameter lies in all of them, flattened one after the other."""
-    ends = np.cumsum([p.numel() for p in parameters]).tolist()
-    number = [p is parameter for p in parameters].index(True)
-    return slice(ends[number] - parameter.numel(), ends[number])
-
-
-def _write(flat, parameters):
-    parts = flat.split([parameter.numel() for parameter in parameters])
-    for parameter, part in zip(parameters, parts, strict=True):
-        parameter.copy_(part.view_as(parameter))
 
 
 def _interpolated(moments, t):

@@ -1,15 +1,13 @@
-"""The variational autoencoder: encoder, posterior, decoder, likelihood and prior as one module."""
-
-from collections import Counter
-from math import prod
+"""The variational autoencoder: encoder, posterior, decoder, likelihood and prior in one module."""
 
 import torch
 from torch import nn
-from torch.nn.utils.rnn import PackedSequence
+
+from skvae.objectives import elbo_terms
 
 
 class VAE(nn.Module):
-    """Three distributions: q(z|x), p(x|z) and p(z).
+    """A variational autoencoder: the distributions q(z|x), p(x|z) and p(z).
 
     Parameters
     ----------
@@ -26,7 +24,8 @@ class VAE(nn.Module):
 
     Notes
     -----
-    `context`, where the methods take it, is what encoder and decoder are told beside x and z.
+    `context`, where the methods take it, is a second input of encoder and decoder: conditions such
+    as a label, beside x and z.
 
     Examples
     --------
@@ -44,6 +43,8 @@ class VAE(nn.Module):
     >>> z = vae.posterior(x).rsample()
     >>> vae.likelihood(z).log_prob(x).shape
     torch.Size([10])
+    >>> vae(x, noise=torch.randn(10, 2)).elbo().shape
+    torch.Size([10])
     """
 
     def __init__(self, encoder, posterior, decoder, likelihood, prior):
@@ -54,20 +55,41 @@ class VAE(nn.Module):
         self.likelihood_layer = likelihood
         self.prior_layer = prior
 
+    def forward(self, x, noise, context=None, weight=None):
+        """Return the two terms of the ELBO of every row.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_features)
+            Rows, in the units of the networks.
+        noise : Tensor of shape (n_samples, n_components)
+            Standard normal noise, as `noise` draws it.
+        context : Tensor of shape (n_samples, n_context), optional
+            Second input of encoder and decoder.
+        weight : Tensor of shape (n_samples,), optional
+            Weights of the rows in the batch's moments.
+
+        Returns
+        -------
+        skvae.objectives.Terms
+            Reconstruction and KL, in nats.
+        """
+        return elbo_terms(self, x, noise, context, weight)
+
     def features(self, x, context=None):
-        """Encode rows, short of the posterior.
+        """Encode rows into the features that the posterior takes.
 
         Parameters
         ----------
         x : Tensor of shape (n_samples, n_features)
             Rows, in the units of the networks.
         context : Tensor of shape (n_samples, n_context), optional
-            What the encoder is told beside them.
+            Second input of the encoder.
 
         Returns
         -------
         Tensor of shape (n_samples, in_features)
-            What the posterior takes.
+            Features.
         """
         inputs = self.likelihood_layer.inputs(x)
         return self.encoder(inputs) if context is None else self.encoder(inputs, context)
@@ -80,7 +102,7 @@ class VAE(nn.Module):
         x : Tensor of shape (n_samples, n_features)
             Rows, in the units of the networks.
         context : Tensor of shape (n_samples, n_context), optional
-            What the encoder is told beside them.
+            Second input of the encoder.
         weight : Tensor of shape (n_samples,), optional
             Weights of the rows in the batch's moments.
 
@@ -99,7 +121,7 @@ class VAE(nn.Module):
         z : Tensor of shape (n_samples, n_components)
             Codes.
         context : Tensor of shape (n_samples, n_context), optional
-            What the decoder is told beside them.
+            Second input of the decoder.
 
         Returns
         -------
@@ -152,48 +174,9 @@ class VAE(nn.Module):
         features = ((self.features(b.x, b.context), b.weight) for b in batches)
         self.posterior_layer.finalise(features, previous)
 
-    @torch.no_grad()
-    def work(self, batches):
-        """Count the multiplications by weights that a row takes, from x to ``log p(x|z)``.
-
-        A weight counts as often as a row meets it: in a convolution at every position, in a
-        recurrence at every token. All rows pass through the model once, in evaluation mode.
-
-        Parameters
-        ----------
-        batches : iterable of skvae._data.rows.Batch
-            Some rows.
-
-        Returns
-        -------
-        float
-            Mean over the rows.
-        """
-        weights = {layer: _n_weights(layer) for layer in self.modules()}
-        met, n_rows, was_training = Counter(), 0, self.training
-
-        def meet(layer, inputs, output):
-            if inputs and isinstance(inputs[0], torch.Tensor | PackedSequence):
-                met[layer] += _n_positions(layer, inputs[0].data, output)
-
-        hooks = [layer.register_forward_hook(meet) for layer, n in weights.items() if n]
-        try:
-            self.eval()
-            for x, _, context in batches:
-                code = torch.zeros_like(self.posterior(x, context).loc)
-                self.likelihood(code, context).log_prob(x)
-                n_rows += len(x)
-        finally:
-            self.train(was_training)
-            for hook in hooks:
-                hook.remove()
-        # Weights that were not seen at work, such as those of a layer that is never called but
-        # read by another, count once a row.
-        return sum(n * met.get(layer, n_rows) for layer, n in weights.items()) / n_rows
-
 
 def module_of(name, build, *args, **options):
-    """What `build` returns, if it is a module."""
+    """Return the module that `build` builds; refuse anything that is no module."""
     if isinstance(build, nn.Module):
         raise TypeError(
             f"{name} must be a function that builds a module, so that each fit starts anew; got "
@@ -209,7 +192,7 @@ def module_of(name, build, *args, **options):
 
 
 def width_of(name, module, n_inputs, expected=None, n_context=0):
-    """Columns that a network puts out, found by a trial."""
+    """Return the number of columns that a network puts out, found by a trial run."""
     was_training = module.training
     trial = [torch.zeros(2, n) for n in (n_inputs, n_context) if n]
     with torch.no_grad():
@@ -222,18 +205,3 @@ def width_of(name, module, n_inputs, expected=None, n_context=0):
             f"it mapped (2, {n_inputs}) to {shape}"
         )
     return shape[1]
-
-
-def _n_weights(layer):
-    """Weights of the layer itself that are multiplied with: matrices, but none to look rows up."""
-    if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
-        return 0
-    return sum(p.numel() for p in layer.parameters(recurse=False) if p.dim() > 1)
-
-
-def _n_positions(layer, x, output):
-    """How often a call of the layer uses each of its weights."""
-    if isinstance(layer, nn.modules.conv._ConvNd):
-        # Once an output, if the convolution is transposed once an input: the fewer of both.
-        return min(x.numel() / layer.in_channels, output.numel() / layer.out_channels)
-    return prod(x.shape[:-1])

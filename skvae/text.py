@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skvae._base import BaseVAE
+from skvae._base import BaseVAE, managing_callbacks
 from skvae._data import words
 from skvae._data.rows import TokenUnits
 from skvae._fit.torch_state import plain_torch
@@ -274,6 +274,8 @@ class BNVAETextEstimator(BaseVAE):
 
     # -- training --------------------------------------------------------------------------
 
+    @plain_torch()
+    @managing_callbacks
     def fit(self, X: Iterable[Any], y: Any = None, sample_weight: Any = None) -> Self:
         """Train on documents.
 
@@ -306,7 +308,8 @@ class BNVAETextEstimator(BaseVAE):
             If documents were cut, if most tokens are no words of the vocabulary, or if training
             was interrupted by Ctrl-C: the weights are those of the last whole epoch.
         """
-        return super().fit(X, y, sample_weight)
+        again = self.warm_start and self.__sklearn_is_fitted__()
+        return self._fit(X, y, sample_weight, n_epochs=self.max_iter, again=again)
 
     def partial_fit(self, X: Iterable[Any], y: Any = None, sample_weight: Any = None) -> Self:
         """Train for one epoch on documents, going on from the last call.
@@ -335,11 +338,15 @@ class BNVAETextEstimator(BaseVAE):
         """
         return super().partial_fit(X, y, sample_weight)
 
-    def _validate_rows(self, X, reset):
+    def _read(self, X, reader=None):
         sentences = self._tokenize(X)
-        if reset:
-            self.vocabulary_ = self._learn_vocabulary(sentences)
-        return self._numbers(sentences)
+        reader = self._learn_vocabulary(sentences) if reader is None else reader
+        return self._numbers(sentences, reader), reader
+
+    @property
+    def vocabulary_(self) -> dict[str, int]:
+        """Token numbers of the words."""
+        return self._model.reader
 
     def _tokenize(self, X):
         """The tokens of each document."""
@@ -399,7 +406,7 @@ class BNVAETextEstimator(BaseVAE):
             ) from error
         return {word: N_SPECIAL + number for number, word in enumerate(known.tolist())}
 
-    def _numbers(self, sentences):
+    def _numbers(self, sentences, known):
         """Token numbers, int32 of shape (n_samples, max_length + 2), padded on the right."""
         lengths = np.array([len(sentence) for sentence in sentences])
         n_long = int((lengths > self.max_length).sum())
@@ -411,7 +418,6 @@ class BNVAETextEstimator(BaseVAE):
             )
         kept = lengths.clip(max=self.max_length)
         tokens = chain.from_iterable(s[: self.max_length] for s in sentences)
-        known = self.vocabulary_
         numbers = np.fromiter((known.get(token, UNKNOWN) for token in tokens), np.int32, kept.sum())
         n_unknown = int((numbers == UNKNOWN).sum())
         if 2 * n_unknown > len(numbers):
@@ -427,8 +433,8 @@ class BNVAETextEstimator(BaseVAE):
         X[:, 0] = X[np.arange(len(X)), kept + 1] = BOUNDARY
         return X
 
-    def _build(self, X):
-        n_tokens, d = N_SPECIAL + len(self.vocabulary_), self.n_components
+    def _build(self, X, reader):
+        n_tokens, d = N_SPECIAL + len(reader), self.n_components
         likelihood = TokensLikelihood(
             n_tokens,
             self.max_length,
@@ -457,9 +463,9 @@ class BNVAETextEstimator(BaseVAE):
         )
         return VAE(encoder, posterior, nn.Identity(), likelihood, StandardNormal(d))
 
-    def _measure(self, module, X, weight):
+    def _initialize(self, module, X, reader, weight):
         weight = None if weight is None else np.repeat(weight, X.shape[1] - 1)
-        n_tokens = N_SPECIAL + len(self.vocabulary_)
+        n_tokens = N_SPECIAL + len(reader)
         counts = np.bincount(X[:, 1:].ravel(), weight, minlength=n_tokens).astype(float)
         counts[PADDING] = 0.0
         module.likelihood_layer.start(torch.from_numpy(counts / counts.sum()))
@@ -587,7 +593,7 @@ class BNVAETextEstimator(BaseVAE):
         if not isinstance(n_beams, Integral) or n_beams < 1:
             raise ValueError(f"n_beams must be an int of at least 1; got {n_beams!r}")
         return self._sentences(
-            self._infer_codes(X, lambda module, z, _: module.likelihood(z).mode(n_beams))
+            self._map_codes(X, lambda module, z, _: module.likelihood(z).mode(n_beams))
         )
 
     @plain_torch()
@@ -626,7 +632,7 @@ class BNVAETextEstimator(BaseVAE):
             generator = draws.generator(likelihood.z.device)
             return likelihood.sample(temperature=temperature, top_p=top_p, generator=generator)
 
-        return self._sentences(torch.cat(self._draw(n_samples, random_state, draw)))
+        return self._sentences(self._draw(n_samples, random_state, draw))
 
     def interpolate(self, a: Any, b: Any, n_samples: int = 7, n_beams: int = 1) -> list[str]:
         """Walk from one sentence to another, in a straight line between their codes.
@@ -677,7 +683,7 @@ class BNVAETextEstimator(BaseVAE):
         )
         return [
             join(known[token] for token in row if token >= N_SPECIAL)
-            for row in self._units.array(numbers).tolist()
+            for row in self._model.units.array(numbers).tolist()
         ]
 
     def __sklearn_tags__(self):

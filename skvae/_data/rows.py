@@ -277,6 +277,11 @@ class Units(NamedTuple):
         rows /= self.scale
         return torch.from_numpy(rows).to(dtype).to(device)
 
+    def standardized(self, x):
+        """Return a tensor of rows in the networks' units, in its own precision."""
+        offset, scale = (torch.from_numpy(values).to(x.device) for values in self)
+        return ((x.double() - offset) / scale).to(x.dtype)
+
     def array(self, x):
         """Rows of a tensor as an array in the data's units."""
         x = x.cpu().numpy()

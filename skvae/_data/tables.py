@@ -428,6 +428,42 @@ class Table:
         """Whether all columns are numbers under one likelihood."""
         return len(self.parts) == 1 and not self.categories and not self.conditions
 
+    has_kinds = True  # unlike `Numbers`, it knows what its columns are
+
+    def modeled(self, X):
+        """Return the columns of numbers that have a likelihood."""
+        return X[:, self.described] if self.conditions else X
+
+    def context_of(self, X):
+        """Return the second input of the networks for rows of numbers; None without conditions."""
+        return self.context(X[:, list(self.conditions)]) if self.conditions else None
+
+    def modeled_name(self, place):
+        """Return the name of a modeled column, by its place among them."""
+        name = self.names[int(self.described[place])]
+        return str(name) if isinstance(name, str) else name
+
+    def drawn_conditions(self, n_samples, random_state):
+        """Return new conditions, distributed as those of `fit`; None without conditions."""
+        if not self.conditions:
+            return None
+        return self.settled(self.drawn.draw(n_samples, random_state), self.conditions)
+
+    def finished(self, values, conditions=None, index=None):
+        """Return what a model says of the modeled columns as a table, conditions in their place."""
+        values = numbers = self.settled(values, self.described)
+        if conditions is not None:
+            numbers = np.empty((len(values), len(self.names)))
+            numbers[:, self.described] = values
+            numbers[:, list(self.conditions)] = conditions
+        return self.table(numbers, index)
+
+    def filled(self, numbers, values, index=None):
+        """Return rows of numbers as a table, with missing modeled cells replaced by values."""
+        values, modeled = self.settled(values, self.described), self.modeled(numbers)
+        numbers[:, self.described] = np.where(np.isnan(modeled), values, modeled)
+        return self.table(numbers, index)
+
     def numbers(self, X):
         """The table as numbers.
 

@@ -577,10 +577,12 @@ class Checkpoint:
         The file; written by `write`, and read if it is there.
     identity : dict of str
         What must be the same for a fit to be the same fit, as `in_words` says it.
+    writes : bool, default=True
+        Whether this process writes the file; of several only the first does.
     """
 
-    def __init__(self, path, identity):
-        self.path, self.identity = path, identity
+    def __init__(self, path, identity, writes=True):
+        self.path, self.identity, self.writes = path, identity, writes
 
     def read(self):
         """What was written last.
@@ -626,6 +628,8 @@ class Checkpoint:
         contents : object
             As `state_of` takes it.
         """
+        if not self.writes:
+            return
         state = state_of(contents)
         settings = {"identity": self.identity, "fit": state.settings}
         try:
@@ -636,6 +640,16 @@ class Checkpoint:
                 "on; what was written before is still there.",
                 RuntimeWarning,
             )
+
+
+class NoCheckpoint:
+    """The checkpoint of a fit that keeps none."""
+
+    def read(self):
+        """Return None: there is nothing to go on from."""
+
+    def write(self, contents):
+        """Write nothing."""
 
 
 def in_words(value):

@@ -1,10 +1,9 @@
-"""One training loop: optimiser, epochs, early stopping. It knows no VAE."""
+"""The optimizer with its running averages, and what a training loop counts. It knows no VAE."""
 
 import copy
 import math
 
 import torch
-from torch import nn
 
 from skvae._torch import fused_adam_, lerp_all_
 
@@ -12,14 +11,13 @@ from skvae._torch import fused_adam_, lerp_all_
 class Adam:
     """Adam (Kingma & Ba 2015) on a list of parameters.
 
-    This is PyTorch's own fused kernel. What it is usually called by is avoided because the first
-    `torch.optim.Adam` of a process imports the compiler: 1 to 2 s and 70 MB, in every worker of a
-    search too.
+    This calls PyTorch's own fused kernel. `torch.optim.Adam` is avoided because its first object
+    in a process imports the compiler: 1 to 2 s and 70 MB, in every worker of a search too.
 
     Parameters
     ----------
     parameters : iterable of Parameter
-        What to train.
+        Parameters to train; those that require no gradient are left out.
     learning_rate : float
         Size of a step.
     average : bool, default=False
@@ -28,7 +26,7 @@ class Adam:
     Attributes
     ----------
     averages : Averages or None
-        Those.
+        Running averages of the parameters.
     """
 
     def __init__(self, parameters, learning_rate, average=False):
@@ -40,28 +38,22 @@ class Adam:
         self.n_steps = torch.zeros((), device=self.parameters[0].device)
 
     def state(self):
-        """The tensors that a later optimiser continues from."""
+        """Return the tensors that another optimizer continues from by `load`."""
         return [self.means, self.squares, [self.n_steps]]
 
     def load(self, state):
-        """Continue from the `state` of an optimiser of the same parameters."""
+        """Continue from the `state` of an optimizer of the same parameters."""
         for mine, theirs in zip(self.state(), state, strict=True):
             for tensor, other in zip(mine, theirs, strict=True):
                 tensor.copy_(other)
 
     def travel(self):
-        """How far a weight can have moved: about the learning rate in each step.
-
-        Returns
-        -------
-        float
-            In units of the weights.
-        """
+        """Return how far a weight can have moved: about the learning rate in each step."""
         return self.learning_rate * float(self.n_steps)
 
     @torch.no_grad()
     def step(self, gradients):
-        """Move the parameters down the gradients."""
+        """Move the parameters one step down the gradients."""
         self.n_steps += 1.0
         fused_adam_(
             self.parameters,
@@ -85,13 +77,14 @@ class Adam:
 class Averages:
     """Running averages of weights over the last 50 steps or so (Polyak & Juditsky 1992).
 
-    They leave out the noise that batches bring to the weights. Of a short training they reach
-    back a tenth of it: the share of step t is about proportional to ``t^8`` (Shamir & Zhang 2013).
+    They remove the noise that mini-batches bring to the weights. In a short training they reach
+    back over a tenth of it: the share of step t is about proportional to ``t^8`` (Shamir & Zhang
+    2013).
 
     Parameters
     ----------
     parameters : list of Parameter
-        What to average.
+        Parameters to average.
 
     Examples
     --------
@@ -115,62 +108,39 @@ class Averages:
 
     @torch.no_grad()
     def update(self):
-        """Take in the weights as they are now."""
+        """Add the present weights to the averages."""
         self.n_steps += 1
-        # Later on every fourth step stands for four: a pass over all weights takes its time.
+        # Later every fourth step stands for four, because a pass over all weights takes time.
         n_together = 1 if self.n_steps <= 100 else 4
         if self.n_steps % n_together == 0:
             share = n_together * max(self.newest, 9 / (9 + self.n_steps))
             lerp_all_(self.values, self.parameters, share)
 
     def copied_into(self, module):
-        """Return a copy of a module of the parameters, with the averages in their place."""
-        pairs = zip(self.parameters, self.values, strict=True)
-        copies = {id(weight): nn.Parameter(average.clone()) for weight, average in pairs}
-        return copy.deepcopy(module, copies)
+        """Return a copy of the module that holds the parameters, with the averages instead."""
+        copied = copy.deepcopy(module)
+        trained = [parameter for parameter in copied.parameters() if parameter.requires_grad]
+        with torch.no_grad():
+            for parameter, average in zip(trained, self.values, strict=True):
+                parameter.copy_(average)
+        return copied
 
     def state(self):
-        """What later averages of the same parameters go on from, by `load`."""
+        """Return what other averages of the same parameters continue from by `load`."""
         return {"values": self.values, "n_steps": self.n_steps}
 
     def load(self, state):
-        """Go on from the `state` of others."""
+        """Continue from the `state` of other averages."""
         for mine, theirs in zip(self.values, state["values"], strict=True):
             mine.copy_(theirs)
         self.n_steps = state["n_steps"]
 
 
-def train_epoch(loss, batches, optimizer):
-    """Take one step a batch; return the mean loss of a row.
-
-    Parameters
-    ----------
-    loss : callable
-        From a batch to the mean loss of its rows.
-    batches : iterable of Batch
-        One epoch.
-    optimizer : Adam
-        What moves the parameters.
-
-    Returns
-    -------
-    float
-        May be non-finite: read once an epoch, so that no step waits for the device.
-    """
-    mean = RunningMean()
-    for batch in batches:
-        value = loss(batch)
-        gradients = torch.autograd.grad(value, optimizer.parameters, materialize_grads=True)
-        optimizer.step(gradients)
-        mean.add(value.detach(), len(batch.x))
-    return float(mean.value())
-
-
 class RunningMean:
-    """Mean over the rows of all batches, of means over the rows of each.
+    """The mean over all rows, from the means of the batches.
 
-    Values are added up now and then, not each by itself, which would take a few operations a step;
-    nor all in the end, because small tensors that stay keep the memory between them from being
+    Values are added up 64 at a time: one at a time would cost a few operations in every step, and
+    all at the end would leave small tensors in memory that keep the space between them from being
     used again.
 
     Examples
@@ -184,33 +154,19 @@ class RunningMean:
     2.0
     """
 
-    at_once = 64
+    n_together = 64
 
     def __init__(self):
         self.waiting, self.total, self.n_rows = [], 0.0, 0
 
     def add(self, value, n_rows):
-        """Take the mean of a batch.
-
-        Parameters
-        ----------
-        value : Tensor
-            Of the same shape for all.
-        n_rows : int
-            Rows of the batch.
-        """
+        """Add the mean of a batch of `n_rows` rows; it may be non-finite."""
         self.waiting.append((value, n_rows))
-        if len(self.waiting) == self.at_once:
+        if len(self.waiting) == self.n_together:
             self._add_up()
 
     def value(self):
-        """Return the mean.
-
-        Returns
-        -------
-        Tensor
-            Of the shape of the values.
-        """
+        """Return the mean of all rows that were added."""
         if self.waiting:
             self._add_up()
         return self.total / self.n_rows
@@ -224,14 +180,14 @@ class RunningMean:
 
 
 class EarlyStopping:
-    """Remembers the best weights, and says when to stop looking for better ones.
+    """A rule that says when to stop, and keeps the best weights until then.
 
     Parameters
     ----------
     patience : int
         Epochs without improvement after which to stop.
     tol : float
-        What counts as an improvement.
+        Rise of the score that counts as an improvement.
     """
 
     def __init__(self, patience, tol):
@@ -239,15 +195,15 @@ class EarlyStopping:
         self.best, self.best_state, self.n_without = -math.inf, None, 0
 
     def state(self):
-        """What a later one goes on from, by `load`."""
+        """Return what another rule continues from by `load`."""
         return {"best": self.best, "best_state": self.best_state, "n_without": self.n_without}
 
     def load(self, state):
-        """Go on from the `state` of another."""
+        """Continue from the `state` of another rule."""
         vars(self).update(state)
 
     def should_stop(self, score, module):
-        """Take the score of an epoch, larger being better."""
+        """Note the score of an epoch (larger is better); return whether to stop."""
         self.n_without = 0 if score > self.best + self.tol else self.n_without + 1
         if score > self.best:
             self.best = score

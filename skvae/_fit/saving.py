@@ -21,7 +21,7 @@ from skvae._warnings import warn
 
 
 class SavingMixin:
-    """`save`, `load` and pickle of an estimator that has `module_` once it is fitted.
+    """`save`, `load` and pickle of an estimator that has `_model` once it is fitted.
 
     It stands before `BaseEstimator` among the bases, as it extends what that does for pickle.
     What `fit` has learnt is every attribute that is no parameter; `skvae._fit.files` turns it
@@ -142,7 +142,7 @@ class SavingMixin:
 
     def __getstate__(self):
         state = super().__getstate__().copy()
-        if "module_" not in state:
+        if "_model" not in state:
             return state
         fitted = self._fitted()
         plain = state_of(fitted, keep_foreign=True)

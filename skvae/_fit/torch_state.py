@@ -1,11 +1,19 @@
-"""What a call finds in the process: how it is kept out of the call, and put back after it."""
+"""The state of PyTorch around a call: kept out of the call, and restored after it.
+
+That is the gradient mode, autocast, default type and device, the random generators and the number
+of threads. All of them belong to the process or the thread, and none may change a result.
+"""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from math import prod
 
 import torch
+from torch import nn
+from torch.nn.utils.rnn import PackedSequence
 
 from skvae._torch import TorchDispatchMode
 
@@ -18,12 +26,12 @@ AUTOCASTING = ("cpu", "cuda", "mps", "xpu")
 
 @contextmanager
 def plain_torch() -> Iterator[None]:
-    """Let PyTorch be inside what it is when a process begins, and after what it was before.
+    """Give the block the settings that PyTorch has when a process begins; restore them after it.
 
-    Inside gradients are on, inference mode and autocast are off, numbers are of single precision
-    and tensors on the CPU unless they are asked for elsewhere. So neither a ``torch.no_grad()``
-    around a call nor ``torch.set_default_dtype`` before it changes what the call does. As a
-    decorator, it stands before every public call that computes.
+    Gradients are on, inference mode and autocast are off, the default precision is single and the
+    default device the CPU. So neither a ``torch.no_grad()`` around a call nor a
+    ``torch.set_default_dtype`` before it changes what the call does. It decorates every public
+    method that computes.
 
     Examples
     --------
@@ -48,7 +56,7 @@ def plain_torch() -> Iterator[None]:
 @contextmanager
 def _single_precision():
     # The default belongs to the whole process. When several threads are in calls at once, the
-    # first to come notes what it found and the last to leave puts it back.
+    # first to enter notes what it found and the last to leave restores it.
     with _lock:
         if not _dtype["users"]:
             _dtype["found"] = torch.get_default_dtype()
@@ -64,17 +72,17 @@ def _single_precision():
 
 
 class SeededDraws(TorchDispatchMode):
-    """A context inside which everything that PyTorch draws comes from generators of its own.
+    """A context in which all random numbers of PyTorch come from generators of its own.
 
-    It holds for the thread that enters it, and leaves the process's generators alone, so that
-    several threads can draw at once and each gets what its seed gives. It reaches what takes no
-    generator, such as the weights of a new layer or a sample of `torch.distributions`, at some
-    microseconds for each call to PyTorch.
+    It holds for the thread that enters it and leaves the process's generators alone, so that
+    several threads can draw at once and each gets the numbers of its seed. It also reaches calls
+    that take no generator, such as the weights of a new layer or a sample of
+    `torch.distributions`, at a cost of some microseconds for each call to PyTorch.
 
     Parameters
     ----------
     seed : int
-        Of the generators, one for each device.
+        Seed of the generators, one for each device.
 
     Examples
     --------
@@ -97,12 +105,12 @@ class SeededDraws(TorchDispatchMode):
         Parameters
         ----------
         device : torch.device or str
-            Where its numbers are wanted.
+            Device of the random numbers.
 
         Returns
         -------
         torch.Generator
-            The same each time.
+            The same object for each call.
         """
         device = torch.empty(0, device=device).device  # "cuda" is one of those with a number
         if device not in self._generators:
@@ -127,7 +135,7 @@ class SeededDraws(TorchDispatchMode):
 
 @cache
 def _taking_a_generator(func):
-    """The operation itself, or its variant that takes a generator; None if it draws nothing."""
+    """Return the variant of an operation that takes a generator; None if there is none."""
     wanted = {*_arguments(func), "generator"}
     packet = func.overloadpacket
     variants = (getattr(packet, name) for name in packet.overloads())
@@ -139,25 +147,25 @@ def _arguments(operation):
 
 
 # Generators and threads belong to the whole process. When several threads fit at once, the
-# first to come notes what it found and the last to leave puts it back.
+# first to enter notes what it found and the last to leave restores it.
 _found = {"users": 0, "states": {}}
 
-WORK_OF_A_THREAD = 1e9
+MULTIPLICATIONS_PER_THREAD = 1e9
 
 
 @contextmanager
-def borrowed_process(work, device, seed=None):
-    """Seed freely inside, and use no more threads than `work` deserves; put both back after.
+def restored_process(n_multiplications, device, seed=None):
+    """Let the block seed generators and use few threads; restore both after it.
 
     Parameters
     ----------
-    work : float
-        Multiplications of one step. Below about 1e9 a second thread gains little on an idle
-        machine, and costs many times the step on a busy one.
+    n_multiplications : float
+        Multiplications of one step, which decide the number of threads. Below about 1e9 a second
+        thread gains little on an idle machine, and costs many times the step on a busy one.
     device : torch.device
-        Whose generator is kept, beside the CPU's.
+        Device whose generator is restored, beside the CPU's.
     seed : int, optional
-        To seed those generators with, for networks that draw from them, as dropout does.
+        Seed of those generators, for networks that draw from them, as dropout does.
     """
     with _lock:
         if not _found["users"]:
@@ -168,7 +176,8 @@ def borrowed_process(work, device, seed=None):
                 generator.manual_seed(seed)
         _found["users"] += 1
     threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, min(threads, round(work / WORK_OF_A_THREAD))))
+    wanted = round(n_multiplications / MULTIPLICATIONS_PER_THREAD)
+    torch.set_num_threads(max(1, min(threads, wanted)))
     try:
         yield
     finally:
@@ -182,24 +191,69 @@ def borrowed_process(work, device, seed=None):
                 _found["states"].clear()
 
 
-def generator_states(device):
-    """What the process's generators will draw next.
+@torch.no_grad()
+def multiplications_per_row(model, batches):
+    """Count the multiplications by weights for one row, from x to ``log p(x|z)``.
+
+    A weight of a convolution counts once for every position, one of a recurrence once for every
+    token. All rows pass through the model once, in evaluation mode.
 
     Parameters
     ----------
-    device : torch.device
-        Whose generator is meant, beside the CPU's.
+    model : skvae.model.VAE
+        The model.
+    batches : iterable of skvae._data.rows.Batch
+        Some rows.
 
     Returns
     -------
-    list of Tensor
-        For `set_generators`.
+    float
+        Mean over the rows.
     """
+    weights = {layer: _n_weights(layer) for layer in model.modules()}
+    uses, n_rows, was_training = Counter(), 0, model.training
+
+    def count(layer, inputs, output):
+        if inputs and isinstance(inputs[0], torch.Tensor | PackedSequence):
+            uses[layer] += _n_uses(layer, inputs[0].data, output)
+
+    hooks = [layer.register_forward_hook(count) for layer, n in weights.items() if n]
+    try:
+        model.eval()
+        for x, _, context in batches:
+            code = torch.zeros_like(model.posterior(x, context).loc)
+            model.likelihood(code, context).log_prob(x)
+            n_rows += len(x)
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    # A layer that is never called, because another one reads its weights, counts once a row.
+    return sum(n * uses.get(layer, n_rows) for layer, n in weights.items()) / n_rows
+
+
+def _n_weights(layer):
+    """Count the layer's own weights that are multiplied with; lookup tables are not."""
+    if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
+        return 0
+    return sum(p.numel() for p in layer.parameters(recurse=False) if p.dim() > 1)
+
+
+def _n_uses(layer, x, output):
+    """Count how often a call of the layer uses each of its weights."""
+    if isinstance(layer, nn.modules.conv._ConvNd):
+        # Once for each output; in a transposed convolution once for each input: the fewer of both.
+        return min(x.numel() / layer.in_channels, output.numel() / layer.out_channels)
+    return prod(x.shape[:-1])
+
+
+def generator_states(device):
+    """Return the states of the process's generators, for `set_generators`."""
     return [generator.get_state() for generator in _generators(device)]
 
 
 def set_generators(device, states):
-    """Let the process's generators draw what they would have; in `borrowed_process`."""
+    """Set the process's generators to states of `generator_states`; in `restored_process`."""
     for generator, state in zip(_generators(device), states, strict=True):
         generator.set_state(state)
 

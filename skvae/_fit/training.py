@@ -1,30 +1,33 @@
-"""One fit of a VAE: the module in training, its rows, and the finished model that comes of it."""
+"""The training loop: what an epoch does, what ends the training and what is kept of it."""
 
 import copy
 from functools import cached_property
-from itertools import chain, count, islice
-from typing import NamedTuple
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
-from skvae._fit.optimizer import Adam, RunningMean, train_epoch
-from skvae._fit.torch_state import generator_states, set_generators
-from skvae.diagnostics import encode, mutual_information
-from skvae.distributed import processes
-from skvae.every_tau import EveryTau, RangeAdam
-from skvae.model import VAE
-from skvae.objectives import Terms, elbo_terms, mean_terms
+from skvae._fit.fitted import FittedModel
+from skvae._fit.optimizer import Adam, RunningMean
+from skvae._fit.processes import LostProcess, processes
+from skvae._fit.torch_state import (
+    generator_states,
+    multiplications_per_row,
+    restored_process,
+    set_generators,
+)
+from skvae._warnings import warn
+from skvae.objectives import Terms, mean_terms
 from skvae.posteriors import Moments
 
 
 class NotFinite(ValueError):
-    """The objective is infinite or NaN.
+    """The objective became infinite or NaN.
 
     Parameters
     ----------
     reason : str
-        When, and what to do.
+        The epoch, and what to do.
     """
 
     def __init__(self, reason):
@@ -32,102 +35,58 @@ class NotFinite(ValueError):
         self.reason = reason
 
 
-class Fitted(NamedTuple):
-    """A finished model and what it reaches on the training rows; everything in nats per row.
+class Training:
+    """One training of a model, from its first batch to the finished model.
 
     Parameters
     ----------
-    module : skvae.model.VAE
-        In evaluation mode, with the moments of all rows.
-    lower_bound : float
-        Mean ELBO, in the units of the data.
-    kl_per_component : ndarray of shape (n_components,)
-        Mean KL of each component.
-    kl_floor : float
-        What the posterior guarantees for their sum.
-    every : skvae.every_tau.EveryTau, optional
-        The model at every other tau of a range.
-    """
-
-    module: VAE
-    lower_bound: float
-    kl_per_component: np.ndarray
-    kl_floor: float
-    every: EveryTau | None = None
-
-    @classmethod
-    def of(cls, module, terms, log_jacobian, every=None):
-        """Make one from mean terms in the units of the networks.
-
-        Parameters
-        ----------
-        module : skvae.model.VAE
-            In evaluation mode.
-        terms : skvae.objectives.Terms
-            Of a single reconstruction, and of one KL a component.
-        log_jacobian : float
-            As of `Units.log_jacobian`.
-        every : skvae.every_tau.EveryTau, optional
-            The model at every other tau.
-
-        Returns
-        -------
-        Fitted
-            With the floor of the posterior, as far as rounding lets it hold.
-        """
-        kl = np.asarray(terms.kl.cpu() if isinstance(terms.kl, torch.Tensor) else terms.kl)
-        # What is below the rounding of the KL, which is a difference of numbers near 1, is 0.
-        rounding = 8 * torch.finfo(module.posterior_layer.heads.weight.dtype).eps
-        floor = module.posterior_layer.kl_floor()
-        floor = max(0.0, floor - rounding * (floor + len(kl)))
-        return cls(module, float(terms.elbo()) + log_jacobian, kl, floor, every)
-
-
-class Fit:
-    """The state of one fit between its epochs.
-
-    Parameters
-    ----------
-    module : skvae.model.VAE
-        What to train; changed in place.
+    model : skvae.model.VAE
+        The model to train; changed in place.
     rows : skvae._data.rows.Rows
-        The training rows, whose moments the finished model is given.
-    train, aside : skvae._data.rows.Rows
-        The rows to train on and the rows to stop by; `aside` is None for no early stopping.
+        All training rows, whose moments the finished model is given.
+    reader : object or None
+        Reader of the rows, for the finished model.
+    train, held_out : skvae._data.rows.Rows
+        The rows to train on and the rows to stop by; `held_out` is None without early stopping.
     objective : skvae.objectives.Objective
-        What is maximised, in training and stopping alike.
+        The objective to maximize, in training and stopping alike.
     beta : float
-        What the KL's weight is multiplied with.
+        Multiplier of the KL weight.
     n_epochs : int
-        Length of the training, which the objective's schedule ends within.
+        Number of epochs, over which the objective's schedule runs.
     learning_rate : float
-        Step of the optimiser.
+        Step size of the optimizer.
     average : bool
         Whether the finished model has running averages of the weights.
     batch_size : int
         Rows of a batch, as in `Rows.shuffled`.
     stopping : skvae._fit.optimizer.EarlyStopping or None
-        When to stop, by `aside`.
-    seed : int
-        Of shuffling and noise.
+        The rule by which `held_out` ends the training.
+    seeds : list of int
+        Seed of the initial weights, and seed of shuffling and noise.
+    dtype : torch.dtype
+        Precision of the finished model.
 
     Attributes
     ----------
     history : dict of list of float
         One value an epoch, means over the training rows in nats per row: "loss" (the negative
-        objective), "rate" (KL), "distortion" (negative reconstruction) and "kl_weight" (beta and
-        schedule, of the last step).
+        objective), "rate" (KL), "distortion" (negative reconstruction) and "kl_weight" (beta times
+        schedule, at the last step).
     scores : list of float
-        Mean objective of the rows aside after each epoch, at the same "kl_weight".
+        Mean objective of the held-out rows after each epoch, at the same "kl_weight".
+    over : bool
+        Whether early stopping or a callback has ended the training.
     """
 
     def __init__(
         self,
-        module,
+        model,
         rows,
+        reader=None,
         *,
         train,
-        aside,
+        held_out,
         objective,
         beta,
         n_epochs,
@@ -135,301 +94,319 @@ class Fit:
         average,
         batch_size,
         stopping,
-        seed,
+        seeds,
+        dtype,
     ):
-        self.module, self.rows, self.train, self.aside = module, rows, train, aside
+        self.model, self.rows, self.reader = model, rows, reader
+        self.vae = model  # the VAE itself, where the model is one for every tau
+        self.train, self.held_out = train, held_out
         self.objective, self.beta, self.n_epochs = objective, beta, n_epochs
-        self.batch_size, self.stopping, self.seed = batch_size, stopping, seed
-        self.generator = torch.Generator(rows.device).manual_seed(seed)
+        self.batch_size, self.stopping, self.seeds, self.dtype = batch_size, stopping, seeds, dtype
+        self.generator = torch.Generator(rows.device).manual_seed(self.seed)
+        self.optimizer = Adam(model.parameters(), learning_rate, average)
         self.processes = processes()
-        if self.processes is not None:
-            self.processes.check(len(train), batch_size)
-        self.optimizer = Adam(module.parameters(), learning_rate, average)
-        self.previous = None
+        self.processes.check_batches(len(train), batch_size)
         self.history = {"loss": [], "rate": [], "distortion": [], "kl_weight": []}
-        self.scores = []
-        self.n_rows_seen = 0
-        # While its information grows, an encoder that is to be ahead takes steps of its own.
-        self.information = None
-        if objective.encoder_steps:
-            self.information = 0.0
-            inference = [*module.encoder.parameters(), *module.posterior_layer.parameters()]
-            self.encoder_optimizer = Adam(inference, learning_rate)
-        self._kept = None
-        module.train()
+        self.scores, self.n_rows_seen, self.over = [], 0, False
+        self.previous = None  # moments of rows of former calls
+        self.kept = None  # state after the last whole epoch
+        model.train()
+
+    def run(self, callbacks, checkpoint):
+        """Train until the last epoch, or until early stopping or a callback ends it.
+
+        Parameters
+        ----------
+        callbacks : object
+            Its `begin_epoch` and `end_epoch` are called; the latter says whether to stop.
+        checkpoint : skvae._fit.checkpoints.Checkpoint
+            The file that is written after every epoch.
+
+        Raises
+        ------
+        NotFinite
+            If the objective becomes infinite or NaN.
+        """
+        model = self.processes.shared(self.model)
+        while not self.over and self.n_epochs_done < self.n_epochs:
+            callbacks.begin_epoch()
+            objectives, reconstructions, rates = RunningMean(), RunningMean(), RunningMean()
+            for x, weight, context in self.batches():
+                noise = self.vae.noise(x, self.generator)
+                terms = model(x, noise, context, weight).mean(weight)
+                objective = self.objective(terms, self.kl_weight())
+                self.step(-objective)
+                self.n_rows_seen += len(x)
+                objectives.add(objective.detach(), len(x))
+                reconstructions.add(terms.reconstruction.detach(), len(x))
+                rates.add(terms.kl.detach(), len(x))
+            self.record(objectives, reconstructions, rates)
+            self.over = self.should_stop()
+            self.kept = _copy_of(self.state())
+            stop = callbacks.end_epoch(self) or self.over
+            (self.over,) = map(bool, self.processes.from_first([stop]))
+            checkpoint.write({**self.kept, "over": self.over})
+        self.processes.from_first([0])  # no process goes on before the checkpoint is written
+
+    def batches(self):
+        """Yield the training rows of one epoch, in shuffled batches."""
+        return self.train.shuffled(self.batch_size, self.generator)
+
+    def step(self, loss):
+        """Move all parameters one step down the gradient of the loss."""
+        gradients = torch.autograd.grad(loss, self.optimizer.parameters, materialize_grads=True)
+        self.optimizer.step(self.processes.total(gradients))
+
+    def kl_weight(self):
+        """Return the present weight of the KL."""
+        return self.beta * self.objective.kl_weight(self.progress())
+
+    def progress(self):
+        """Return the share of the training that is done, from 0 to 1."""
+        return min(1.0, self.n_rows_seen / (len(self.train) * self.n_epochs))
 
     @property
     def n_epochs_done(self):
-        """Epochs that were trained to their end."""
+        """Number of whole epochs."""
         return len(self.history["loss"])
+
+    @property
+    def seed(self):
+        """Seed of shuffling and noise."""
+        return self.seeds[1]
+
+    def step_work(self):
+        """Return the multiplications of a step: forward, and twice as many backward."""
+        with restored_process(0, self.rows.device):
+            return 3 * min(self.batch_size, len(self.train)) * self.row_work
 
     @cached_property
     def row_work(self):
-        """As `VAE.work`, of some training rows; the first time in `borrowed_process`."""
-        return self.module.work(self.rows.few().in_order(torch.float32))
+        """Multiplications for one row; counted in `restored_process`."""
+        return multiplications_per_row(self.vae, self.rows.few().in_order(torch.float32))
+
+    # -- what ends it ----------------------------------------------------------------------
+
+    def record(self, objectives, reconstructions, rates):
+        """Add an epoch to the history, from its running means; refuse what is not finite."""
+        objective = float(objectives.value())
+        log_jacobian = self.rows.log_jacobian()
+        self.history["loss"].append(-objective - log_jacobian)
+        self.history["rate"].append(float(rates.value().sum()))
+        self.history["distortion"].append(-float(reconstructions.value()) - log_jacobian)
+        self.history["kl_weight"].append(self.kl_weight())
+        self.check_finite(objective)
+
+    def should_stop(self):
+        """Score the held-out rows; return whether early stopping ends the training."""
+        if self.stopping is None:
+            return False
+        model, terms = self.judged()
+        score = float(self.objective(terms, self.kl_weight()))
+        self.check_finite(score)
+        self.scores.append(score + self.rows.log_jacobian())
+        # While the weight of the KL still changes, scores of two epochs do not compare.
+        if self.progress() < self.objective.settled:
+            return False
+        return self.stopping.should_stop(self.scores[-1], model)
+
+    def judged(self):
+        """Return the model as it would be finished now, and its mean terms of held-out rows."""
+        model = self.averaged()
+        # The running moments are those of the last weights, not of their averages.
+        model.finalise(self.train.in_order(torch.float32))
+        return model, self.mean_terms(model, self.held_out, torch.float32)
+
+    def check_finite(self, value):
+        """Raise `NotFinite` for a value that is infinite or NaN."""
+        if not np.isfinite(value):
+            raise NotFinite(
+                f"The objective became {value} in epoch {self.n_epochs_done}. Lower "
+                f"learning_rate (now {self.optimizer.learning_rate:g}), look for extreme values "
+                "in X or, with a posterior or network of your own, for a division by zero"
+            )
+
+    # -- what is kept ----------------------------------------------------------------------
+
+    def finished(self):
+        """Return the fitted model if training ends here; training can go on afterwards.
+
+        Returns
+        -------
+        FittedModel
+            Holds a copy of the model, with the moments of all rows, in evaluation mode.
+        """
+        model = self.best()
+        model.finalise(self.rows.in_order(self.dtype), self.previous)
+        return self.fitted(model, self.mean_terms(model, self.rows, self.dtype))
+
+    def finished_after(self, error):
+        """Return the fitted model of the last whole epoch, with a warning about the error.
+
+        Parameters
+        ----------
+        error : KeyboardInterrupt or NotFinite
+            The error that ended the training; raised again if there is nothing to keep.
+        """
+        diverged = isinstance(error, NotFinite)
+        if self.kept is not None:
+            self.load(self.kept)
+        elif diverged:
+            raise error
+        try:
+            fitted = self.finished()
+        except NotFinite:
+            raise error from None
+        n_done = self.n_epochs_done
+        when = f"after epoch {n_done} of {self.n_epochs}" if n_done else "in the middle of epoch 1"
+        reason = f"{error.reason}." if diverged else "Training was interrupted;"
+        rest = f"The estimator is as it was {when}."
+        warn(
+            f"{reason} {rest if diverged else rest[0].lower() + rest[1:]}",
+            ConvergenceWarning if diverged else UserWarning,
+        )
+        return fitted
+
+    def lost(self, error, resumable):
+        """Return the error about a lost process, with the epochs that were done."""
+        return LostProcess(
+            f"{error}. {self.n_epochs_done} epochs of {self.n_epochs} were done. Start all "
+            f"processes again{' to go on from the checkpoint' * resumable}."
+        )
+
+    def averaged(self):
+        """Return a copy of the model with the averages as its weights, in evaluation mode."""
+        averages = self.optimizer.averages
+        if averages is None:
+            return copy.deepcopy(self.model).eval()
+        return averages.copied_into(self.model).eval()
+
+    def best(self):
+        """Return a copy of the model with the weights to keep, in the final precision."""
+        model = self.averaged()
+        if self.stopping is not None and self.stopping.best_state is not None:
+            model.load_state_dict(self.stopping.best_state)
+        return model.to(self.dtype)
+
+    def fitted(self, module, terms, every=None):
+        """Return the fitted model of a finished module and its mean terms."""
+        self.check_finite(float(terms.elbo()))
+        return FittedModel(
+            module,
+            self.rows.units,
+            self.reader,
+            terms=terms,
+            log_jacobian=self.rows.log_jacobian(),
+            seed=self.seed,
+            row_work=self.row_work,
+            every=every,
+        )
+
+    def mean_terms(self, model, rows, dtype):
+        """Return the mean terms of rows, with the same noise each time."""
+        return mean_terms(model, rows.in_order(dtype), self.same_noise())
+
+    def same_noise(self):
+        """Return a new generator of the same noise."""
+        return torch.Generator(self.rows.device).manual_seed(self.seed)
+
+    # -- going on --------------------------------------------------------------------------
 
     def state(self):
-        """All that changes during the training; in `borrowed_process`.
+        """Return all that changes during training, for `load`; in `restored_process`.
 
         Returns
         -------
         dict
-            For `load`. Shares the tensors of the training.
+            Shares the tensors of the training.
         """
+        averages, stopping = self.optimizer.averages, self.stopping
         return {
-            "weights": dict(self._trained().state_dict()),
-            "optimizers": [optimizer.state() for optimizer in self._optimizers()],
+            "seeds": self.seeds,
+            "over": self.over,
+            "weights": dict(self.model.state_dict()),
+            "optimizer": self.optimizer.state(),
+            "averages": None if averages is None else averages.state(),
             "generator": self.generator.get_state(),
             "generators": generator_states(self.rows.device),
             "history": self.history,
             "scores": self.scores,
             "n_rows_seen": self.n_rows_seen,
-            "information": self.information,
-            "averages": None
-            if self.optimizer.averages is None
-            else self.optimizer.averages.state(),
-            "stopping": None if self.stopping is None else self.stopping.state(),
+            "stopping": None if stopping is None else stopping.state(),
         }
 
     def load(self, state):
-        """Go on from the `state` of another fit of the same settings; in `borrowed_process`."""
-        self._trained().load_state_dict(state["weights"])
-        for optimizer, theirs in zip(self._optimizers(), state["optimizers"], strict=True):
-            optimizer.load(theirs)
-        self.generator.set_state(state["generator"])
-        set_generators(self.rows.device, state["generators"])
-        for name in ("history", "scores", "n_rows_seen", "information"):
-            setattr(self, name, state[name])
+        """Continue from the `state` of a training of the same settings; in `restored_process`."""
+        self.model.load_state_dict(state["weights"])
+        self.optimizer.load(state["optimizer"])
         if self.optimizer.averages is not None:
             self.optimizer.averages.load(state["averages"])
+        self.generator.set_state(state["generator"])
+        set_generators(self.rows.device, state["generators"])
+        for name in ("over", "history", "scores", "n_rows_seen"):
+            setattr(self, name, state[name])
         if self.stopping is not None:
             self.stopping.load(state["stopping"])
 
-    def keep(self):
-        """Remember the state at the end of an epoch, for `go_back`."""
-        self._kept = _copied(self.state())
-
-    def go_back(self):
-        """Return to the end of the last epoch that was kept; say whether there was one."""
-        if self._kept is not None:
-            self.load(self._kept)
-        return self._kept is not None
-
-    def _trained(self):
-        return self.module
-
-    def _optimizers(self):
-        ahead = getattr(self, "encoder_optimizer", None)
-        return [self.optimizer] if ahead is None else [self.optimizer, ahead]
-
     def continue_from(self, optimizer_state):
-        """Go on with a former optimiser's state, if it was kept, and with former rows' moments."""
+        """Continue from a former call: with its optimizer, if kept, and its rows' moments."""
         if optimizer_state is not None:
             self.optimizer.load(optimizer_state)
-        moments = Moments(*(m.clone() for m in self.module.posterior_layer.stored_moments()))
-        self.previous = self._faded(moments)
+        moments = Moments(*(m.clone() for m in self.vae.posterior_layer.stored_moments()))
+        self.previous = self.faded(moments)
 
-    def _faded(self, moments):
-        # The encoder has moved on since it saw the former rows: they fade.
+    def faded(self, moments):
+        """Return moments of former rows with less weight: the encoder has changed since."""
         return moments._replace(weight=moments.weight.clamp_max(9.0 * len(self.rows)))
 
-    def epoch(self):
-        """Train for an epoch; return whether it is time to stop.
 
-        Raises
-        ------
-        NotFinite
-            If the objective is.
-        """
-        self._seen = RunningMean(), RunningMean()  # reconstruction and KL per component
-        batches = self.train.shuffled(self.batch_size, self.generator)
-        if self.information is not None:
-            batches = self._with_encoder_ahead(batches)
-        loss = train_epoch(self._loss, batches, self._joint(self.optimizer))
-        reconstruction, kl = (float(mean.value().sum()) for mean in self._seen)
-        jacobian = self.rows.log_jacobian()
-        epoch = (loss - jacobian, kl, -reconstruction - jacobian, self._kl_weight())
-        for curve, value in zip(self.history.values(), epoch, strict=True):
-            curve.append(value)
-        self._check_finite(loss)
-        if self.information is not None:
-            self._measure_information()
-        return self.stopping is not None and self._should_stop()
+class RangeTraining(Training):
+    """A training for every tau of a range: each batch has another tau.
 
-    def _with_encoder_ahead(self, batches):
-        """Yield the batches, after extra steps of encoder and posterior on others."""
-        others = chain.from_iterable(
-            self.train.shuffled(self.batch_size, self.generator) for _ in count()
-        )
-        for batch in batches:
-            ahead = islice(others, self.objective.encoder_steps)
-            optimizer = self._joint(self.encoder_optimizer)
-            train_epoch(lambda other: -self._objective(other)[0], ahead, optimizer)
-            yield batch
-
-    def _joint(self, optimizer):
-        return optimizer if self.processes is None else self.processes.joint(optimizer)
-
-    def _measure_information(self):
-        """Leave the encoder to itself once its information has not risen."""
-        first = self.train.part(np.arange(min(500, len(self.train))))
-        self.module.eval()
-        loc, scale = encode(self.module, first)
-        self.module.train()
-        information = mutual_information(loc, scale, random_state=self.seed)
-        self.information = information if information > self.information else None
-
-    def _should_stop(self):
-        module, terms = self._judged()
-        value = float(self.objective(terms, self._kl_weight()))
-        self._check_finite(value)
-        self.scores.append(value + self.rows.log_jacobian())
-        # While the weight of the KL still changes, scores of two epochs do not compare.
-        if self._progress() < self.objective.settled:
-            return False
-        return self.stopping.should_stop(self.scores[-1], module)
-
-    def _judged(self):
-        """What early stopping is to remember, and mean terms of the rows aside."""
-        module = self._learnt()
-        # The running moments are those of the last weights, not of their averages.
-        module.finalise(self.train.in_order(torch.float32))
-        return module, self._mean_terms(module, self.aside, torch.float32)
-
-    def _learnt(self):
-        """A copy of what is trained, with the averages as its weights, in evaluation mode."""
-        averages, trained = self.optimizer.averages, self._trained()
-        copied = copy.deepcopy(trained) if averages is None else averages.copied_into(trained)
-        return copied.eval()
-
-    def _progress(self):
-        return min(1.0, self.n_rows_seen / (len(self.train) * self.n_epochs))
-
-    def _kl_weight(self):
-        return self.beta * self.objective.kl_weight(self._progress())
-
-    def finished(self, dtype):
-        """The model with the moments of all rows, in evaluation mode; training can go on.
-
-        Parameters
-        ----------
-        dtype : torch.dtype
-            Precision of the finished model.
-
-        Returns
-        -------
-        Fitted
-            Has a copy of the module.
-        """
-        module = self._learnt()
-        if self.stopping is not None and self.stopping.best_state is not None:
-            module.load_state_dict(self.stopping.best_state)
-        module.to(dtype).finalise(self.rows.in_order(dtype), self.previous)
-        terms = self._mean_terms(module, self.rows, dtype)
-        self._check_finite(float(terms.elbo()))
-        return Fitted.of(module, terms, self.rows.log_jacobian())
-
-    def _loss(self, batch):
-        value, terms = self._objective(batch)
-        self.n_rows_seen += len(batch.x)
-        for mean, term in zip(self._seen, terms, strict=True):
-            mean.add(term.detach(), len(batch.x))
-        return -value
-
-    def _objective(self, batch):
-        noise = self.module.noise(batch.x, self.generator)
-        if self.processes is None:
-            terms = elbo_terms(self.module, batch.x, noise, batch.context, batch.weight)
-            terms = terms.mean(batch.weight)
-        else:
-            terms = self.processes.terms(self.module, batch, noise)
-        return self.objective(terms, self._kl_weight()), terms
-
-    def _mean_terms(self, module, rows, dtype):
-        return mean_terms(module, rows.in_order(dtype), self._same_noise())
-
-    def _same_noise(self):
-        return torch.Generator(self.rows.device).manual_seed(self.seed)
-
-    def _check_finite(self, value):
-        if not np.isfinite(value):
-            epoch = len(self.history["loss"])
-            raise NotFinite(
-                f"The objective became {value} in epoch {epoch}. Lower learning_rate "
-                f"(now {self.optimizer.learning_rate:g}), look for extreme values in X or, with "
-                "a posterior or network of your own, for a division by zero"
-            )
-
-
-class RangeFit(Fit):
-    """A fit for every tau of a range, which draws another tau for each batch.
-
-    What it reports of an epoch are means over the taus drawn in it, what it stops by is the mean
-    of both ends and the middle of the range.
+    Its history holds means over the taus of an epoch; it stops by the mean of both ends and the
+    middle of the range.
 
     Parameters
     ----------
     every : skvae.every_tau.EveryTau
-        What to train; changed in place.
-    rows : skvae._data.rows.Rows
-        The training rows, whose moments the finished model is given.
+        The model to train; changed in place.
+    rows, reader : object
+        Training rows and their reader, as for `Training`.
     tau : float
-        Of the finished model.
+        Operating point of the finished model.
     **settings : dict
-        As of `Fit`.
+        Settings as for `Training`.
     """
 
-    def __init__(self, every, rows, tau, **settings):
-        super().__init__(every.module, rows, **settings)
-        if self.information is not None:
-            raise ValueError(
-                "objective='lagging-encoder' takes extra steps at one tau and cannot be trained "
-                "over a range. Give tau as a number, or take another objective."
-            )
-        self.every, self.tau = every, tau
-        self.optimizer = RangeAdam(every, settings["learning_rate"], self.seed, settings["average"])
+    def __init__(self, every, rows, reader=None, *, tau, **settings):
+        super().__init__(every, rows, reader, **settings)
+        self.vae, self.tau = every.module, tau
+        every.restart(self.seed)
 
-    def _trained(self):
-        return self.every
+    def judged(self):
+        every = self.averaged()
+        every.finalise(self.train.in_order(torch.float32), n_nodes=3)
+        models = (every.at_tau(every.tau_at(t)) for t in (-1.0, 0.0, 1.0))
+        terms = [self.mean_terms(model, self.held_out, torch.float32) for model in models]
+        return every, Terms(*(torch.stack(parts).mean(0) for parts in zip(*terms, strict=True)))
 
-    def _loss(self, batch):
-        with self.every.running():
-            return super()._loss(batch)
-
-    def state(self):
-        return {**super().state(), "n_steps": self.optimizer.n_steps}
-
-    def load(self, state):
-        super().load(state)
-        self.optimizer.go_to(state["n_steps"])
+    def finished(self):
+        every = self.best()
+        every.finalise(self.rows.in_order(self.dtype), self.previous)
+        every.measure(lambda: self.rows.in_order(self.dtype), self.same_noise)
+        module, terms = every.at(self.tau)
+        return self.fitted(module, terms, every)
 
     def continue_from(self, optimizer_state):
         if optimizer_state is not None:
             self.optimizer.load(optimizer_state)
-        self.previous = [self._faded(moments) for moments in self.every.moments]
-
-    def _judged(self):
-        every = self._learnt()
-        every.finalise(self.train.in_order(torch.float32), n_nodes=3)
-        models = (every.model(every.tau(t)) for t in (-1.0, 0.0, 1.0))
-        terms = [self._mean_terms(model, self.aside, torch.float32) for model in models]
-        return every, Terms(*(torch.stack(parts).mean(0) for parts in zip(*terms, strict=True)))
-
-    def finished(self, dtype):
-        every = self._learnt()
-        if self.stopping is not None and self.stopping.best_state is not None:
-            every.load_state_dict(self.stopping.best_state)
-        every.to(dtype).finalise(self.rows.in_order(dtype), self.previous)
-        every.measure(lambda: self.rows.in_order(dtype), self._same_noise)
-        module, terms = every.at(self.tau)
-        self._check_finite(float(terms.elbo()))
-        return Fitted.of(module, terms, self.rows.log_jacobian(), every)
+        self.previous = [self.faded(moments) for moments in self.model.moments]
 
 
-def _copied(thing):
-    """A copy of tensors in dicts and lists that shares nothing with them."""
+def _copy_of(thing):
+    """Return a copy of tensors in dicts and lists that shares nothing with them."""
     if isinstance(thing, torch.Tensor):
         return thing.clone()
     if isinstance(thing, dict):
-        return {name: _copied(one) for name, one in thing.items()}
-    return [_copied(one) for one in thing] if isinstance(thing, list) else thing
+        return {name: _copy_of(one) for name, one in thing.items()}
+    return [_copy_of(one) for one in thing] if isinstance(thing, list) else thing

@@ -284,6 +284,10 @@ class GaussianLikelihood(Likelihood):
             cells = Constants(cells, self.constant, self.tolerance, self.n_rows)
         return super().row(cells)
 
+    def noise_variance(self):
+        """Return the variance of the noise of each feature, in the networks' units."""
+        return self.scale().square().masked_fill(self.constant, 0.0)
+
     def forward(self, outputs):
         return self.row(_Noise(outputs, self.scale()))
 

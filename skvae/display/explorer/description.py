@@ -71,8 +71,8 @@ def described_model(estimator):
         "decoder": _network("decoder", module.decoder, weights),
         "likelihood": _likelihood(module.likelihood_layer, weights),
         "units": {
-            "offset": packed(estimator._units.offset),
-            "scale": packed(estimator._units.scale),
+            "offset": packed(estimator._model.units.offset),
+            "scale": packed(estimator._model.units.scale),
         },
         "columns": _columns(estimator),
         "conditions": _conditions(estimator),
@@ -89,10 +89,10 @@ class Weights:
     """
 
     def __init__(self, estimator):
-        self.every = estimator._every
+        self.every = estimator._model.every
         modules = [estimator.module_]
         if self.every is not None:
-            modules = [self.every.model(self.every.tau(t)) for t in (-1.0, 0.0, 1.0)]
+            modules = [self.every.at_tau(self.every.tau_at(t)) for t in (-1.0, 0.0, 1.0)]
         self._states = [module.state_dict() for module in modules]
         self._names = {id(module): name for name, module in estimator.module_.named_modules()}
 
@@ -225,10 +225,10 @@ def _posterior(estimator, weights):
 
 def _models(estimator, n_nodes):
     """The plain models at so many values of tau, spread as `nodes` spreads them."""
-    every = estimator._every
+    every = estimator._model.every
     if every is None:
         return [estimator.module_]
-    return [every.model(every.tau(t)) for t in nodes(n_nodes)]
+    return [every.at_tau(every.tau_at(t)) for t in nodes(n_nodes)]
 
 
 def nodes(n):
@@ -249,8 +249,8 @@ def nodes(n):
 
 def _terms(estimator):
     """Mean KL and floor of each component and the distortion, along the range of tau, in nats."""
-    every = estimator._every
-    taus = [] if every is None else [every.tau(t) for t in nodes(N_TERMS)]
+    every = estimator._model.every
+    taus = [] if every is None else [every.tau_at(t) for t in nodes(N_TERMS)]
     moved = [estimator.at_tau(tau) for tau in taus] or [estimator]
     kl = np.array([one.kl_per_component_ for one in moved])
     bounds = np.array([one.lower_bound_ for one in moved])
@@ -297,16 +297,14 @@ def _part(layer, weights):
 
 def _columns(estimator):
     """Names of the columns that are described, and their categories."""
-    table, names = estimator._table, getattr(estimator, "feature_names_in_", None)
-    described = range(estimator.n_features_in_) if table is None else table.described.tolist()
-    if names is None and table is not None:
-        names = table.names
-    columns = []
+    table = estimator._model.reader
+    described = table.described.tolist() if table.has_kinds else range(estimator.n_features_in_)
+    names, columns = table.names, []
     for j in described:
         column = {
             "name": f"column {j}" if names is None or isinstance(names[j], int) else str(names[j])
         }
-        if table is not None and j in table.categories:
+        if table.has_kinds and j in table.categories:
             column["categories"] = [str(one) for one in table.categories[j]]
         columns.append(column)
     return columns
@@ -316,7 +314,7 @@ def _conditions(estimator):
     """What the conditions are, each with its place in the context."""
     if estimator.conditions is None:
         return []
-    table, conditions = estimator._table, []
+    table, conditions = estimator._model.reader, []
     ranges = zip(table.drawn.least.tolist(), table.drawn.most.tolist(), strict=True)
     for j in table.conditions:
         condition = {"name": str(table.names[j]) if table.frame else f"column {j}"}

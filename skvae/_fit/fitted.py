@@ -1,0 +1,187 @@
+"""The fitted model: a trained VAE with everything that its use takes."""
+
+import copy
+
+import numpy as np
+import torch
+from torch import nn
+
+from skvae._fit.torch_state import SeededDraws, restored_process
+from skvae.objectives import Terms
+
+
+class FittedModel(nn.Module):
+    """A trained VAE, the units and the reader of its rows, and what it reaches on them.
+
+    An estimator holds one of these; its fitted attributes are views of it.
+
+    Parameters
+    ----------
+    module : skvae.model.VAE
+        The VAE in evaluation mode, with the moments of all training rows.
+    units : skvae._data.units.Units or TokenUnits
+        Units in which the networks see rows.
+    reader : object or None
+        Reader that turns frames or sentences into rows of numbers and back.
+    terms : skvae.objectives.Terms
+        Mean reconstruction and mean KL of each component over the training rows, in nats and in
+        the networks' units.
+    log_jacobian : float
+        What a log-density in the networks' units is short of one in the units of the data.
+    seed : int
+        Seed of the draws that scores and diagnoses use.
+    row_work : float
+        Multiplications for one row, which decide the number of threads.
+    every : skvae.every_tau.EveryTau, optional
+        The model at every other tau of a range.
+    """
+
+    def __init__(self, module, units, reader, *, terms, log_jacobian, seed, row_work, every=None):
+        super().__init__()
+        self.module, self.units, self.reader, self.every = module, units, reader, every
+        self.reconstruction, self.kl_per_component = float(terms.reconstruction), _array(terms.kl)
+        self.log_jacobian, self.seed, self.row_work = log_jacobian, seed, row_work
+        self.eval()
+
+    def at_tau(self, tau):
+        """Return the same model at another tau of its range; nothing is trained.
+
+        Parameters
+        ----------
+        tau : float
+            The operating point.
+
+        Returns
+        -------
+        FittedModel
+            A model that shares everything else with this one.
+        """
+        module, terms = self.every.at(tau)
+        return self._but(module=module, terms=terms)
+
+    def alone(self):
+        """Return the same model without those at other values of tau."""
+        return self._but(every=None)
+
+    def _but(self, **changes):
+        fields = {
+            "module": self.module,
+            "units": self.units,
+            "reader": self.reader,
+            "terms": Terms(self.reconstruction, self.kl_per_component),
+            "log_jacobian": self.log_jacobian,
+            "seed": self.seed,
+            "row_work": self.row_work,
+            "every": self.every,
+        }
+        return FittedModel(**fields | changes)
+
+    @property
+    def lower_bound(self):
+        """Mean ELBO of the training rows, in nats and in the units of the data."""
+        return self.reconstruction - float(self.kl_per_component.sum()) + self.log_jacobian
+
+    @property
+    def kl_floor(self):
+        """Lower bound that the posterior guarantees for the mean KL, in nats."""
+        # Below the rounding of the KL, which is a difference of numbers near 1, it is 0.
+        layer = self.module.posterior_layer
+        rounding = 8 * torch.finfo(layer.heads.weight.dtype).eps
+        floor = layer.kl_floor()
+        return max(0.0, floor - rounding * (floor + len(self.kl_per_component)))
+
+    @property
+    def tau(self):
+        """The operating point."""
+        return float(self.module.posterior_layer.tau)
+
+    @property
+    def device(self):
+        """Device of the module."""
+        return self.module.prior().loc.device
+
+    def forward(self, x):
+        """Encode rows in the units of the data: their posterior means.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_features)
+            Rows, in the precision of the module.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_components)
+            The codes.
+        """
+        return self.module.posterior(self.units.standardized(x)).loc
+
+    def map(self, rows, function):
+        """Apply a function of the module to all rows, piece by piece.
+
+        Parameters
+        ----------
+        rows : skvae._data.rows.Rows
+            The rows.
+        function : callable
+            Called with the module, a tensor of rows and their context.
+
+        Yields
+        ------
+        tuple of (slice, Tensor)
+            Place of the piece, and its result on the CPU, in the precision of the rows.
+        """
+        module = self.in_precision(rows.X.dtype)
+        dtype, pieces = module.prior().loc.dtype, rows.pieces()
+        with self.threads(pieces), torch.no_grad():
+            for piece, batch in zip(pieces, rows.in_order(dtype), strict=True):
+                yield piece, function(module, batch.x, batch.context).cpu()
+
+    def draw(self, n_samples, seed, function, context=None):
+        """Draw codes from the prior and apply a function to the likelihood that each implies.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of codes.
+        seed : int
+            Seed of all draws.
+        function : callable
+            Called with the likelihood of some codes and the draws, a `SeededDraws`.
+        context : ndarray of shape (n_samples, n_context), optional
+            Second input of the decoder.
+
+        Returns
+        -------
+        Tensor
+            All results, along the first axis.
+        """
+        draws, pieces, drawn = SeededDraws(seed), self.units.pieces(n_samples), []
+        with self.threads(pieces), torch.no_grad():
+            for piece in pieces:
+                with draws:
+                    z = self.module.prior().sample((piece.stop - piece.start,))
+                known = None if context is None else torch.from_numpy(context[piece]).to(z)
+                drawn.append(function(self.module.likelihood(z, known), draws).cpu())
+        return torch.cat(drawn)
+
+    def in_precision(self, dtype):
+        """Return the module in the precision for data of a dtype."""
+        dtype = precision(dtype, self.device)
+        if self.module.prior().loc.dtype == dtype:
+            return self.module
+        return copy.deepcopy(self.module).to(dtype)
+
+    def threads(self, pieces):
+        """Return the context that takes the number of threads for these pieces of rows."""
+        longest = pieces[0].stop - pieces[0].start
+        return restored_process(longest * self.row_work, self.device)
+
+
+def precision(dtype, device):
+    """Return double precision for double data, where the device has it; single otherwise."""
+    double = dtype == np.float64 and device.type != "mps"
+    return torch.float64 if double else torch.float32
+
+
+def _array(values):
+    return np.asarray(values.cpu() if isinstance(values, torch.Tensor) else values)
