@@ -19,11 +19,10 @@ from skvae._data.rows import Rows, Units, fingerprint
 from skvae._data.streams import in_pieces
 from skvae._fit.files import Checkpoint, NoCheckpoint, in_words
 from skvae._fit.fitted import precision
-from skvae._fit.optimizer import EarlyStopping
 from skvae._fit.processes import LostProcess, processes
 from skvae._fit.saving import SavingMixin
 from skvae._fit.torch_state import SeededDraws, plain_torch, restored_process
-from skvae._fit.training import NotFinite, RangeTraining, Training
+from skvae._fit.training import EarlyStopping, NotFinite, RangeTraining, Training
 from skvae._sklearn import UNUSED, Interval, StrOptions, check_sample_weight
 from skvae.diagnostics import Diagnosis, diagnose, warn_if_collapsed
 from skvae.every_tau import EveryTau

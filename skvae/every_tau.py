@@ -62,7 +62,8 @@ class EveryTau(nn.Module):
     tau : float
         The tau of the last call; in training every call takes the next one of `tau_of_step`.
     places : dict of str to (int, int)
-        First and last place in `coefficients` of the weights that depend on tau, by their names in `module`.
+        First and last place in `coefficients` of each weight that depends on tau, by its name in
+        `module`.
     coefficients : Parameter of shape (3, n_weights)
         ``w_0``, ``w_1`` and ``w_2`` of all weights that depend on tau.
 

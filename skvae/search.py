@@ -17,7 +17,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, indexable
 from torch import nn
 
-from skvae._base import all_or_nothing
+
 from skvae._sklearn import HasMethods, Interval, StrOptions, check_sample_weight, safe_indexing
 from skvae.bounds import gaussian_kl
 from skvae.estimator import BNVAEEstimator
@@ -245,7 +245,6 @@ class BNVAEEstimatorCV(BNVAEEstimator):
         taus = self._candidates()
         return float(taus.min()), float(taus.max())
 
-    @all_or_nothing
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Choose tau, and train on `X`.
 

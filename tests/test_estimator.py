@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from skvae import BNVAEEstimator
-from skvae._fit.torch_state import borrowed_process
+from skvae._fit.torch_state import restored_process
 from skvae.likelihoods import GaussianLikelihood
 from skvae.objectives import FreeBits, importance_bound
 from skvae.posteriors import MomentPosterior
@@ -201,7 +201,7 @@ def test_score_of_many_rows_hardly_depends_on_the_noise():
     model = small(max_iter=10).fit(X)
     scores = []
     for seed in range(5):
-        model._seed = seed
+        model._model.seed = seed
         scores.append(model.score(X))
     shared = [elbo_of_shared_noise(model, X, seed) for seed in range(5)]
     assert np.std(scores) < 0.02 < np.std(shared)
@@ -510,9 +510,9 @@ def asked(monkeypatch):
 
     def borrowed(work, *others):
         works.append(work)
-        return borrowed_process(0, *others)
+        return restored_process(0, *others)
 
-    monkeypatch.setattr("skvae._base.borrowed_process", borrowed)
+    monkeypatch.setattr("skvae._base.restored_process", borrowed)
     return works
 
 

@@ -189,7 +189,7 @@ def test_mixed_table_with_gaps(opened, people):
         with torch.no_grad():
             mean = module.likelihood(torch.from_numpy(code[None]).to(module.prior().loc)).mean
         found = settled(page.evaluate("explorer.decoded"))
-        assert np.allclose(found, vae._units.array(mean)[0], rtol=1e-4, atol=1e-4)
+        assert np.allclose(found, vae._model.units.array(mean)[0], rtol=1e-4, atol=1e-4)
         city = vae.inverse_transform(code[None])["city"][0]
         assert page.locator("tr", has_text="city").locator("td").first.inner_text() == city
 

@@ -36,13 +36,16 @@ ORDER = [
     "_data.frames",
     "_data.rows",
     "_data.tables",
+    "_data.numbers",
     "_fit",
     "_fit.torch_state",
     "_fit.optimizer",
+    "_fit.processes",
     "distributed",
     "diagnostics.measures",
     "diagnostics",
     "every_tau",
+    "_fit.fitted",
     "_fit.training",
     "_fit.files",
     "_fit.saving",
@@ -75,6 +78,7 @@ SKLEARN = {
     name: ("sklearn",)
     for name in ("_sklearn", "_fit.saving", "_base", "estimator", "text", "search", "__main__")
 }
+SKLEARN["_fit.training"] = ("sklearn.exceptions",)
 SKLEARN["_data.rows"] = ("sklearn.utils.sparsefuncs",)
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -80,9 +80,9 @@ def breaks():
 
 def everything(model):
     """All that a fit has made, as bytes and numbers."""
-    module = model._every or model.module_
+    module = model._model.every or model.module_
     weights = {name: w.numpy().tobytes() for name, w in module.state_dict().items()}
-    curves = model.history_, model.validation_scores_, model.lower_bound_, model._seed
+    curves = model.history_, model.validation_scores_, model.lower_bound_, model._model.seed
     return weights, curves, model.kl_per_component_.tobytes()
 
 

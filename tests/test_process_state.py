@@ -7,7 +7,12 @@ import torch
 from torch import nn
 from torch.distributions import Categorical, Gamma, NegativeBinomial, Normal, StudentT
 
-from skvae._fit.torch_state import WORK_OF_A_THREAD, SeededDraws, borrowed_process, plain_torch
+from skvae._fit.torch_state import (
+    MULTIPLICATIONS_PER_THREAD,
+    SeededDraws,
+    restored_process,
+    plain_torch,
+)
 
 CPU = torch.device("cpu")
 
@@ -22,7 +27,7 @@ def two_threads():
 
 def test_generators_and_threads_are_put_back(two_threads):
     state = torch.get_rng_state()
-    with borrowed_process(0, CPU):
+    with restored_process(0, CPU):
         torch.manual_seed(0)
         torch.rand(3)
         assert torch.get_num_threads() == 1
@@ -31,7 +36,7 @@ def test_generators_and_threads_are_put_back(two_threads):
 
 
 def fail_inside():
-    with borrowed_process(0, CPU):
+    with restored_process(0, CPU):
         torch.manual_seed(0)
         raise KeyboardInterrupt
 
@@ -46,8 +51,8 @@ def test_they_are_put_back_after_an_exception(two_threads):
 
 def test_it_may_be_nested(two_threads):
     state = torch.get_rng_state()
-    with borrowed_process(0, CPU):
-        with borrowed_process(0, CPU):
+    with restored_process(0, CPU):
+        with restored_process(0, CPU):
             torch.manual_seed(0)
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
@@ -55,10 +60,11 @@ def test_it_may_be_nested(two_threads):
 
 
 @pytest.mark.parametrize(
-    ("work", "n_threads"), [(0, 1), (1e3, 1), (1.4, 1), (2 * WORK_OF_A_THREAD, 2), (1e15, 2)]
+    ("work", "n_threads"),
+    [(0, 1), (1e3, 1), (1.4, 1), (2 * MULTIPLICATIONS_PER_THREAD, 2), (1e15, 2)],
 )
 def test_threads_follow_the_work_up_to_those_there_are(two_threads, work, n_threads):
-    with borrowed_process(work, CPU):
+    with restored_process(work, CPU):
         assert torch.get_num_threads() == n_threads
 
 
@@ -72,7 +78,7 @@ def test_threads_that_overlap_put_back_what_the_first_found(two_threads, first_o
 
     def fit(name):
         try:
-            with borrowed_process(0, CPU):
+            with restored_process(0, CPU):
                 torch.manual_seed(0)
                 torch.rand(3)
                 inside[name].set()
@@ -209,7 +215,7 @@ def test_the_lock_may_be_taken_again_by_a_signal_handler_or_a_finalizer():
     done = []
 
     def interrupted():
-        with process_state._lock, borrowed_process(0, CPU), plain_torch():
+        with process_state._lock, restored_process(0, CPU), plain_torch():
             done.append(True)
 
     thread = threading.Thread(target=interrupted, daemon=True)

@@ -27,7 +27,7 @@ from skvae import (
     TrainingCurveDisplay,
 )
 from skvae._data.rows import Batch
-from skvae._fit.torch_state import WORK_OF_A_THREAD, borrowed_process
+from skvae._fit.torch_state import MULTIPLICATIONS_PER_THREAD, restored_process
 from skvae.bounds import kl_floor
 from skvae.datasets import make_sentences
 from skvae.networks.recurrent import PADDING
@@ -481,10 +481,10 @@ def test_at_the_defaults_there_is_work_for_two_threads(monkeypatch):
 
     def borrowed(work, *others):
         asked.append(work)
-        return borrowed_process(0, *others)
+        return restored_process(0, *others)
 
-    monkeypatch.setattr("skvae._base.borrowed_process", borrowed)
+    monkeypatch.setattr("skvae._base.restored_process", borrowed)
     sentences, _ = make_sentences(512, random_state=0)
     vae = BNVAETextEstimator(max_iter=1, random_state=0).fit(sentences)
-    assert max(asked) == 3 * 64 * vae._row_work
-    assert round(max(asked) / WORK_OF_A_THREAD) == 2
+    assert max(asked) == 3 * 64 * vae._model.row_work
+    assert round(max(asked) / MULTIPLICATIONS_PER_THREAD) == 2

@@ -1,7 +1,6 @@
-"""The optimizer with its running averages, and what a training loop counts. It knows no VAE."""
+"""The optimizer, and running averages of the weights. It knows no VAE."""
 
 import copy
-import math
 
 import torch
 
@@ -134,78 +133,3 @@ class Averages:
         for mine, theirs in zip(self.values, state["values"], strict=True):
             mine.copy_(theirs)
         self.n_steps = state["n_steps"]
-
-
-class RunningMean:
-    """The mean over all rows, from the means of the batches.
-
-    Values are added up 64 at a time: one at a time would cost a few operations in every step, and
-    all at the end would leave small tensors in memory that keep the space between them from being
-    used again.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skvae._fit.optimizer import RunningMean
-    >>> mean = RunningMean()
-    >>> mean.add(torch.tensor(1.0), 3)
-    >>> mean.add(torch.tensor(5.0), 1)
-    >>> float(mean.value())
-    2.0
-    """
-
-    n_together = 64
-
-    def __init__(self):
-        self.waiting, self.total, self.n_rows = [], 0.0, 0
-
-    def add(self, value, n_rows):
-        """Add the mean of a batch of `n_rows` rows; it may be non-finite."""
-        self.waiting.append((value, n_rows))
-        if len(self.waiting) == self.n_together:
-            self._add_up()
-
-    def value(self):
-        """Return the mean of all rows that were added."""
-        if self.waiting:
-            self._add_up()
-        return self.total / self.n_rows
-
-    def _add_up(self):
-        values, sizes = zip(*self.waiting, strict=True)
-        weights = torch.tensor(sizes, dtype=values[0].dtype, device=values[0].device)
-        self.total = self.total + torch.tensordot(weights, torch.stack(values), 1)
-        self.n_rows += sum(sizes)
-        self.waiting = []
-
-
-class EarlyStopping:
-    """A rule that says when to stop, and keeps the best weights until then.
-
-    Parameters
-    ----------
-    patience : int
-        Epochs without improvement after which to stop.
-    tol : float
-        Rise of the score that counts as an improvement.
-    """
-
-    def __init__(self, patience, tol):
-        self.patience, self.tol = patience, tol
-        self.best, self.best_state, self.n_without = -math.inf, None, 0
-
-    def state(self):
-        """Return what another rule continues from by `load`."""
-        return {"best": self.best, "best_state": self.best_state, "n_without": self.n_without}
-
-    def load(self, state):
-        """Continue from the `state` of another rule."""
-        vars(self).update(state)
-
-    def should_stop(self, score, module):
-        """Note the score of an epoch (larger is better); return whether to stop."""
-        self.n_without = 0 if score > self.best + self.tol else self.n_without + 1
-        if score > self.best:
-            self.best = score
-            self.best_state = copy.deepcopy(module.state_dict())
-        return self.n_without >= self.patience

@@ -1,6 +1,7 @@
 """The training loop: what an epoch does, what ends the training and what is kept of it."""
 
 import copy
+import math
 from functools import cached_property
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from skvae._fit.fitted import FittedModel
-from skvae._fit.optimizer import Adam, RunningMean
+from skvae._fit.optimizer import Adam
 from skvae._fit.processes import LostProcess, processes
 from skvae._fit.torch_state import (
     generator_states,
@@ -33,6 +34,81 @@ class NotFinite(ValueError):
     def __init__(self, reason):
         super().__init__(f"{reason}; nothing was kept.")
         self.reason = reason
+
+
+class RunningMean:
+    """The mean over all rows, from the means of the batches.
+
+    Values are added up 64 at a time: one at a time would cost a few operations in every step, and
+    all at the end would leave small tensors in memory that keep the space between them from being
+    used again.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvae._fit.training import RunningMean
+    >>> mean = RunningMean()
+    >>> mean.add(torch.tensor(1.0), 3)
+    >>> mean.add(torch.tensor(5.0), 1)
+    >>> float(mean.value())
+    2.0
+    """
+
+    n_together = 64
+
+    def __init__(self):
+        self.waiting, self.total, self.n_rows = [], 0.0, 0
+
+    def add(self, value, n_rows):
+        """Add the mean of a batch of `n_rows` rows; it may be non-finite."""
+        self.waiting.append((value, n_rows))
+        if len(self.waiting) == self.n_together:
+            self._add_up()
+
+    def value(self):
+        """Return the mean of all rows that were added."""
+        if self.waiting:
+            self._add_up()
+        return self.total / self.n_rows
+
+    def _add_up(self):
+        values, sizes = zip(*self.waiting, strict=True)
+        weights = torch.tensor(sizes, dtype=values[0].dtype, device=values[0].device)
+        self.total = self.total + torch.tensordot(weights, torch.stack(values), 1)
+        self.n_rows += sum(sizes)
+        self.waiting = []
+
+
+class EarlyStopping:
+    """A rule that says when to stop, and keeps the best weights until then.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without improvement after which to stop.
+    tol : float
+        Rise of the score that counts as an improvement.
+    """
+
+    def __init__(self, patience, tol):
+        self.patience, self.tol = patience, tol
+        self.best, self.best_state, self.n_without = -math.inf, None, 0
+
+    def state(self):
+        """Return what another rule continues from by `load`."""
+        return {"best": self.best, "best_state": self.best_state, "n_without": self.n_without}
+
+    def load(self, state):
+        """Continue from the `state` of another rule."""
+        vars(self).update(state)
+
+    def should_stop(self, score, module):
+        """Note the score of an epoch (larger is better); return whether to stop."""
+        self.n_without = 0 if score > self.best + self.tol else self.n_without + 1
+        if score > self.best:
+            self.best = score
+            self.best_state = copy.deepcopy(module.state_dict())
+        return self.n_without >= self.patience
 
 
 class Training:
@@ -60,7 +136,7 @@ class Training:
         Whether the finished model has running averages of the weights.
     batch_size : int
         Rows of a batch, as in `Rows.shuffled`.
-    stopping : skvae._fit.optimizer.EarlyStopping or None
+    stopping : EarlyStopping or None
         The rule by which `held_out` ends the training.
     seeds : list of int
         Seed of the initial weights, and seed of shuffling and noise.
