@@ -45,8 +45,11 @@ def unchanged_on_error(estimator):
     try:
         yield
     except BaseException:
+        # Two attributes are scikit-learn's, which it removes itself when it ends the callbacks.
+        apart = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
+        of_callbacks = {name: vars(estimator)[name] for name in apart if name in vars(estimator)}
         vars(estimator).clear()
-        vars(estimator).update(before)
+        vars(estimator).update(before | of_callbacks)
         raise
 
 

@@ -508,11 +508,12 @@ def asked(monkeypatch):
     """The work that threads are asked for."""
     works = []
 
-    def borrowed(work, *others):
+    def restored(work, *others):
         works.append(work)
         return restored_process(0, *others)
 
-    monkeypatch.setattr("skvae._base.restored_process", borrowed)
+    for module in ("_base", "_fit.training", "_fit.fitted"):
+        monkeypatch.setattr(f"skvae.{module}.restored_process", restored)
     return works
 
 

@@ -505,8 +505,8 @@ def test_conditions_are_told_and_not_described():
 def test_a_numeric_condition_is_standardised():
     X = frame()
     model = conditioned(conditions=["length"], max_iter=3).fit(X)
-    told = model._context(model._validate_rows(X, reset=False))
-    np.testing.assert_allclose([told.mean(), told.std()], [0, 1], atol=1e-12)
+    context = model._read_rows(X).context
+    np.testing.assert_allclose([context.mean(), context.std()], [0, 1], atol=1e-12)
     moved = X.assign(length=10 * X["length"] + 3)
     other = conditioned(conditions=["length"], max_iter=3).fit(moved)
     np.testing.assert_allclose(other.score_samples(moved), model.score_samples(X), atol=1e-4)

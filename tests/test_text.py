@@ -189,7 +189,7 @@ def test_documents_can_be_lists_of_tokens():
 
 def test_token_numbers_are_as_they_are_said_to_be():
     model = small(max_length=3).fit(["b a", "a", ""])
-    numbers = model._validate_rows(["b a", "", "a x a"], reset=False)
+    numbers = model._read_rows(["b a", "", "a x a"]).X
     assert numbers.tolist() == [[1, 4, 3, 1, 0], [1, 1, 0, 0, 0], [1, 3, 2, 3, 1]]
     assert numbers.dtype == np.int32
 
@@ -449,7 +449,7 @@ def test_rows_take_little_memory():
     documents = SENTENCES * 20
     model = small().fit(SENTENCES)
     tracemalloc.start()
-    model._validate_rows(documents, reset=False)
+    model._read_rows(documents)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak / len(documents) < 4_000  # bytes; a hundred thousand take less than 0.4 GB
