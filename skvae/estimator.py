@@ -373,7 +373,7 @@ class BNVAEEstimator(BaseVAE):
         except ValueError:
             named = self._table is not None and self._table.frame is not None
             pairs = (
-                likelihood.each()
+                likelihood.parts_and_columns()
                 if isinstance(likelihood, MixedLikelihood)
                 else [(likelihood, range(X.shape[1]))]
             )
