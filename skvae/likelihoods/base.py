@@ -3,7 +3,7 @@
 A likelihood p(x|z) says which data it can model (`check_support`), in which units it sees them
 (`units`), what the encoder is given (`inputs`), how many outputs the decoder needs (`n_outputs`)
 and which distribution over rows these outputs describe (`forward`). A cell that is NaN is missing:
-it adds nothing to the log-likelihood, and the encoder is given a mask of the cells that are there.
+it adds nothing to the log-likelihood, and the encoder is given a mask of the cells present.
 """
 
 import numpy as np
@@ -163,7 +163,7 @@ class Likelihood(nn.Module):
         -------
         Tensor of shape (n_samples, n_inputs)
             What `see` returns, with 0 for missing values. If cells may be `missing`, the mask
-            follows: 1 for each cell that is there and 0 for each that is not.
+            follows: 1 for each cell that is present and 0 for each that is missing.
         """
         if not self.missing:
             return self.see(x)
@@ -211,7 +211,7 @@ class Likelihood(nn.Module):
         -------
         Distribution
             Distribution of batch shape (n_samples,) and event shape (n_features,). Its
-            ``log_prob`` is the sum over the cells that are there.
+            ``log_prob`` is the sum over the cells that are present.
         """
         kind = Observed if self.missing else Independent
         return kind(cells, 1, validate_args=False)

@@ -117,12 +117,12 @@ class MixedLikelihood(Likelihood):
         return torch.cat([part.expectation(row) for part, row in pairs], dim=-1)
 
     def point_estimate(self, expectation):
-        pieces = expectation.split([part.n_seen for part in self.parts], dim=-1)
-        pairs = zip(self.parts, pieces, strict=True)
-        rows = [part.point_estimate(piece) for part, piece in pairs]
+        split = expectation.split([part.n_seen for part in self.parts], dim=-1)
+        pairs = zip(self.parts, split, strict=True)
+        rows = [part.point_estimate(its_expectation) for part, its_expectation in pairs]
         return _in_column_order(rows, self._column_tensors())
 
     def forward(self, outputs):
-        pieces = outputs.split([part.n_outputs for part in self.parts], dim=-1)
-        rows = [part(piece) for part, piece in zip(self.parts, pieces, strict=True)]
+        split = outputs.split([part.n_outputs for part in self.parts], dim=-1)
+        rows = [part(its_outputs) for part, its_outputs in zip(self.parts, split, strict=True)]
         return Side(rows, self._column_tensors())
