@@ -364,7 +364,7 @@ class BNVAEEstimator(BaseVAE):
         except ValueError:
             named = reader.names is not None and (reader.frame is not None or not reader.has_kinds)
             mixed = isinstance(likelihood, MixedLikelihood)
-            pairs = likelihood.each() if mixed else [(likelihood, range(X.shape[1]))]
+            pairs = likelihood.parts_and_columns() if mixed else [(likelihood, range(X.shape[1]))]
             for part, columns in pairs if named else []:
                 for j in columns if isinstance(part, COLUMN_BY_COLUMN) else []:
                     try:
@@ -387,10 +387,10 @@ class BNVAEEstimator(BaseVAE):
     def noise_variance_(self) -> np.ndarray:
         """Variance of the noise of each modeled column, in squared units of the data."""
         layer = self._model.module.likelihood_layer
-        if type(layer) is not GaussianLikelihood:
+        if not isinstance(layer, GaussianLikelihood):
             raise AttributeError(
-                "noise_variance_ is there for likelihood='gaussian' alone; this is a "
-                f"{type(layer).__name__}"
+                "noise_variance_ is there for one likelihood with a noise scale per column, "
+                f"'gaussian' or 'student_t'; this is a {type(layer).__name__}"
             )
         noise = layer.noise_variance().detach().double().cpu().numpy()
         return noise * np.square(self._model.units.scale)

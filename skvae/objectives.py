@@ -433,8 +433,8 @@ def conditional_mean(model, x, noise, context=None):
         before, highest = highest, torch.maximum(nats, torch.as_tensor(highest).to(nats))
         fading, weight = (before - highest).exp(), (nats - highest).exp()
         total = total * fading + weight
-        expected = expected * fading[:, None] + weight[:, None] * layer.expected(likelihood)
-    return layer.settled(expected / total[:, None])
+        expected = expected * fading[:, None] + weight[:, None] * layer.expectation(likelihood)
+    return layer.point_estimate(expected / total[:, None])
 
 
 @torch.no_grad()

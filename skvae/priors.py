@@ -1,4 +1,4 @@
-"""p(z): what the code looks like before a row has been seen."""
+"""Priors p(z): the distribution of the code before a row has been seen."""
 
 import torch
 from torch import nn
@@ -7,7 +7,7 @@ from torch.distributions.kl import register_kl
 
 
 class _Standard(Normal):
-    """A normal distribution that is known to be the standard one."""
+    """The standard normal distribution, as a type of its own with a shorter KL."""
 
 
 @register_kl(Normal, _Standard)
@@ -36,11 +36,11 @@ class StandardNormal(nn.Module):
         self.register_buffer("scale", torch.ones(n_components))
 
     def forward(self):
-        """Return the distribution.
+        """Return the distribution p(z).
 
         Returns
         -------
         Normal
-            Of batch shape (n_components,).
+            Distribution of batch shape (n_components,).
         """
         return _Standard(self.loc, self.scale, validate_args=False)

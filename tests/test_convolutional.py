@@ -1,4 +1,4 @@
-"""Convolutional networks are the images' way there and back, and settings like any other."""
+"""Convolutional encoders and decoders take images of any size and are settings of an estimator."""
 
 import copy
 import pickle
@@ -22,7 +22,7 @@ factories = pytest.mark.parametrize("factory", FACTORIES)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("channels", [(), (4,), (4, 6), (4, 6, 8)])
 @pytest.mark.parametrize("n_context", [0, 3])
-def test_convolutions_take_images_of_any_size_there_and_back(shape, channels, n_context):
+def test_images_of_any_size_are_encoded_and_decoded(shape, channels, n_context):
     n = int(np.prod(shape))
     context = [torch.randn(5, n_context)] if n_context else []
     encoder = ConvEncoder(shape, channels, (16,))(n, context_features=n_context)
@@ -31,16 +31,15 @@ def test_convolutions_take_images_of_any_size_there_and_back(shape, channels, n_
     assert decoder(torch.randn(5, 4), *context).shape == (5, n)
 
 
-@pytest.mark.parametrize("which", ["encoder", "decoder"])
-def test_convolutional_networks_listen_to_the_context(which):
+@pytest.mark.parametrize("name", ["encoder", "decoder"])
+def test_context_changes_the_output(name):
     n = 16
     network = {
         "encoder": ConvEncoder((1, 4, 4))(n, context_features=2),
         "decoder": ConvDecoder((1, 4, 4))(n, n, context_features=2),
-    }[which]
+    }[name]
     x = torch.randn(3, n)
-    one, other = network(x, torch.zeros(3, 2)), network(x, torch.ones(3, 2))
-    assert not torch.allclose(one, other)
+    assert not torch.allclose(network(x, torch.zeros(3, 2)), network(x, torch.ones(3, 2)))
 
 
 def test_a_row_is_channels_of_rows_of_pixels():
@@ -55,22 +54,22 @@ def test_a_row_is_channels_of_rows_of_pixels():
     assert encoder(x).item() == x[0, 4]
 
 
-def test_a_convolution_does_not_mind_where_things_are():
+def test_a_convolution_is_equivariant_under_translations():
     # Two steps to the right in the image are one in a plane of half the size.
     convolution = ConvEncoder((1, 8, 8), (3,), ())(64).first[:2]
     image = torch.zeros(1, 1, 8, 8)
     image[0, 0, 3:5, 2:4] = 1.0
     moved = image.roll(2, dims=3)
-    near, far = (convolution(one.flatten(1)) for one in (image, moved))
-    assert_close(near.roll(1, dims=3)[..., 1:], far[..., 1:])
+    original, shifted = (convolution(one.flatten(1)) for one in (image, moved))
+    assert_close(original.roll(1, dims=3)[..., 1:], shifted[..., 1:])
 
 
-def test_a_mask_comes_as_further_channels():
+def test_a_mask_of_missing_cells_adds_channels():
     assert ConvEncoder((1, 4, 4))(32).first[1].in_channels == 2
 
 
 @factories
-def test_factories_of_the_same_settings_are_equal_and_copy(factory):
+def test_the_same_settings_are_equal_and_can_be_copied(factory):
     one = factory((1, 8, 8), channels=(16,), activation="silu")
     assert one == factory((1, 8, 8), channels=(16,), activation="silu")
     assert one != factory((1, 8, 8), channels=(8,), activation="silu")
@@ -94,13 +93,13 @@ def test_encoder_and_decoder_are_not_equal():
         ({"shape": (1, 8, 8), "activation": "step"}, "activation must be one of .*got 'step'"),
     ],
 )
-def test_settings_that_make_no_network_are_refused(factory, settings, message):
+def test_invalid_settings_are_refused(factory, settings, message):
     with pytest.raises(ValueError, match=message):
         factory(**settings)
 
 
 @pytest.mark.parametrize("width", [63, 65])
-def test_rows_that_are_no_such_images_are_refused(width):
+def test_rows_of_another_size_than_the_images_are_refused(width):
     with pytest.raises(ValueError, match=f"makes rows of 64 columns; X has {width}"):
         ConvEncoder((1, 8, 8))(width)
     with pytest.raises(ValueError, match=f"makes rows of 64 columns; .* has {width}"):
@@ -126,7 +125,7 @@ def test_the_estimator_takes_and_searches_them():
     np.testing.assert_array_equal(again.transform(X), search.transform(X))
 
 
-def test_images_may_have_gaps_and_conditions():
+def test_images_may_have_missing_cells_and_conditions():
     rng = np.random.default_rng(0)
     X = np.column_stack([rng.random((60, 16)), rng.integers(0, 2, 60)])
     X[rng.random(60) < 0.5, 3] = np.nan
@@ -143,7 +142,7 @@ def test_images_may_have_gaps_and_conditions():
     assert np.isfinite(vae.impute(X)).all()
 
 
-def test_work_is_that_of_every_convolution_at_every_pixel():
+def test_work_counts_every_convolution_at_every_pixel():
     shape = 2, 5, 7
     networks = dict(
         encoder=ConvEncoder(shape, (4, 6), (8,)), decoder=ConvDecoder(shape, (4, 6), (8,))

@@ -1,4 +1,4 @@
-"""The likelihoods and the prior against SciPy's distributions and against their own samples."""
+"""Likelihoods and prior agree with SciPy's distributions and with their own samples."""
 
 from functools import partial
 
@@ -30,7 +30,7 @@ TOTALS = [f"{name}, exposure" for name in COUNTS]
 
 
 def mixed(n_features):
-    """Gaussian, bernoulli and categorical columns, in another order; the others are counts."""
+    """Parts in another order than their columns; the columns from the fourth on are counts."""
     parts = [(BernoulliLikelihood(1), [1]), (GaussianLikelihood(1), [0])]
     parts.append((CategoricalLikelihood([3]), [2]))
     return MixedLikelihood([*parts, (PoissonLikelihood(n_features - 3), range(3, n_features))])
@@ -78,7 +78,7 @@ def data(name, n_rows=6, n_features=N_FEATURES):
 
 
 class Multinomial:
-    """Of SciPy, the single draws of categories as a distribution of their numbers."""
+    """SciPy's multinomial of a single draw, as a distribution over numbers of categories."""
 
     def __init__(self, probs):
         self.probs = probs  # (n_samples, n_features, most categories)
@@ -96,8 +96,8 @@ class Multinomial:
         return mean, self.probs @ numbers**2 - mean**2
 
 
-def of_scipy(name, likelihood, outputs, x=None):
-    """The same in SciPy; with exposure, at the totals of `x` or at the likelihood's own."""
+def scipy_distribution(name, likelihood, outputs, x=None):
+    """SciPy's distribution; with exposure, at the totals of `x` or else at the median total."""
     o = outputs.detach().numpy()
     p = {k: v.detach().numpy() for k, v in likelihood.named_parameters()}
     if name in ("gaussian", "student_t"):
@@ -134,7 +134,7 @@ single = pytest.mark.parametrize("name", [name for name in EVERY if name != "mix
 def test_log_prob_is_scipys(name):
     likelihood, x = make(name), data(name)
     outputs = outputs_of(likelihood, 6)
-    theirs = of_scipy(name, likelihood, outputs, x.numpy())
+    theirs = scipy_distribution(name, likelihood, outputs, x.numpy())
     log_density = theirs.logpdf if name in ("gaussian", "student_t") else theirs.logpmf
     ours = likelihood(outputs).log_prob(x).detach().numpy()
     np.testing.assert_allclose(ours, log_density(x.numpy()).sum(1), rtol=1e-10)
@@ -145,7 +145,9 @@ def test_mean_is_scipys(name):
     likelihood = make(name)
     outputs = outputs_of(likelihood, 6)
     ours = likelihood(outputs).mean.detach().numpy()
-    np.testing.assert_allclose(ours, of_scipy(name, likelihood, outputs).mean(), rtol=1e-10)
+    np.testing.assert_allclose(
+        ours, scipy_distribution(name, likelihood, outputs).mean(), rtol=1e-10
+    )
 
 
 @single
@@ -156,7 +158,7 @@ def test_samples_have_the_mean_and_variance(name):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         draws = likelihood(outputs).sample((n_draws,)).numpy()
-    theirs = of_scipy(name, likelihood, outputs)
+    theirs = scipy_distribution(name, likelihood, outputs)
     mean, variance = theirs.moments() if name == "categorical" else (theirs.mean(), theirs.var())
     error = 5 * np.sqrt(variance / n_draws)  # 5 standard errors
     assert (abs(draws.mean(0) - mean) <= error).all()
@@ -214,7 +216,7 @@ def test_gradients_are_finite_far_out(name, far, missing):
 
 
 @every
-def test_the_start_is_trained_further(name):
+def test_parameters_are_finite_and_trainable_after_start(name):
     likelihood = EVERY[name](N_FEATURES)
     likelihood.start(Marginals(data(name).numpy()))
     assert all(parameter.requires_grad for parameter in likelihood.parameters())
@@ -222,7 +224,7 @@ def test_the_start_is_trained_further(name):
 
 
 @every
-def test_at_its_start_it_has_the_means_of_the_data(name):
+def test_after_start_it_has_the_means_of_the_data(name):
     x = data(name, 4000)
     likelihood = EVERY[name](N_FEATURES).double()
     likelihood.start(Marginals(x.numpy()))
@@ -238,7 +240,7 @@ def test_at_its_start_it_has_the_means_of_the_data(name):
 
 
 @every
-def test_the_start_is_better_than_no_start(name):
+def test_start_raises_the_log_prob_of_the_data(name):
     x = 3 * data(name, 400) + 1 if name == "gaussian" else data(name, 400)
     marginals = Marginals(x.numpy())
     likelihood = EVERY[name](N_FEATURES).double()
@@ -252,7 +254,7 @@ def test_the_start_is_better_than_no_start(name):
 
 @every
 @pytest.mark.parametrize("row", [[0], [0, 0]])
-def test_it_starts_finite_at_constant_columns(name, row):
+def test_log_prob_and_input_are_finite_after_start_at_constant_columns(name, row):
     likelihood = EVERY[name](N_FEATURES)
     likelihood.start(Marginals(np.zeros((len(row), N_FEATURES))))
     p = likelihood(torch.zeros(1, likelihood.n_outputs))
@@ -261,7 +263,7 @@ def test_it_starts_finite_at_constant_columns(name, row):
 
 
 @every
-def test_what_the_encoder_sees_is_of_the_size_of_1(name):
+def test_the_encoders_input_is_of_order_1(name):
     x = data(name, 400).numpy()
     x = 50 * x if name in ("gaussian", "student_t", *COUNTS, *TOTALS) else x
     likelihood = EVERY[name](N_FEATURES).double()
@@ -293,7 +295,7 @@ def test_with_nothing_missing_rows_have_the_same_log_prob(name):
 
 
 @pytest.mark.parametrize("name", [name for name in EVERY if name not in TOTALS])
-def test_a_row_is_worth_its_cells(name):
+def test_log_prob_of_a_row_is_the_sum_over_its_cells(name):
     likelihood, x = make(name), data(name)
     likelihood.missing = True
     p = likelihood(outputs_of(likelihood, 6))
@@ -306,7 +308,7 @@ def test_a_row_is_worth_its_cells(name):
 
 
 @every
-def test_a_row_of_which_nothing_is_there_is_worth_nothing(name):
+def test_log_prob_of_a_row_without_any_cell_is_0(name):
     likelihood = make(name)
     likelihood.missing = True
     nothing = torch.full((2, N_FEATURES), torch.nan).double()
@@ -324,39 +326,39 @@ def test_the_encoder_sees_which_cells_are_there(name):
 
 
 @every
-def test_complete_rows_bring_no_mask(name):
+def test_there_is_no_mask_if_no_cells_are_missing(name):
     likelihood, x = make(name), data(name)
     assert likelihood.n_inputs == likelihood.n_seen
     assert_close(likelihood.inputs(x), likelihood.see(x))
 
 
 @every
-def test_support_and_start_pass_over_missing_cells(name):
+def test_support_and_start_ignore_missing_cells(name):
     x = data(name, 400)
     likelihood, complete = EVERY[name](N_FEATURES), EVERY[name](N_FEATURES)
     gaps = np.insert(x.numpy(), [0, 100], np.nan, axis=0)
     likelihood.check_support(gaps)
     likelihood.start(Marginals(gaps))
     complete.start(Marginals(x.numpy()))
-    for mine, theirs in zip(likelihood.parameters(), complete.parameters(), strict=True):
-        assert_close(mine, theirs, atol=0.01, rtol=0.01)
+    for pair in zip(likelihood.parameters(), complete.parameters(), strict=True):
+        assert_close(*pair, atol=0.01, rtol=0.01)
 
 
 @pytest.mark.parametrize("name", TOTALS)
-def test_of_a_row_with_gaps_the_total_is_that_of_what_is_there(name):
-    # As if the row had only those columns, of which the decoder gives the shares.
+def test_shares_of_a_row_with_missing_cells_are_those_of_its_other_cells(name):
+    # The same as under a likelihood of the other columns only.
     likelihood, x = make(name), data(name)
     likelihood.missing = True
     outputs = outputs_of(likelihood, 6)
     x[:, 0] = torch.nan
-    few = EVERY[name](N_FEATURES - 1).double()
-    few.load_state_dict(
+    others = EVERY[name](N_FEATURES - 1).double()
+    others.load_state_dict(
         {k: v if k == "log_total" else v[1:] for k, v in likelihood.state_dict().items()}
     )
-    assert_close(likelihood(outputs).log_prob(x), few(outputs[:, 1:]).log_prob(x[:, 1:]))
+    assert_close(likelihood(outputs).log_prob(x), others(outputs[:, 1:]).log_prob(x[:, 1:]))
 
 
-def test_the_base_takes_all_data_and_gives_no_distribution():
+def test_the_base_class_accepts_all_data_and_has_no_distribution():
     likelihood = Likelihood(3)
     likelihood.check_support(np.array([[-1e300, 0.0, 1e300]]))
     likelihood.start(Marginals(np.zeros((1, 3))))
@@ -364,12 +366,12 @@ def test_the_base_takes_all_data_and_gives_no_distribution():
         likelihood(torch.zeros(1, 3))
 
 
-# -- what each refuses ---------------------------------------------------------------------
+# -- support -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", [np.asarray, csr_matrix])
 @pytest.mark.parametrize(
-    ("name", "value", "came"),
+    ("name", "value", "message"),
     [
         ("bernoulli", -0.5, "from 0 to 1; got values from -0.5 to 0"),
         ("bernoulli", 255.0, "from 0 to 1; got values from 0 to 255"),
@@ -382,10 +384,10 @@ def test_the_base_takes_all_data_and_gives_no_distribution():
         ("categorical", -1.0, "from 0 to 2 in column 1; got values from -1 to 0"),
     ],
 )
-def test_what_it_cannot_model_is_refused_by_name(form, name, value, came):
+def test_data_outside_the_support_are_refused_by_name(form, name, value, message):
     X = np.zeros((3, N_FEATURES))
     X[1, 1] = value
-    with pytest.raises(ValueError, match=f"likelihood='{name}' takes .*{came}"):
+    with pytest.raises(ValueError, match=f"likelihood='{name}' takes .*{message}"):
         EVERY[name](N_FEATURES).check_support(form(X))
 
 
@@ -401,7 +403,7 @@ def test_what_it_cannot_model_is_refused_by_name(form, name, value, came):
     ],
 )
 @pytest.mark.parametrize("form", [np.asarray, csr_matrix])
-def test_what_it_can_model_is_taken(form, name, values):
+def test_data_in_the_support_are_accepted(form, name, values):
     EVERY[name](2).check_support(form([values, values]))
 
 
@@ -411,7 +413,7 @@ def test_an_unknown_exposure_is_refused(name):
         EVERY[name](3, exposure="size")
 
 
-# -- the new members of the family ---------------------------------------------------------
+# -- student_t, counts, categories and mixes -----------------------------------------------
 
 
 def test_student_t_of_many_degrees_of_freedom_is_the_gaussian():
@@ -422,16 +424,16 @@ def test_student_t_of_many_degrees_of_freedom_is_the_gaussian():
     assert_close(t(outputs).log_prob(x), gaussian(outputs).log_prob(x), rtol=1e-2, atol=0)
 
 
-def test_student_t_counts_in_units_that_outliers_do_not_move():
+def test_the_units_of_student_t_are_robust_to_outliers():
     x = data("gaussian", 1000).numpy()
     wild = x.copy()
     wild[:10] = 1e9
-    calm, moved = (
+    without, with_outliers = (
         StudentTLikelihood(4).units(Marginals(x)),
         StudentTLikelihood(4).units(Marginals(wild)),
     )
-    np.testing.assert_allclose(calm[1], moved[1], rtol=0.1)
-    np.testing.assert_allclose(calm[1], x.std(0), rtol=0.1)  # 1 for normal data, then
+    np.testing.assert_allclose(without[1], with_outliers[1], rtol=0.1)
+    np.testing.assert_allclose(without[1], x.std(0), rtol=0.1)  # standard scale for normal data
 
 
 def test_negative_binomial_starts_at_the_dispersion_of_the_data():
@@ -441,7 +443,7 @@ def test_negative_binomial_starts_at_the_dispersion_of_the_data():
     assert_close(likelihood.dispersion(), torch.full((2,), 0.5), rtol=0.05, atol=0)
 
 
-def test_negative_binomial_of_the_least_dispersion_is_next_to_poisson():
+def test_negative_binomial_of_the_smallest_dispersion_is_close_to_poisson():
     likelihood, poisson = NegativeBinomialLikelihood(4).double(), PoissonLikelihood(4).double()
     with torch.no_grad():
         likelihood.log_dispersion.fill_(-100.0)
@@ -450,23 +452,23 @@ def test_negative_binomial_of_the_least_dispersion_is_next_to_poisson():
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_rates_that_run_away_grow_linearly(name):
+def test_very_large_rates_grow_linearly(name):
     p = EVERY[name](1)(torch.tensor([[10.0], [10.0 + 1], [10.0 + 2]]))
     assert_close(p.mean.ravel(), np.exp(10) * torch.tensor([1.0, 2.0, 3.0]))
 
 
 @pytest.mark.parametrize("name", TOTALS)
-def test_shares_do_not_tell_of_the_total(name):
+def test_the_encoders_input_of_shares_does_not_depend_on_the_total(name):
     likelihood, x = make(name), data(name)
     likelihood.start(Marginals(x.numpy()))
     assert_close(likelihood.see(3 * x), likelihood.see(x))
-    few, many = (likelihood(outputs_of(likelihood, 6)).log_prob(k * x).sum() for k in (1, 3))
-    assert few.isfinite()
-    assert many.isfinite()
+    once, thrice = (likelihood(outputs_of(likelihood, 6)).log_prob(k * x).sum() for k in (1, 3))
+    assert once.isfinite()
+    assert thrice.isfinite()
 
 
 @pytest.mark.parametrize("name", TOTALS)
-def test_totals_are_drawn_as_the_data_have_them(name):
+def test_sampled_totals_are_distributed_as_those_of_the_data(name):
     rng = np.random.default_rng(0)
     X = rng.poisson(rng.lognormal(3.0, 0.5, size=(4000, 1)) * np.ones(5)).astype(float)
     likelihood = EVERY[name](5)
@@ -490,7 +492,7 @@ def test_log_poisson_has_its_rate_for_variance():
     assert_close(p.base_dist.variance, p.base_dist.mean)
 
 
-def test_a_category_is_seen_as_a_1_in_its_place():
+def test_the_encoder_sees_categories_as_one_hot_vectors():
     likelihood = CategoricalLikelihood([2, 3])
     seen = likelihood.see(torch.tensor([[1.0, 2.0], [0.0, torch.nan]]))
     assert seen.tolist() == [[0, 1, 0, 0, 1], [1, 0, 0, 0, 0]]
@@ -517,7 +519,7 @@ def test_a_category_never_seen_can_still_happen():
     assert likelihood(torch.zeros(1, 3)).log_prob(torch.tensor([[2.0]])) > -4
 
 
-def test_categories_weigh_rows_by_their_weights():
+def test_frequencies_of_categories_use_the_weights_of_rows():
     likelihood = CategoricalLikelihood([2])
     X, weight = np.array([[0.0], [1.0]]), np.array([3.0, 1.0])
     assert Marginals(X, weight).frequencies(0, 2).tolist() == [0.75, 0.25]
@@ -525,7 +527,7 @@ def test_categories_weigh_rows_by_their_weights():
     assert likelihood.bias[0] > likelihood.bias[1]
 
 
-def test_a_mix_is_its_parts():
+def test_log_prob_and_mean_of_a_mix_are_those_of_its_parts():
     likelihood, x = make("mixed"), data("mixed")
     outputs = outputs_of(likelihood, 6)
     bernoulli, gaussian, categorical, poisson = likelihood.parts
@@ -541,14 +543,14 @@ def test_a_mix_is_its_parts():
     assert_close(mean[:, [1]], bernoulli(outputs[:, :1]).mean)
 
 
-def test_a_mix_counts_each_column_in_its_units():
+def test_a_mix_has_the_units_of_its_parts():
     x = 3 * data("mixed", 100).numpy() + 1
     offset, scale = mixed(4).units(Marginals(x))
     np.testing.assert_allclose(offset, [x[:, 0].mean(), 0, 0, 0])
     np.testing.assert_allclose(scale, [x[:, 0].std(), 1, 1, 1])
 
 
-def test_a_mix_refuses_what_a_part_refuses():
+def test_a_mix_refuses_data_that_one_of_its_parts_refuses():
     X = data("mixed").numpy()
     X[0, 1] = 3
     with pytest.raises(ValueError, match="likelihood='bernoulli' takes values from 0 to 1"):
@@ -558,7 +560,7 @@ def test_a_mix_refuses_what_a_part_refuses():
 # -- gaussian ------------------------------------------------------------------------------
 
 
-def test_only_real_numbers_are_counted_in_other_units():
+def test_only_likelihoods_of_real_numbers_change_the_units():
     X = 2 + 3 * np.random.default_rng(0).random((20, 4)).round()
     moved = [name for name in LIKELIHOODS if EVERY[name](4).units(Marginals(X))[0].any()]
     assert moved == ["gaussian", "student_t"]
@@ -576,14 +578,14 @@ def test_gaussian_starts_at_the_unit_scale_of_the_columns(constant):
     assert_close(likelihood.scale(), torch.ones(2).double(), rtol=1e-6, atol=0)
 
 
-def test_the_noise_cannot_fall_below_a_thousandth():
+def test_the_noise_scale_is_at_least_a_thousandth():
     likelihood = GaussianLikelihood(2)
     with torch.no_grad():
         likelihood.log_scale.fill_(-100.0)
     assert_close(likelihood.scale(), torch.full((2,), 1e-3))
 
 
-def test_a_constant_column_keeps_its_unit_scale_whatever_is_learnt():
+def test_a_constant_column_keeps_unit_scale_whatever_is_learned():
     likelihood = GaussianLikelihood(2)
     likelihood.start(columns(True, False))
     with torch.no_grad():
@@ -591,7 +593,7 @@ def test_a_constant_column_keeps_its_unit_scale_whatever_is_learnt():
     assert_close(likelihood.scale(), torch.tensor([1.0, 1e-3]))
 
 
-def test_the_noise_at_its_floor_has_a_finite_gradient():
+def test_the_gradient_of_the_smallest_noise_scale_is_finite():
     likelihood = GaussianLikelihood(2)
     with torch.no_grad():
         likelihood.log_scale.fill_(-100.0)
@@ -605,12 +607,40 @@ def test_the_best_noise_is_the_root_mean_squared_error():
     likelihood, residuals = GaussianLikelihood(1).double(), 0.3 * normal(1000, 1)
     best = residuals.square().mean().sqrt()
     with torch.no_grad():
-        wanted = (best.square() - likelihood.scale_floor.square()).sqrt()
-        likelihood.log_scale.copy_(wanted.log() / likelihood.pace)
+        above_floor = (best.square() - likelihood.scale_floor.square()).sqrt()
+        likelihood.log_scale.copy_(above_floor.log() / likelihood.pace)
     assert_close(likelihood.scale(), best.expand(1))
     log_prob = likelihood(torch.zeros(1000, 1).double()).log_prob(residuals).mean()
     (gradient,) = torch.autograd.grad(log_prob, likelihood.log_scale)
     assert gradient.abs() < 1e-10
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_the_noise_variance_is_that_of_p(missing):
+    gaussian, student_t = make("gaussian"), make("student_t")
+    gaussian.missing = student_t.missing = missing
+    assert_close(gaussian.noise_variance(), gaussian.scale().square())
+    df = student_t.df()
+    assert_close(student_t.noise_variance(), student_t.scale().square() * df / (df - 2))
+    for likelihood in (gaussian, student_t):
+        assert likelihood.noise_variance().shape == (N_FEATURES,)
+        p = likelihood(outputs_of(likelihood, 6))
+        assert_close(likelihood.noise_variance().expand(6, -1), p.variance)
+
+
+@pytest.mark.parametrize("kind", [GaussianLikelihood, StudentTLikelihood])
+def test_a_constant_column_has_no_noise(kind):
+    likelihood = kind(2)
+    likelihood.start(columns(True, False))
+    constant, varying = likelihood.noise_variance().tolist()
+    assert constant == 0
+    assert varying > 0.5
+
+
+def test_the_noise_variance_has_a_gradient():
+    likelihood = GaussianLikelihood(2)
+    (gradient,) = torch.autograd.grad(likelihood.noise_variance().sum(), [likelihood.log_scale])
+    assert (gradient > 0).all()
 
 
 # -- bernoulli -----------------------------------------------------------------------------
@@ -622,17 +652,17 @@ def test_bernoulli_starts_finite_at_constant_columns():
     assert_close(likelihood(torch.zeros(1, 2)).mean[0], torch.tensor([1e-3, 1 - 1e-3]))
 
 
-def test_bernoulli_log_prob_is_finite_at_a_certain_mistake():
+def test_bernoulli_log_prob_is_finite_where_the_probability_underflows():
     log_prob = BernoulliLikelihood(1)(torch.tensor([[50.0]])).log_prob(torch.zeros(1, 1))
     assert_close(log_prob, torch.tensor([-50.0]))
 
 
-def test_grey_levels_have_the_cross_entropy():
+def test_log_prob_of_gray_levels_is_the_cross_entropy():
     likelihood, outputs = make("bernoulli"), normal(6, N_FEATURES)
-    grey = torch.rand(6, N_FEATURES, dtype=torch.float64)
+    gray = torch.rand(6, N_FEATURES, dtype=torch.float64)
     p = likelihood(outputs).mean
-    expected = (grey * p.log() + (1 - grey) * (1 - p).log()).sum(1)
-    assert_close(likelihood(outputs).log_prob(grey), expected)
+    expected = (gray * p.log() + (1 - gray) * (1 - p).log()).sum(1)
+    assert_close(likelihood(outputs).log_prob(gray), expected)
 
 
 # -- the prior -----------------------------------------------------------------------------
@@ -644,7 +674,7 @@ def test_the_prior_is_the_standard_normal():
     np.testing.assert_allclose(ours, stats.norm.logpdf(z.numpy()), rtol=1e-12)
 
 
-def test_the_prior_has_nothing_to_train_and_moves_with_its_module():
+def test_the_prior_has_no_parameters_and_follows_the_dtype_of_its_module():
     prior = StandardNormal(3).double()
     assert list(prior.parameters()) == []
     assert prior().loc.dtype == torch.float64

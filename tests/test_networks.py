@@ -1,4 +1,4 @@
-"""The encoders and decoders are the stacks that they say they are."""
+"""MLPs are stacks of linear layers and activations."""
 
 import pytest
 import torch
@@ -14,12 +14,12 @@ def test_without_layers_it_is_the_identity():
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_hidden_layers_end_in_the_activation_and_the_output_does_not(activation):
+def test_the_activation_follows_hidden_layers_but_not_the_output(activation):
     net, x = MLP(3, (5, 4), 2, activation=activation), torch.randn(6, 3)
     first, second, last = (layer for layer in net.layers if isinstance(layer, nn.Linear))
-    squash = ACTIVATIONS[activation]()
-    hidden = squash(x @ first.weight.T + first.bias)
-    hidden = squash(hidden @ second.weight.T + second.bias)
+    activate = ACTIVATIONS[activation]()
+    hidden = activate(x @ first.weight.T + first.bias)
+    hidden = activate(hidden @ second.weight.T + second.bias)
     torch.testing.assert_close(net(x), hidden @ last.weight.T + last.bias)
 
 
@@ -38,7 +38,7 @@ def test_out_features_is_the_width_of_the_output(sizes, out_features, width):
     assert net(torch.randn(2, 3)).shape == (2, width)
 
 
-def test_context_stands_beside_the_input():
+def test_context_is_concatenated_to_the_input():
     x, context = torch.randn(4, 3), torch.randn(4, 2)
     net = MLP(3, (5,), 2, context_features=2)
     torch.testing.assert_close(net(x, context), net.layers(torch.cat([x, context], 1)))
@@ -49,5 +49,5 @@ def test_context_changes_the_output():
     assert not torch.allclose(net(x, torch.zeros(4, 1)), net(x, torch.ones(4, 1)))
 
 
-def test_a_list_of_sizes_is_as_good_as_a_tuple():
+def test_sizes_may_be_a_list():
     assert MLP(3, [5, 4], 2)(torch.randn(1, 3)).shape == (1, 2)

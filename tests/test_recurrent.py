@@ -1,18 +1,12 @@
-"""The recurrent networks: PyTorch's LSTM in fewer passes, and no trace of padding."""
+"""The recurrent networks: the LSTM is PyTorch's, and padding has no influence."""
 
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from skvae.networks.recurrent import (
-    CELLS,
-    LSTM,
-    POOLS,
-    RecurrentDecoder,
-    RecurrentEncoder,
-    pack,
-)
+from skvae.networks import LSTM, RecurrentDecoder, RecurrentEncoder, pack
+from skvae.networks.recurrent import CELLS, POOLS
 
 LENGTHS = torch.tensor([3, 1, 4, 4])
 SENTENCES = torch.tensor(
@@ -20,7 +14,7 @@ SENTENCES = torch.tensor(
 )
 
 
-def test_packing_keeps_every_value_and_knows_its_row():
+def test_packing_keeps_every_value_and_its_row():
     values = torch.arange(1, 17).view(4, 4)
     packed, rows = pack(values, LENGTHS)
     assert sorted(packed.data.tolist()) == [1, 2, 3, 5, 9, 10, 11, 12, 13, 14, 15, 16]
@@ -58,25 +52,27 @@ def test_the_lstms_gradients_are_right():
     assert torch.autograd.gradcheck(states, [value.requires_grad_() for value in inputs])
 
 
-def test_rows_are_equal_that_go_on_from_a_state_and_that_never_stopped():
+def test_continuing_from_a_state_gives_the_same_as_one_run():
     torch.manual_seed(0)
     lstm, x = LSTM(2, 3), torch.randn(4, 5, 2)
     _, last = lstm(pack_padded_sequence(x, torch.full((4,), 5), batch_first=True))
     _, state = lstm(pack_padded_sequence(x[:, :2], torch.full((4,), 2), batch_first=True))
-    _, again = lstm(pack_padded_sequence(x[:, 2:], torch.full((4,), 3), batch_first=True), state)
-    torch.testing.assert_close(again, last)
+    _, continued = lstm(
+        pack_padded_sequence(x[:, 2:], torch.full((4,), 3), batch_first=True), state
+    )
+    torch.testing.assert_close(continued, last)
 
 
 @pytest.mark.parametrize("pooling", POOLS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_padding_and_company_change_no_feature(cell, pooling):
+def test_features_do_not_depend_on_padding_or_other_rows(cell, pooling):
     torch.manual_seed(0)
     encoder = RecurrentEncoder(9, 4, 6, cell, pooling)
     alone = torch.cat([encoder(row[row != 0].unsqueeze(0)) for row in SENTENCES])
     torch.testing.assert_close(encoder(SENTENCES), alone)
 
 
-def test_pools_are_those_of_the_states():
+def test_features_are_pooled_states():
     torch.manual_seed(0)
     encoder = RecurrentEncoder(9, 4, 6, "gru", "mean")
     row = SENTENCES[2:3]
@@ -88,11 +84,11 @@ def test_pools_are_those_of_the_states():
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_decoder_step_by_step_sees_what_it_sees_at_once(cell, tied):
+def test_the_decoder_gives_the_same_step_by_step_as_at_once(cell, tied):
     torch.manual_seed(0)
     decoder, z = RecurrentDecoder(9, 2, 4, 6, cell, tied), torch.randn(4, 2)
-    seen, wanted, rows = decoder(z, SENTENCES)
-    at_once = decoder.output(seen)
+    hidden, targets, rows = decoder(z, SENTENCES)
+    at_once = decoder.output(hidden)
     state = decoder.first_state(z)
     for step in range(5):
         logits, state = decoder.step(SENTENCES[:, step], z, state)
@@ -100,7 +96,7 @@ def test_the_decoder_step_by_step_sees_what_it_sees_at_once(cell, tied):
             if SENTENCES[row, step + 1]:
                 here = (rows == row).nonzero()[step]
                 torch.testing.assert_close(logits[row], at_once[here][0])
-                assert wanted[here] == SENTENCES[row, step + 1]
+                assert targets[here] == SENTENCES[row, step + 1]
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -108,23 +104,23 @@ def test_the_decoder_does_not_look_ahead(cell):
     torch.manual_seed(0)
     decoder, z = RecurrentDecoder(9, 2, 4, 6, cell), torch.randn(1, 2)
     a, b = torch.tensor([[1, 5, 4, 6, 1]]), torch.tensor([[1, 5, 4, 7, 1]])
-    seen_a, seen_b = decoder(z, a)[0], decoder(z, b)[0]
-    torch.testing.assert_close(seen_a[:3], seen_b[:3])
-    assert not torch.allclose(seen_a[3], seen_b[3])
+    hidden_a, hidden_b = decoder(z, a)[0], decoder(z, b)[0]
+    torch.testing.assert_close(hidden_a[:3], hidden_b[:3])
+    assert not torch.allclose(hidden_a[3], hidden_b[3])
 
 
-@pytest.mark.parametrize("way", ["to_state", "to_input", "to_output"])
-def test_each_way_of_the_code_leads_to_the_output(way):
+@pytest.mark.parametrize("name", ["to_state", "to_input", "to_output"])
+def test_each_map_of_the_code_changes_the_output(name):
     torch.manual_seed(0)
     decoder = RecurrentDecoder(9, 2, 4, 6)
-    for other in {"to_state", "to_input", "to_output"} - {way}:
+    for other in {"to_state", "to_input", "to_output"} - {name}:
         nn.init.zeros_(getattr(decoder, other).weight)
     x = SENTENCES[:1]
-    seen = [decoder(z, x)[0] for z in (torch.zeros(1, 2), torch.ones(1, 2))]
-    assert not torch.allclose(*seen)
+    hidden = [decoder(z, x)[0] for z in (torch.zeros(1, 2), torch.ones(1, 2))]
+    assert not torch.allclose(*hidden)
 
 
-def test_tied_weights_are_one():
+def test_tied_weights_are_the_same_parameter():
     decoder = RecurrentDecoder(9, 2, 4, 6, tied=True)
     assert decoder.output.weight is decoder.embedding.weight
     untied = RecurrentDecoder(9, 2, 4, 6, tied=False)

@@ -1,4 +1,4 @@
-"""The likelihood of sentences: a sum over its tokens, and what is written from it."""
+"""The likelihood of sentences: log-probabilities sum over tokens, and sentences are generated."""
 
 import itertools
 
@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from skvae.likelihoods.sentences import TokensLikelihood, nucleus
+from skvae.likelihoods import TokensLikelihood, nucleus
 from skvae.networks.recurrent import BOUNDARY, PADDING, UNKNOWN
 
 X = torch.tensor([[1, 3, 4, 1, 0], [1, 4, 1, 0, 0], [1, 1, 0, 0, 0]])
 
 
 def likelihood(n_tokens=6, max_length=4, seed=0, scale=4.0, **settings):
-    """With weights so large that words are not all alike."""
+    """A likelihood with weights so large that the words differ in probability."""
     torch.manual_seed(seed)
     module = TokensLikelihood(n_tokens, max_length, 2, 4, 8, **settings).double()
     with torch.no_grad():
@@ -51,7 +51,7 @@ def test_gradients_of_log_prob_are_right():
     torch.testing.assert_close(ours, theirs)
 
 
-def test_an_impossible_word_costs_finitely_much_and_gives_finite_gradients():
+def test_log_prob_and_gradients_of_an_impossible_word_are_finite():
     module = TokensLikelihood(6, 4, 2, 4, 8)
     with torch.no_grad():
         module.network.output.bias[3] = -1e4
@@ -61,20 +61,20 @@ def test_an_impossible_word_costs_finitely_much_and_gives_finite_gradients():
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
-def test_a_row_costs_the_same_whatever_stands_beside_it():
+def test_log_prob_of_a_row_does_not_depend_on_the_other_rows():
     module, z = likelihood(), torch.randn(3, 2, dtype=torch.float64)
     alone = torch.cat([module(z[k : k + 1]).log_prob(X[k : k + 1]) for k in range(3)])
     torch.testing.assert_close(module(z).log_prob(X), alone)
 
 
-def test_the_start_is_the_share_of_each_token():
+def test_start_sets_the_bias_to_the_log_shares():
     module = TokensLikelihood(5, 4, 2, 4, 8)
     module.start(torch.tensor([0.0, 0.5, 0.0, 0.3, 0.2]))
     bias = module.network.output.bias.exp()
     torch.testing.assert_close(bias, torch.tensor([0.02, 0.5, 0.02, 0.3, 0.2]))
 
 
-def test_word_dropout_reads_unknown_words_in_training_only():
+def test_word_dropout_replaces_input_words_in_training_only():
     module, z = likelihood(word_dropout=1.0), torch.zeros(1, 2, dtype=torch.float64)
     x = torch.tensor([[1, 3, 4, 1]])
     usual = float(module(z).log_prob(x).detach())
@@ -87,18 +87,18 @@ def test_word_dropout_reads_unknown_words_in_training_only():
     assert dropped != pytest.approx(usual)
 
 
-# -- writing -------------------------------------------------------------------------------------
+# -- generation ----------------------------------------------------------------------------------
 
 
 def sentences(n_words, max_length):
-    """All that can be written: words are the tokens from 3 on."""
+    """All sentences that can be generated; words are the tokens from 3 on."""
     for n in range(max_length + 1):
         for words in itertools.product(range(3, 3 + n_words), repeat=n):
             yield [BOUNDARY, *words, BOUNDARY, *[PADDING] * (max_length - n)]
 
 
-def written_nats(module, z, row):
-    """Log-probability of writing a row, where two tokens are barred and the last end is free."""
+def generated_nats(module, z, row):
+    """Log-probability of generating a row: two tokens are excluded, and the last end is certain."""
     state, nats = module.network.first_state(z), 0.0
     for step, (here, following) in enumerate(itertools.pairwise(row[: row.index(1, 1) + 1])):
         if step == module.max_length:
@@ -109,10 +109,10 @@ def written_nats(module, z, row):
     return nats
 
 
-def test_samples_come_with_their_probabilities():
+def test_frequencies_of_samples_are_their_probabilities():
     module, z = likelihood(n_tokens=5, max_length=2), torch.randn(1, 2, dtype=torch.float64)
     rows = list(sentences(2, 2))
-    expected = torch.tensor([written_nats(module, z, row) for row in rows]).exp()
+    expected = torch.tensor([generated_nats(module, z, row) for row in rows]).exp()
     assert float(expected.sum()) == pytest.approx(1.0)
     n = 4000
     drawn = module(z.expand(n, -1)).sample().tolist()
@@ -120,38 +120,40 @@ def test_samples_come_with_their_probabilities():
     assert (shares - expected).abs().max() < 4 * 0.5 / n**0.5
 
 
-def test_a_beam_that_keeps_everything_finds_the_likeliest_sentence():
+def test_a_beam_that_keeps_everything_finds_the_most_probable_sentence():
     for seed in range(5):
         module, z = likelihood(n_tokens=5, max_length=3, seed=seed), torch.ones(1, 2).double()
-        best = max(sentences(2, 3), key=lambda row: written_nats(module, z, row))
+        best = max(sentences(2, 3), key=lambda row: generated_nats(module, z, row))
         assert module(z).mode(n_beams=16)[0].tolist() == best
 
 
-def test_one_beam_takes_the_likeliest_word_each_time():
+def test_one_beam_takes_the_most_probable_word_each_time():
     module, z = likelihood(n_tokens=8), torch.randn(20, 2, dtype=torch.float64)
     words = module(z).mode()
     state = module.network.first_state(z)
     for step in range(4):
         logits, state = module.network.step(words[:, step], z, state)
         logits[:, [PADDING, UNKNOWN]] = -torch.inf
-        going_on = (words[:, 1 : step + 1] != BOUNDARY).all(1)
-        assert torch.equal(words[going_on, step + 1], logits.argmax(1)[going_on])
+        unfinished = (words[:, 1 : step + 1] != BOUNDARY).all(1)
+        assert torch.equal(words[unfinished, step + 1], logits.argmax(1)[unfinished])
 
 
-def test_more_beams_find_no_less_likely_sentences():
+def test_more_beams_find_sentences_at_least_as_probable():
     module, z = likelihood(n_tokens=8), torch.randn(20, 2, dtype=torch.float64)
     for k in range(20):
         one, many = (
-            written_nats(module, z[k : k + 1], module(z[k : k + 1]).mode(n)[0].tolist())
+            generated_nats(module, z[k : k + 1], module(z[k : k + 1]).mode(n)[0].tolist())
             for n in (1, 64)
         )
         assert many >= one - 1e-9
 
 
-@pytest.mark.parametrize("write", [lambda p: p.sample(), lambda p: p.mode(), lambda p: p.mode(3)])
-def test_what_is_written_is_a_sentence(write):
+@pytest.mark.parametrize(
+    "generate", [lambda p: p.sample(), lambda p: p.mode(), lambda p: p.mode(3)]
+)
+def test_generated_rows_are_sentences(generate):
     torch.manual_seed(0)
-    words = write(TokensLikelihood(9, 4, 2, 4, 8)(torch.randn(50, 2)))
+    words = generate(TokensLikelihood(9, 4, 2, 4, 8)(torch.randn(50, 2)))
     assert words.shape == (50, 6)
     assert (words[:, 0] == BOUNDARY).all()
     assert not (words == UNKNOWN).any()
@@ -161,7 +163,7 @@ def test_what_is_written_is_a_sentence(write):
         assert set(row[end + 1 :]) <= {PADDING}
 
 
-def test_a_cold_sample_is_the_greedy_sentence():
+def test_a_sample_at_low_temperature_is_the_greedy_sentence():
     module, z = likelihood(n_tokens=8), torch.randn(20, 2, dtype=torch.float64)
     assert torch.equal(module(z).sample(temperature=1e-4), module(z).mode())
     assert torch.equal(module(z).sample(top_p=1e-6), module(z).mode())
@@ -171,5 +173,5 @@ def test_a_cold_sample_is_the_greedy_sentence():
     ("top_p", "kept"), [(1.0, [0, 1, 2]), (0.9, [0, 1, 2]), (0.75, [0, 2]), (0.5, [0]), (0.1, [0])]
 )
 def test_the_nucleus_is_the_smallest_set_that_reaches_top_p(top_p, kept):
-    left = nucleus(torch.tensor([[0.5, 0.125, 0.375]]), top_p)[0]
-    assert left.nonzero().flatten().tolist() == kept
+    remaining = nucleus(torch.tensor([[0.5, 0.125, 0.375]]), top_p)[0]
+    assert remaining.nonzero().flatten().tolist() == kept

@@ -1,4 +1,8 @@
-"""Encoders and decoders of images, as settings that can be compared, copied and searched over."""
+"""Convolutional encoders and decoders of images.
+
+`ConvEncoder` and `ConvDecoder` are not networks but settings from which a network is built. They
+compare, copy and pickle by value, so that they can be arguments of an estimator.
+"""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,18 +14,34 @@ from torch import nn
 from skvae.networks.mlp import ACTIVATIONS, MLP
 
 
+class _Chain(nn.Module):
+    """Two networks in sequence, the first or the second of which is given the context."""
+
+    def __init__(self, first, second, context_first):
+        super().__init__()
+        self.first, self.second, self.context_first = first, second, context_first
+
+    def forward(self, x, context=None):
+        if self.context_first:
+            return self.second(self.first(x, context))
+        return self.second(self.first(x), context)
+
+    def code_weights(self):
+        return self.first.code_weights()
+
+
 @dataclass(frozen=True)
 class Convolutions:
-    """What both factories are told.
+    """Settings of a convolutional encoder or decoder.
 
     Parameters
     ----------
     shape : tuple of int
-        Channels, height and width.
+        Channels, height and width of an image.
     channels : tuple of int, default=(32, 64)
-        What each convolution of the encoder puts out.
+        Number of output channels of each convolution of the encoder.
     hidden_layer_sizes : tuple of int, default=(128,)
-        Units of the hidden layers of the encoder.
+        Number of units of each hidden layer of the encoder.
     activation : {"relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="relu"
         Nonlinearity.
     """
@@ -44,47 +64,49 @@ class Convolutions:
             )
 
     def _sizes(self):
-        """Height and width of the image and of what each convolution makes of it."""
+        """Height and width of the image and of the output of each convolution."""
         sizes = [self.shape[1:]]
         for _ in self.channels:
             sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
         return sizes
 
-    def _planes(self, name, width):
-        """How many planes of the image's height and width the columns are."""
-        planes, rest = divmod(width, prod(self.shape[1:]))
-        if rest or planes % self.shape[0]:
+    def _n_planes(self, name, n_columns):
+        """Number of channels of rows with that many columns: a mask of cells adds to those of X."""
+        n_planes, rest = divmod(n_columns, prod(self.shape[1:]))
+        if rest or n_planes % self.shape[0]:
             raise ValueError(
-                f"shape={self.shape!r} makes rows of {prod(self.shape)} columns; {name} has {width}"
+                f"shape={self.shape!r} makes rows of {prod(self.shape)} columns; {name} has "
+                f"{n_columns}. Pass the shape of the images in X."
             )
-        return planes
+        return n_planes
 
 
 class ConvEncoder(Convolutions):
-    """Builds convolutional encoders of images, as the estimator's `encoder`.
+    """Settings from which a convolutional encoder is built, for the parameter `encoder`.
 
-    Each convolution, of 3 by 3 pixels, halves height and width; hidden layers follow.
+    Each convolution has a kernel of 3 by 3 pixels and halves height and width. Hidden layers
+    follow.
 
     Parameters
     ----------
     shape : tuple of int
-        Channels, height and width: a row is an image of that shape, flattened.
+        Channels, height and width. Each row is an image of this shape, flattened.
     channels : tuple of int, default=(32, 64)
-        What each convolution puts out.
+        Number of output channels of each convolution.
     hidden_layer_sizes : tuple of int, default=(128,)
-        Units of the hidden layers behind them.
+        Number of units of each hidden layer after the convolutions.
     activation : {"relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="relu"
         Nonlinearity of all layers.
 
     See Also
     --------
-    ConvDecoder : The way back.
+    ConvDecoder : Decoder with the same settings.
 
     Notes
     -----
-    Two of the same settings are equal, and they pickle: so they can be cloned and searched over.
-    Where cells are missing, the mask comes as further channels; conditions join the
-    hidden layers.
+    Two objects with the same settings are equal, and they can be pickled, so that estimators can
+    clone them and search over them. If cells may be missing, the mask enters as further channels.
+    Conditions enter at the hidden layers.
 
     Examples
     --------
@@ -103,18 +125,18 @@ class ConvEncoder(Convolutions):
         Parameters
         ----------
         n_inputs : int
-            Columns of the rows.
+            Number of columns of the rows.
         context_features : int, default=0
-            Columns of a second input.
+            Number of columns of a second input.
 
         Returns
         -------
         Module
-            From rows to features.
+            Network from rows to features.
         """
-        planes = self._planes("X", n_inputs)
-        layers = [nn.Unflatten(1, (planes, *self.shape[1:]))]
-        for before, after in pairwise([planes, *self.channels]):
+        n_planes = self._n_planes("X", n_inputs)
+        layers = [nn.Unflatten(1, (n_planes, *self.shape[1:]))]
+        for before, after in pairwise([n_planes, *self.channels]):
             layers += [
                 nn.Conv2d(before, after, 3, stride=2, padding=1),
                 ACTIVATIONS[self.activation](),
@@ -127,25 +149,25 @@ class ConvEncoder(Convolutions):
 
 
 class ConvDecoder(Convolutions):
-    """Builds convolutional decoders to images, as the estimator's `decoder`.
+    """Settings from which a convolutional decoder is built, for the parameter `decoder`.
 
-    The mirror image of `ConvEncoder` with the same settings: hidden layers in reverse, and
-    convolutions before each of which the image is enlarged to twice its height and width.
+    The network mirrors that of `ConvEncoder` with the same settings: hidden layers in reverse
+    order, then convolutions before each of which height and width are doubled.
 
     Parameters
     ----------
     shape : tuple of int
-        Channels, height and width: a row is an image of that shape, flattened.
+        Channels, height and width. Each row is an image of this shape, flattened.
     channels : tuple of int, default=(32, 64)
-        What each convolution of the encoder puts out.
+        Number of output channels of each convolution of the encoder.
     hidden_layer_sizes : tuple of int, default=(128,)
-        Units of the hidden layers of the encoder.
+        Number of units of each hidden layer of the encoder.
     activation : {"relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="relu"
         Nonlinearity of all layers but the last.
 
     See Also
     --------
-    ConvEncoder : The way there.
+    ConvEncoder : Encoder with the same settings.
 
     Examples
     --------
@@ -161,19 +183,19 @@ class ConvDecoder(Convolutions):
         Parameters
         ----------
         n_components : int
-            Columns of the codes.
+            Number of columns of the codes.
         n_outputs : int
-            Columns that the likelihood needs.
+            Number of outputs that the likelihood needs.
         context_features : int, default=0
-            Columns of a second input.
+            Number of columns of a second input.
 
         Returns
         -------
         Module
-            From codes to outputs.
+            Network from codes to outputs.
         """
-        planes = self._planes("what the likelihood needs", n_outputs)
-        channels, sizes = [planes, *self.channels][::-1], self._sizes()[::-1]
+        n_planes = self._n_planes("the decoder's output", n_outputs)
+        channels, sizes = [n_planes, *self.channels][::-1], self._sizes()[::-1]
         dense = MLP(
             n_components,
             self.hidden_layer_sizes[::-1],
@@ -183,26 +205,11 @@ class ConvDecoder(Convolutions):
         )
         layers = [nn.Unflatten(1, (channels[0], *sizes[0]))]
         for (before, after), larger in zip(pairwise(channels), sizes[1:], strict=True):
-            # Not a transposed convolution, whose kernels overlap unevenly: a checkerboard.
+            # A transposed convolution would leave a checkerboard, since its kernels overlap
+            # unevenly.
             layers += [
                 ACTIVATIONS[self.activation](),
                 nn.Upsample(size=larger),
                 nn.Conv2d(before, after, 3, padding=1),
             ]
         return _Chain(dense, nn.Sequential(*layers, nn.Flatten()), context_first=True)
-
-
-class _Chain(nn.Module):
-    """Two networks, the first or the second of which is told the context."""
-
-    def __init__(self, first, second, context_first):
-        super().__init__()
-        self.first, self.second, self.context_first = first, second, context_first
-
-    def forward(self, x, context=None):
-        if self.context_first:
-            return self.second(self.first(x, context))
-        return self.second(self.first(x), context)
-
-    def code_weights(self):
-        return self.first.code_weights()

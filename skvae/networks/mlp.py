@@ -1,4 +1,4 @@
-"""Encoders and decoders: plain networks. No probability here."""
+"""Fully connected networks."""
 
 from itertools import pairwise
 
@@ -16,26 +16,26 @@ ACTIVATIONS = {
 
 
 class MLP(nn.Module):
-    """A stack of linear layers and activations; by itself the identity.
+    """A stack of linear layers and activations; without any layer it is the identity.
 
     Parameters
     ----------
     in_features : int
-        Columns of the input.
+        Number of columns of the input.
     hidden_layer_sizes : tuple of int, default=()
-        Units of each hidden layer, each followed by the activation.
+        Number of units of each hidden layer. The activation follows each layer.
     out_features : int or None, default=None
-        Columns of a final linear layer without activation; None leaves it out, and the
-        output is that of the last hidden layer.
+        Number of columns of a final linear layer without activation. None leaves this layer out,
+        and the output is that of the last hidden layer.
     activation : {"relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="relu"
         Nonlinearity of the hidden layers.
     context_features : int, default=0
-        Columns of a second input that is placed beside the first one.
+        Number of columns of a second input, which is concatenated to the first.
 
     Attributes
     ----------
     out_features : int
-        Columns of the output.
+        Number of columns of the output.
 
     Examples
     --------
@@ -69,35 +69,35 @@ class MLP(nn.Module):
         Parameters
         ----------
         x : Tensor of shape (n_samples, in_features)
-            The rows.
+            Rows.
         context : Tensor of shape (n_samples, context_features), optional
-            What stands beside them.
+            Second input.
 
         Returns
         -------
         Tensor of shape (n_samples, out_features)
-            The output.
+            Output of the last layer.
         """
         return self.layers(x if context is None else torch.cat([x, context], dim=-1))
 
     def code_weights(self):
-        """Say which weights multiply the code, if this is a decoder.
+        """Return the weights that multiply the code if this network is a decoder.
 
         Returns
         -------
         list of Parameter
-            The first matrix; none of a network without layers.
+            Weight matrix of the first layer; empty if there are no layers.
         """
         return [layer.weight for layer in self.layers[:1]]
 
 
 class Constant(nn.Module):
-    """The same zeros for every row: what a network is replaced by that is to say nothing.
+    """The same zeros for every row, in place of a network that carries no information.
 
     Parameters
     ----------
     out_features : int
-        Columns of the output.
+        Number of columns of the output.
 
     Examples
     --------
@@ -113,12 +113,12 @@ class Constant(nn.Module):
         self.register_buffer("zeros", torch.zeros(1, out_features))
 
     def forward(self, x):
-        """Leave the rows out.
+        """Ignore the rows but for their number.
 
         Parameters
         ----------
         x : Tensor of shape (n_samples, ...)
-            The rows.
+            Rows.
 
         Returns
         -------

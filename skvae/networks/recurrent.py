@@ -1,173 +1,20 @@
-"""Recurrent networks over sentences: tokens to features, and a code to tokens. No probability.
+"""Recurrent encoders and decoders of sentences.
 
 A sentence is a row of token numbers: `BOUNDARY`, its words, `BOUNDARY` again, and `PADDING` up to
-the length of the longest row. Padding is cut out before anything is computed (`pack`), so that
-every product has as many rows as there are tokens.
+the length of the longest row.
 """
 
 import torch
 from torch import nn
-from torch.autograd.function import once_differentiable
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+from torch.nn.utils.rnn import PackedSequence
+
+from skvae.networks.lstm import LSTM, pack
 
 PADDING, BOUNDARY, UNKNOWN = range(3)
-N_SPECIAL = 3  # the words of a vocabulary are numbered from here
-
-
-def pack(values, lengths):
-    """Cut the padding out of sequences of different lengths.
-
-    Parameters
-    ----------
-    values : Tensor of shape (n_samples, n_steps, ...)
-        Padded on the right.
-    lengths : Tensor of shape (n_samples,)
-        Steps of each row, at least 1.
-
-    Returns
-    -------
-    packed : PackedSequence
-        The first steps of all rows, the longest row first, then their second steps and so on.
-    rows : Tensor of shape (n_tokens,)
-        The row that each value comes from.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skvae.networks.recurrent import pack
-    >>> packed, rows = pack(torch.tensor([[5, 0], [6, 7]]), torch.tensor([1, 2]))
-    >>> packed.data.tolist(), rows.tolist()
-    ([6, 5, 7], [1, 0, 1])
-    """
-    packed = pack_padded_sequence(values, lengths.cpu(), batch_first=True, enforce_sorted=False)
-    rows = torch.cat([packed.sorted_indices[:size] for size in packed.batch_sizes.tolist()])
-    return packed, rows
-
-
-class _Steps(torch.autograd.Function):
-    """The steps of an LSTM over packed sequences.
-
-    One step has one product forward and one backward; the gradient of the weight is a single
-    product at the end, and what the backward pass multiplies with is prepared for all steps at
-    once. The gates of a row are those of PyTorch: input, forget, cell, output.
-    """
-
-    @staticmethod
-    def forward(ctx, inputs, weight, h, c, sizes):
-        hidden = weight.shape[1]
-        gates = torch.empty_like(inputs)
-        states, cells, squashed = (inputs.new_empty(len(inputs), hidden) for _ in range(3))
-        ctx.first, ctx.sizes = (h, c), sizes
-        steps = (whole.split(sizes) for whole in (inputs, gates, cells, squashed, states))
-        for given, gate, cell, squash, state in zip(*steps, strict=True):
-            n = len(given)
-            torch.addmm(given, h[:n], weight.t(), out=gate)
-            gate[:, : 2 * hidden].sigmoid_()
-            gate[:, 2 * hidden : 3 * hidden].tanh_()
-            gate[:, 3 * hidden :].sigmoid_()
-            i, f, g, o = gate.chunk(4, dim=1)
-            torch.mul(f, c[:n], out=cell).addcmul_(i, g)
-            torch.mul(o, torch.tanh(cell, out=squash), out=state)
-            h, c = state, cell
-        ctx.save_for_backward(weight, *ctx.first, gates, states, cells, squashed)
-        ctx.set_materialize_grads(False)  # nobody may ask for the cells, or for the states
-        return states, cells
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, *grads):
-        weight, h, c, gates, states, cells, squashed = ctx.saved_tensors
-        sizes, hidden = ctx.sizes, weight.shape[1]
-        i, f, g, o = gates.chunk(4, dim=1)
-        slopes = torch.empty_like(gates)  # of the pre-activations, by cell or (the last) state
-        slope_i, slope_f, slope_g, slope_o = slopes.chunk(4, dim=1)
-        torch.mul(i, 1 - i, out=slope_i).mul_(g)
-        torch.mul(f, 1 - f, out=slope_f).mul_(_one_step_before(c, cells, sizes))
-        torch.addcmul(i, i, g.square(), value=-1, out=slope_g)
-        torch.mul(o, 1 - o, out=slope_o).mul_(squashed)
-        to_cell = torch.addcmul(o, o, squashed.square(), value=-1)  # of the state by the cell
-        grad_gates = torch.empty_like(gates)
-        grad_h, grad_c = torch.zeros_like(h), torch.zeros_like(c)
-        from_states, from_cells = (
-            [0.0] * len(sizes) if grad is None else grad.split(sizes) for grad in grads
-        )
-        steps = (whole.split(sizes) for whole in (slopes, to_cell, f, grad_gates))
-        steps = list(zip(from_states, from_cells, *steps, strict=True))
-        for from_state, from_cell, slope, through, forget, grad in reversed(steps):
-            dh, dc = grad_h[: len(grad)], grad_c[: len(grad)]
-            dh += from_state
-            dc += from_cell
-            dc.addcmul_(dh, through)
-            slope, out = slope.unflatten(1, (4, hidden)), grad.unflatten(1, (4, hidden))
-            torch.mul(slope[:, :3], dc.unsqueeze(1), out=out[:, :3])
-            torch.mul(slope[:, 3], dh, out=out[:, 3])
-            dc *= forget
-            torch.mm(grad, weight, out=dh)
-        grad_weight = grad_gates.t() @ _one_step_before(h, states, sizes)
-        return grad_gates, grad_weight, grad_h, grad_c, None
-
-
-def _one_step_before(first, packed, sizes):
-    """What stood where each packed value stands, a step earlier; `first` before the first step."""
-    earlier = packed.split(sizes)[:-1]
-    blocks = [block[:n] for block, n in zip(earlier, sizes[1:], strict=True)]
-    return torch.cat([first[: sizes[0]], *blocks])
-
-
-class LSTM(nn.LSTM):
-    """PyTorch's LSTM of a single layer over packed sequences, in fewer passes.
-
-    Parameters
-    ----------
-    input_size, hidden_size : int
-        Columns of the input and of the state.
-    """
-
-    def __init__(self, input_size, hidden_size):
-        super().__init__(input_size, hidden_size)
-
-    def forward(self, sequence, state=None):
-        """Run over packed sequences, as `torch.nn.LSTM` does.
-
-        Parameters
-        ----------
-        sequence : PackedSequence
-            The input.
-        state : tuple of Tensor of shape (1, n_samples, hidden_size), optional
-            Hidden and cell state to begin with, in the order of the rows; zeros by default.
-
-        Returns
-        -------
-        states : PackedSequence
-            Hidden states after every step.
-        last : tuple of Tensor of shape (1, n_samples, hidden_size)
-            Hidden and cell state of each row after its last step.
-        """
-        data, batch_sizes, order, back = sequence
-        sizes = batch_sizes.tolist()
-        if state is None:
-            h = c = data.new_zeros(sizes[0], self.hidden_size)
-        else:
-            h, c = (part[0] if order is None else part[0, order] for part in state)
-        inputs = torch.addmm(self.bias_ih_l0 + self.bias_hh_l0, data, self.weight_ih_l0.t())
-        states, cells = _Steps.apply(inputs, self.weight_hh_l0, h, c, sizes)
-        last = (_at_the_end(whole, sizes, back)[None] for whole in (states, cells))
-        return PackedSequence(states, batch_sizes, order, back), tuple(last)
-
-
-def _at_the_end(packed, sizes, back):
-    """The last value of each row."""
-    following = [*sizes[1:], 0]  # rows that go on after each step; the shorter ones come last
-    ends = [block[n:] for block, n in zip(packed.split(sizes), following, strict=True)]
-    ends = torch.cat(ends[::-1])
-    return ends if back is None else ends[back]
-
-
+N_SPECIAL = 3  # words are numbered from here on
 CELLS = {"lstm": LSTM, "gru": nn.GRU}
 POOLS = ("mean", "last", "max")
-
-
-WORD_STD = 0.1  # so small that tied output weights start with near equal logits
+WORD_STD = 0.1  # so small that with tied output weights the logits start nearly equal
 
 
 def _embedding(n_tokens, size):
@@ -177,30 +24,31 @@ def _embedding(n_tokens, size):
 
 
 class RecurrentEncoder(nn.Module):
-    """From sentences to features: the states of a recurrence, pooled over the words.
+    """A network from sentences to features: the states of a recurrence, pooled over the words.
 
     Parameters
     ----------
     n_tokens : int
-        Size of the vocabulary, the special tokens included.
+        Size of the vocabulary, including the special tokens.
     embedding_size, hidden_size : int
-        Columns of a word's vector and of the state.
+        Number of columns of a word vector and of the recurrent state.
     cell : {"lstm", "gru"}, default="lstm"
-        The recurrence.
+        Kind of the recurrent cell.
     pooling : {"mean", "last", "max"}, default="mean"
-        What becomes of the states of a sentence.
+        How the states of a sentence become one vector: their mean, the last state, or the largest
+        value of each column.
     dropout : float, default=0.0
-        Share of the entries of word vectors that training sets to 0.
+        Share of the entries of word vectors that are set to 0 in training.
 
     Attributes
     ----------
     out_features : int
-        Columns of the output.
+        Number of columns of the output.
 
     Examples
     --------
     >>> import torch
-    >>> from skvae.networks.recurrent import RecurrentEncoder
+    >>> from skvae.networks import RecurrentEncoder
     >>> RecurrentEncoder(9, 4, 8)(torch.tensor([[1, 3, 4, 1], [1, 5, 1, 0]])).shape
     torch.Size([2, 8])
     """
@@ -226,9 +74,9 @@ class RecurrentEncoder(nn.Module):
         Returns
         -------
         Tensor of shape (n_samples, out_features)
-            The same for a row whatever its padding.
+            Features, which do not depend on the padding.
         """
-        words = x[:, 1:]  # a boundary that every row begins with says nothing
+        words = x[:, 1:]  # the first boundary is the same in every row
         lengths = (words != PADDING).sum(1)
         packed, rows = pack(words, lengths)
         vectors = self.dropout(self.embedding(packed.data))
@@ -243,36 +91,37 @@ class RecurrentEncoder(nn.Module):
 
 
 class RecurrentDecoder(nn.Module):
-    """From codes to the logits of each next token, given the tokens before it.
+    """A network from codes to the logits of each token, given the tokens before it.
 
-    The code sets the first state, is added to every input and to what the output layer sees;
-    each time through a linear map of its own, computed once for each sentence.
+    The code enters in three places, through a linear map each: it determines the first state, and
+    it is added to every input of the recurrence and of the output layer. The maps are computed
+    once per sentence.
 
     Parameters
     ----------
     n_tokens : int
-        Size of the vocabulary, the special tokens included.
+        Size of the vocabulary, including the special tokens.
     n_components : int
-        Columns of the code.
+        Number of columns of the code.
     embedding_size, hidden_size : int
-        Columns of a word's vector and of the state.
+        Number of columns of a word vector and of the recurrent state.
     cell : {"lstm", "gru"}, default="lstm"
-        The recurrence.
+        Kind of the recurrent cell.
     tied : bool, default=True
         Whether the output layer uses the word vectors as its weights (Press & Wolf 2017), after a
         linear map from the state to their size.
     dropout : float, default=0.0
-        Share of the entries of word vectors and of what the output layer sees that training
-        sets to 0.
+        Share of the entries of word vectors and of the output layer's input that are set to 0 in
+        training.
 
     Examples
     --------
     >>> import torch
-    >>> from skvae.networks.recurrent import RecurrentDecoder
+    >>> from skvae.networks import RecurrentDecoder
     >>> decoder = RecurrentDecoder(9, 2, 4, 8)
     >>> x = torch.tensor([[1, 3, 4, 1], [1, 5, 1, 0]])
-    >>> states, wanted, rows = decoder(torch.zeros(2, 2), x)
-    >>> wanted.tolist(), rows.tolist()
+    >>> hidden, targets, rows = decoder(torch.zeros(2, 2), x)
+    >>> targets.tolist(), rows.tolist()
     ([3, 5, 4, 1, 1], [0, 1, 0, 1, 0])
     """
 
@@ -299,13 +148,13 @@ class RecurrentDecoder(nn.Module):
         self.to_state = nn.Linear(n_components, self.n_states * hidden_size)
         self.to_input = nn.Linear(n_components, embedding_size, bias=False)
         self.to_output = nn.Linear(n_components, width, bias=False)
-        # The code, noise at first, starts no louder than a word: one that drowns the words costs
-        # the decoder more than it can win back.
-        for way in (self.to_state, self.to_input, self.to_output):
-            nn.init.normal_(way.weight, std=WORD_STD / n_components**0.5)
+        # The code is noise at first. What it adds starts no larger than a word vector: otherwise it
+        # hides the words, and the decoder loses more by that than the code can give.
+        for layer in (self.to_state, self.to_input, self.to_output):
+            nn.init.normal_(layer.weight, std=WORD_STD / n_components**0.5)
 
     def forward(self, z, x, given=None):
-        """Read sentences up to each token and say what the output layer sees then.
+        """Read sentences and return the output layer's input at each token.
 
         Parameters
         ----------
@@ -314,37 +163,37 @@ class RecurrentDecoder(nn.Module):
         x : Tensor of shape (n_samples, n_steps)
             Token numbers.
         given : Tensor of shape (n_samples, n_steps), optional
-            What is read in their stead.
+            Token numbers that are read in place of `x`; the targets remain those of `x`.
 
         Returns
         -------
-        seen : Tensor of shape (n_tokens, width)
+        hidden : Tensor of shape (n_tokens, width)
             Input of the output layer for each token but the first of each row.
-        wanted : Tensor of shape (n_tokens,)
-            Those tokens.
+        targets : Tensor of shape (n_tokens,)
+            Numbers of these tokens.
         rows : Tensor of shape (n_tokens,)
-            Their rows.
+            Row of each of these tokens.
         """
         given = x if given is None else given
         pairs = torch.stack([given[:, :-1], x[:, 1:]], dim=-1)
         packed, rows = pack(pairs, (x[:, 1:] != PADDING).sum(1))
-        tokens, wanted = packed.data.unbind(-1)
+        tokens, targets = packed.data.unbind(-1)
         vectors = self.dropout(self.embedding(tokens)) + self.to_input(z)[rows]
         states, _ = self.recurrence(packed._replace(data=vectors), self.first_state(z))
-        return self._seen(states.data, self.to_output(z)[rows]), wanted, rows
+        return self._hidden(states.data, self.to_output(z)[rows]), targets, rows
 
     def code_weights(self):
-        """Say which weights multiply the code.
+        """Return the weights that multiply the code.
 
         Returns
         -------
         list of Parameter
-            A matrix for each of its three ways.
+            Weight matrices of the three maps of the code.
         """
-        return [way.weight for way in (self.to_state, self.to_input, self.to_output)]
+        return [layer.weight for layer in (self.to_state, self.to_input, self.to_output)]
 
     def first_state(self, z):
-        """State before the first token.
+        """Return the state before the first token.
 
         Parameters
         ----------
@@ -354,10 +203,10 @@ class RecurrentDecoder(nn.Module):
         Returns
         -------
         Tensor or tuple of Tensor of shape (1, n_samples, hidden_size)
-            As the recurrence takes it.
+            Initial state of the recurrence; for an LSTM, hidden and cell state.
         """
-        parts = self.to_state(z).tanh().unsqueeze(0).chunk(self.n_states, dim=-1)
-        return parts if self.n_states > 1 else parts[0].contiguous()
+        states = self.to_state(z).tanh().unsqueeze(0).chunk(self.n_states, dim=-1)
+        return states if self.n_states > 1 else states[0].contiguous()
 
     def step(self, tokens, z, state):
         """Read one token of each sentence.
@@ -365,23 +214,24 @@ class RecurrentDecoder(nn.Module):
         Parameters
         ----------
         tokens : Tensor of shape (n_samples,)
-            The newest tokens.
+            Numbers of the newest tokens.
         z : Tensor of shape (n_samples, n_components)
             Codes.
         state : Tensor or tuple of Tensor
-            From `first_state` or the last step.
+            State from `first_state` or from the previous step.
 
         Returns
         -------
         logits : Tensor of shape (n_samples, n_tokens)
-            Of the next token.
+            Logits of the next token.
         state : Tensor or tuple of Tensor
-            For the next step.
+            State for the next step.
         """
         vectors = self.embedding(tokens) + self.to_input(z)
         one_step = PackedSequence(vectors, torch.tensor([len(vectors)]))
         states, state = self.recurrence(one_step, state)
-        return self.output(self._seen(states.data, self.to_output(z))), state
+        return self.output(self._hidden(states.data, self.to_output(z))), state
 
-    def _seen(self, states, code):
+    def _hidden(self, states, code):
+        """Input of the output layer."""
         return self.dropout(self.narrow(states) + code)

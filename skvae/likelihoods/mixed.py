@@ -1,0 +1,128 @@
+"""The likelihood of tables whose columns are of different kinds."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.distributions import Distribution
+
+from skvae.likelihoods.base import Likelihood
+
+
+def _in_column_order(values, columns):
+    """Join values of some columns each into one tensor of all columns, in their order."""
+    return torch.cat(values, dim=-1)[..., torch.cat(list(columns)).argsort()]
+
+
+class Side(Distribution):
+    """Independent distributions of some columns each, side by side as one over rows.
+
+    Parameters
+    ----------
+    rows : sequence of Distribution
+        Distributions of the same batch shape, each of event shape (n_columns,).
+    columns : sequence of Tensor of int
+        Numbers of the columns of each distribution.
+    """
+
+    arg_constraints = {}
+
+    def __init__(self, rows, columns):
+        n_features = sum(len(c) for c in columns)
+        super().__init__(rows[0].batch_shape, torch.Size([n_features]), validate_args=False)
+        self.rows, self.columns = rows, columns
+
+    @property
+    def mean(self):
+        return _in_column_order([row.mean for row in self.rows], self.columns)
+
+    def log_prob(self, value):
+        pairs = zip(self.rows, self.columns, strict=True)
+        return sum(row.log_prob(value[..., columns]) for row, columns in pairs)
+
+    def sample(self, sample_shape=()):
+        return _in_column_order([row.sample(sample_shape) for row in self.rows], self.columns)
+
+
+class MixedLikelihood(Likelihood):
+    """Columns of different kinds, each under a likelihood of its own.
+
+    Parameters
+    ----------
+    parts : sequence of (Likelihood, sequence of int)
+        Likelihoods and the numbers of their columns. Each column belongs to one likelihood.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skvae.likelihoods import BernoulliLikelihood, GaussianLikelihood, MixedLikelihood
+    >>> p = MixedLikelihood([(GaussianLikelihood(2), [0, 2]), (BernoulliLikelihood(1), [1])])
+    >>> p(torch.zeros(5, 3)).mean[0].tolist()
+    [0.0, 0.5, 0.0]
+    """
+
+    def __init__(self, parts):
+        likelihoods, columns = zip(*parts, strict=True)
+        super().__init__(sum(len(c) for c in columns))
+        self.parts = nn.ModuleList(likelihoods)
+        self.columns = [np.asarray(c) for c in columns]
+        self.n_outputs = sum(part.n_outputs for part in likelihoods)
+        self.n_seen = sum(part.n_seen for part in likelihoods)
+        for i, c in enumerate(self.columns):
+            self.register_buffer(f"columns_{i}", torch.from_numpy(c), persistent=False)
+
+    @property
+    def missing(self):
+        """Whether cells may be missing, in any part."""
+        return self.parts[0].missing
+
+    @missing.setter
+    def missing(self, value):
+        for part in self.parts:
+            part.missing = value
+
+    def parts_and_columns(self):
+        """Pair the likelihoods with their columns.
+
+        Returns
+        -------
+        iterator of (Likelihood, array of int)
+            Each likelihood and the numbers of its columns.
+        """
+        return zip(self.parts, self.columns, strict=True)
+
+    def _column_tensors(self):
+        """Numbers of the columns as tensors, on the device of the parameters."""
+        return [getattr(self, f"columns_{i}") for i in range(len(self.parts))]
+
+    def check_support(self, X):
+        for part, columns in self.parts_and_columns():
+            part.check_support(X[:, columns])
+
+    def units(self, marginals):
+        offset, scale = np.empty((2, self.n_features))
+        for part, columns in self.parts_and_columns():
+            offset[columns], scale[columns] = part.units(marginals.part(columns))
+        return offset, scale
+
+    def start(self, marginals):
+        for part, columns in self.parts_and_columns():
+            part.start(marginals.part(columns))
+
+    def see(self, x):
+        pairs = zip(self.parts, self._column_tensors(), strict=True)
+        return torch.cat([part.see(x[..., columns]) for part, columns in pairs], dim=-1)
+
+    def expectation(self, p):
+        pairs = zip(self.parts, p.rows, strict=True)
+        return torch.cat([part.expectation(row) for part, row in pairs], dim=-1)
+
+    def point_estimate(self, expectation):
+        split = expectation.split([part.n_seen for part in self.parts], dim=-1)
+        pairs = zip(self.parts, split, strict=True)
+        rows = [part.point_estimate(its_expectation) for part, its_expectation in pairs]
+        return _in_column_order(rows, self._column_tensors())
+
+    def forward(self, outputs):
+        split = outputs.split([part.n_outputs for part in self.parts], dim=-1)
+        rows = [part(its_outputs) for part, its_outputs in zip(self.parts, split, strict=True)]
+        return Side(rows, self._column_tensors())
