@@ -16,6 +16,7 @@ import time
 import warnings
 
 import numpy as np
+from lagging import LaggingVAE
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -32,7 +33,7 @@ REMEDIES = {
     "cyclical annealing": {"posterior": "gaussian", "objective": "cyclical-annealing"},
     "free bits 0.25 each": {"posterior": "gaussian", "objective": FreeBits(0.25)},
     "free bits 4 in all": {"posterior": "gaussian", "objective": FreeBits(4.0, per="code")},
-    "lagging encoder": {"posterior": "gaussian", "objective": "lagging-encoder"},
+    "lagging encoder": {"posterior": "gaussian", "type": LaggingVAE},
     "delta, tau 0.3": {"posterior": "delta", "tau": 0.3},
     "layer norm, tau 0.5": {"posterior": "layernorm", "tau": 0.5},
     "BN mean, gamma 0.6": {"posterior": "batchnorm-mean", "tau": 0.36},
@@ -63,7 +64,8 @@ def sequences():
 
 
 def model_of(settings, seed, max_iter=60):
-    return BNVAEEstimator(
+    settings = dict(settings)
+    return settings.pop("type", BNVAEEstimator)(
         16,
         likelihood="bernoulli",
         hidden_layer_sizes=(256, 256),

@@ -89,8 +89,8 @@ class BNVAEEstimator(BaseVAE):
     decoder : callable or None, default=None
         Takes ``(n_components, n_outputs)`` and returns the `torch.nn.Module` to use as the
         decoder. None builds one from `hidden_layer_sizes`.
-    objective : {"elbo", "linear-annealing", "cyclical-annealing", "free-bits", \
-            "lagging-encoder"} or skvae.objectives.Objective, default="elbo"
+    objective : {"elbo", "linear-annealing", "cyclical-annealing", "free-bits"} or \
+            skvae.objectives.Objective, default="elbo"
         What training maximises. The others are remedies of the literature, to compare with: a
         name stands for its defaults, an object such as ``FreeBits(nats=0.5)`` for its settings.
     beta : float, default=1.0

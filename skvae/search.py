@@ -17,7 +17,6 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, indexable
 from torch import nn
 
-
 from skvae._sklearn import HasMethods, Interval, StrOptions, check_sample_weight, safe_indexing
 from skvae.bounds import gaussian_kl
 from skvae.estimator import BNVAEEstimator

@@ -95,8 +95,8 @@ class BNVAETextEstimator(BaseVAE):
         sets to 0; in [0, 1).
     word_dropout : float, default=0.0
         Share of the words that the decoder reads as unknown words in training; in [0, 1).
-    objective : {"elbo", "linear-annealing", "cyclical-annealing", "free-bits", \
-            "lagging-encoder"} or skvae.objectives.Objective, default="elbo"
+    objective : {"elbo", "linear-annealing", "cyclical-annealing", "free-bits"} or \
+            skvae.objectives.Objective, default="elbo"
         As in `BNVAEEstimator`.
     beta : float, default=1.0
         Weight of the KL in the objective, on top of the objective's own schedule.

@@ -10,8 +10,8 @@ from torch.distributions import Categorical, Gamma, NegativeBinomial, Normal, St
 from skvae._fit.torch_state import (
     MULTIPLICATIONS_PER_THREAD,
     SeededDraws,
-    restored_process,
     plain_torch,
+    restored_process,
 )
 
 CPU = torch.device("cpu")

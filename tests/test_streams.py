@@ -267,7 +267,6 @@ def test_every_kind_of_stream_is_fitted(tiny_memory, source, tmp_path):
         {"likelihood": "bernoulli"},
         {"likelihood": "negative_binomial"},
         {"likelihood": "student_t"},
-        {"objective": "lagging-encoder"},
     ],
     ids=str,
 )

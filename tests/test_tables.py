@@ -600,7 +600,7 @@ def test_conditions_go_with_gaps_and_imputation():
     assert np.corrcoef(filled["length"], X["length"])[0, 1] > 0.9
 
 
-@pytest.mark.parametrize("objective", ["lagging-encoder", "free-bits"])
+@pytest.mark.parametrize("objective", ["cyclical-annealing", "free-bits"])
 def test_conditions_go_with_other_objectives_and_early_stopping(objective):
     model = conditioned(objective=objective, early_stopping=True, max_iter=3).fit(frame())
     assert len(model.validation_scores_) == model.n_iter_
