@@ -7,6 +7,7 @@ Gaussian columns are brought to variance 1. Then batches of all sizes in the lin
 factor analysis is the exact answer, and hostile settings, in which nothing may diverge.
 
     python benchmarks/moments.py [--seeds 3] [--tau 0.1] [--only data sizes hostile]
+                                 [--posterior "running (default)"]
 """
 
 import argparse
@@ -117,7 +118,8 @@ def on_data(options):
     for data in EPOCHS:
         if options.data and data.__name__ not in options.data:
             continue
-        for name, posterior in POSTERIORS.items():
+        for name in options.posterior:
+            posterior = POSTERIORS[name]
             runs = [measure(data, posterior, options.tau, seed) for seed in range(options.seeds)]
             elbo, bound, largest, accuracy = np.mean(runs, axis=0)
             cells = f"{elbo:8.2f}{bound:9.2f}{largest:8.2f}{accuracy:7.3f}"
@@ -158,7 +160,7 @@ def on_sizes(options):
         (3e-2, (8, 16), some),
     ):
         print(f"{'batch_size, steps of ' + str(rate):34}" + "".join(f"{size:9}" for size in sizes))
-        for name in names:
+        for name in (name for name in names if name in options.posterior):
             scores = [
                 [linear_score(POSTERIORS[name], rows, s, k, rate) for k in range(options.seeds)]
                 for s in sizes
@@ -205,6 +207,7 @@ def main():
     parts = {"data": on_data, "sizes": on_sizes, "hostile": on_hostile}
     parser.add_argument("--only", nargs="+", choices=parts, default=list(parts))
     parser.add_argument("--data", nargs="+", help="names of data sets; all by default")
+    parser.add_argument("--posterior", nargs="+", choices=POSTERIORS, default=list(POSTERIORS))
     options = parser.parse_args()
     warnings.simplefilter("ignore", PosteriorCollapseWarning)
     for name in options.only:
