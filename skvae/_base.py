@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skvae._data.rows import Rows, Units, fingerprint
 from skvae._data.streams import in_pieces
-from skvae._fit.files import Checkpoint, NoCheckpoint, in_words
+from skvae._fit.checkpoints import Checkpoint, NoCheckpoint, in_words
 from skvae._fit.fitted import precision
 from skvae._fit.processes import LostProcess, processes
 from skvae._fit.saving import SavingMixin

@@ -219,7 +219,8 @@ def test_types_come_back_as_they_were(X):
 
 @pytest.mark.parametrize("X", FRAMES, ids=["pandas", "polars", "pyarrow"])
 def test_a_file_gives_the_types_back(X, tmp_path):
-    from skvae._fit.files import read, restored, state_of, write
+    from skvae._fit.files import read, write
+    from skvae._fit.plain import restored, state_of
 
     write(tmp_path / "frame", state_of(Frame.of(X)))
     empty = restored(read(tmp_path / "frame")).table([[] for _ in range(X.shape[1])])

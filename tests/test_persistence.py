@@ -24,18 +24,8 @@ from torch import nn
 
 from skvae import BNVAEEstimator, BNVAEEstimatorCV, BNVAETextEstimator
 from skvae._data.rows import Units
-from skvae._fit.files import (
-    FORMAT,
-    KEY,
-    CannotSave,
-    State,
-    _digest,
-    read,
-    replace,
-    restored,
-    state_of,
-    write,
-)
+from skvae._fit.files import FORMAT, KEY, _digest, read, replace, write
+from skvae._fit.plain import CannotSave, State, restored, state_of
 from skvae.likelihoods import GaussianLikelihood
 from skvae.objectives import FreeBits
 from skvae.posteriors import MomentPosterior

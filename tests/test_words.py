@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from skvae import BNVAEEstimator
-from skvae._fit.files import restored, state_of
+from skvae._fit.plain import restored, state_of
 
 
 def small(likelihood="gaussian", **parameters):

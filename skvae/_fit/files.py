@@ -1,447 +1,18 @@
-"""From a fitted object to plain arrays and settings, and back; files of these, without pickle.
-
-One pair of functions (`state_of`, `restored`) serves pickle, files and checkpoints. Settings are
-JSON, arrays are NumPy's. Classes are named, never stored, and only those of this package and of
-`torch.nn` are looked up: reading a file runs no code that it brings along.
-"""
+"""Files of plain states: safetensors, with settings as JSON in the metadata and a checksum."""
 
 import hashlib
 import json
 import os
-import sys
-from collections import OrderedDict
-from dataclasses import fields, is_dataclass
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from fractions import Fraction
-from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-import torch
-from torch import nn
+from skvae._fit.plain import VERSION, State
 
-from skvae._warnings import warn
-
-FORMAT = 3  # of settings and files; raised when older versions could not read what is written
-KEY = "skvae"  # of the settings in the metadata of a file
-OF_TORCH = "torch.nn.modules."
-PACKAGE = __name__.partition(".")[0]
-VERSION = sys.modules[PACKAGE].__version__
-ROOT = Path(sys.modules[PACKAGE].__file__).parent
-MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.rglob("*.py")}
-
-
-class State(NamedTuple):
-    """An object as plain things.
-
-    Parameters
-    ----------
-    settings : object
-        What JSON holds.
-    arrays : dict of ndarray
-        All arrays, by names that the settings mention.
-    foreign : dict of object
-        What neither can hold, such as functions of the user's own, by names that the settings
-        mention.
-    """
-
-    settings: object
-    arrays: dict
-    foreign: dict
-
-
-class CannotSave(TypeError):
-    """Something of a kind that a file cannot hold."""
-
-
-def state_of(value, keep_foreign=False):
-    """Turn an object into plain arrays and settings.
-
-    Parameters
-    ----------
-    value : object
-        Anything made of numbers, strings, lists, tuples, sets, dicts, arrays, tensors, and of
-        objects and modules whose classes are those of this package and of `torch.nn`.
-    keep_foreign : bool, default=False
-        Whether to keep other objects as they are, for pickle. Otherwise they are an error, but
-        for a module that a function given by name built: of that the weights are kept, and
-        the function has to be given again.
-
-    Returns
-    -------
-    State
-        Shares memory with `value`.
-
-    Examples
-    --------
-    >>> from skvae._fit.files import restored, state_of
-    >>> state = state_of({"tau": (0.25, 0.75), "weight": np.arange(3)})
-    >>> state.arrays
-    {'0': array([0, 1, 2])}
-    >>> restored(state)
-    {'tau': (0.25, 0.75), 'weight': array([0, 1, 2])}
-    """
-    writer = _Writer(keep_foreign)
-    settings = writer.plain(value)
-    return State(settings, writer.arrays, writer.foreign)
-
-
-def restored(state):
-    """The object that `state_of` turned into `state`.
-
-    Parameters
-    ----------
-    state : State
-        Of a file, the functions that it lacks have been put into `state.foreign`.
-
-    Returns
-    -------
-    object
-        With memory of its own; tensors on the CPU.
-
-    Raises
-    ------
-    ValueError
-        If something in it is not what it should be.
-    """
-    try:
-        return _Reader(state).value(state.settings)
-    except _Unreadable:
-        raise
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, RuntimeError) as error:
-        raise _Unreadable(f"{type(error).__name__}: {error}") from error
-    except (TypeError, ValueError) as error:
-        raise _Unreadable(str(error)) from error
-
-
-class _Unreadable(ValueError):
-    """A state that cannot be restored, with the reason."""
-
-
-class _Writer:
-    """From objects to settings; arrays and what is foreign are collected on the way."""
-
-    def __init__(self, keep_foreign):
-        self.keep_foreign = keep_foreign
-        self.arrays, self.foreign = {}, {}
-        self.seen = {}  # by id: a name, and the object to keep the id from being used again
-
-    def plain(self, value):
-        kind = type(value)
-        if value is None or kind in (bool, int, str):
-            return value
-        if kind is float:
-            return value if np.isfinite(value) else {"float": repr(value)}
-        if kind is list:
-            return [self.plain(one) for one in value]
-        if kind in (tuple, set, frozenset):
-            return {kind.__name__: [self.plain(one) for one in value]}
-        if kind in (dict, OrderedDict):
-            return {"dict": [[self.plain(name), self.plain(one)] for name, one in value.items()]}
-        if isinstance(value, np.generic | np.ndarray):
-            return self._array(value)
-        if kind in (torch.Tensor, nn.Parameter):
-            return self._tensor(value)
-        if kind in (torch.device, torch.dtype):
-            return {kind.__name__: str(value).removeprefix("torch.")}
-        if kind is np.random.RandomState:
-            return {"random_state": self.plain(value.get_state())}
-        if isinstance(value, type) and _is_ours(value):
-            return {"class": _name(value)}
-        if isinstance(value, nn.Module):
-            return self._module(value)
-        if _is_ours(kind):
-            return self._object(value)
-        name = _name_of_value(kind)
-        if name in VALUES:
-            return {"value": name, "words": self.plain(VALUES[name][0](value))}
-        return self._foreign(value)
-
-    def _array(self, array):
-        kind = "scalar" if isinstance(array, np.generic) else "array"
-        if array.dtype.kind in "biuf" and array.dtype.itemsize <= 8:
-            return {kind: self._named(array, np.ascontiguousarray(array).reshape(array.shape))}
-        if array.dtype.kind in "OU":
-            values = [self.plain(one) for one in array.ravel().tolist()]
-            own = {"dtype": array.dtype.str, "shape": list(array.shape), "values": values}
-            return {kind: own}
-        return self._foreign(array)
-
-    def _tensor(self, tensor):
-        data = tensor.detach().cpu()
-        if data.is_sparse or data.dtype in (torch.bfloat16, torch.complex64, torch.complex128):
-            return self._foreign(tensor)
-        name = self._named(tensor, np.ascontiguousarray(data.numpy()).reshape(tuple(data.shape)))
-        if type(tensor) is nn.Parameter:
-            return {"parameter": name, "trained": tensor.requires_grad}
-        return {"tensor": name}
-
-    def _named(self, value, array):
-        """A name for an array; the same for the same object, so that what is shared stays so."""
-        if id(value) not in self.seen:
-            name = str(len(self.arrays))
-            self.seen[id(value)], self.arrays[name] = (name, value), array
-        return self.seen[id(value)][0]
-
-    def _module(self, module):
-        if id(module) in self.seen:
-            return {"again": self.seen[id(module)][0]}
-        if not _is_ours(type(module)) and not _is_of_torch(type(module)):
-            return self._foreign_module(module)
-        name = self.seen.setdefault(id(module), (f"module {len(self.seen)}", module))[0]
-        state = {key: value for key, value in module.__getstate__().items() if not _is_bare(value)}
-        return {"module": _name(type(module)), "name": name, "state": self.plain(state)}
-
-    def _foreign_module(self, module):
-        built = vars(module).get("_built_by")
-        if self.keep_foreign or built is None:
-            return self._foreign(module)
-        name = self.seen.setdefault(id(module), (f"module {len(self.seen)}", module))[0]
-        weights = self.plain(dict(module.state_dict()))
-        own = {"class": type(module).__qualname__, "name": name, "training": module.training}
-        return {"built": self.plain(built), "weights": weights, **own}
-
-    def _object(self, value):
-        if isinstance(value, tuple):
-            return {"named": _name(type(value)), "values": [self.plain(one) for one in value]}
-        if is_dataclass(value):
-            state = {field.name: getattr(value, field.name) for field in fields(value)}
-        else:
-            state = vars(value)
-        return {"object": _name(type(value)), "state": self.plain(state)}
-
-    def _foreign(self, value):
-        if not self.keep_foreign:
-            kind = f"{type(value).__module__}.{type(value).__qualname__}"
-            raise CannotSave(f"an object of type {kind} cannot be put into a file without pickle")
-        name = str(len(self.foreign))
-        self.foreign[name] = value
-        return {"foreign": name}
-
-
-class _Reader:
-    """From settings to objects. Each kind of thing has a method."""
-
-    def __init__(self, state):
-        self.arrays, self.foreign = state.arrays, state.foreign
-        self.seen = {}
-
-    def value(self, plain):
-        if isinstance(plain, list):
-            return [self.value(one) for one in plain]
-        if not isinstance(plain, dict):
-            return plain
-        kind = next(iter(plain), None)
-        read = _READ.get(kind)
-        if read is None:
-            raise _Unreadable(f"it holds a thing of unknown kind, {kind!r}")
-        return read(self, plain)
-
-    def items(self, plain):
-        """The dict of a plain one."""
-        return {self.value(name): self.value(one) for name, one in plain["dict"]}
-
-    def array(self, plain):
-        if isinstance(plain, dict):
-            array = np.empty(len(plain["values"]), dtype=plain["dtype"])
-            array[:] = [self.value(one) for one in plain["values"]]
-            return array.reshape(plain["shape"])
-        if plain not in self.arrays:
-            raise _Unreadable(f"the array {plain!r} is missing")
-        return np.array(self.arrays[plain])  # a copy
-
-    def shared(self, name, make):
-        if name not in self.seen:
-            self.seen[name] = make(torch.from_numpy(self.array(name)))
-        return self.seen[name]
-
-    def parameter(self, plain):
-        trained = bool(plain["trained"])
-        return self.shared(plain["parameter"], lambda data: nn.Parameter(data, trained))
-
-    def module(self, plain):
-        cls = _class(plain["module"])
-        if not issubclass(cls, nn.Module):
-            raise _Unreadable(f"{plain['module']} is no module")
-        module = self.seen[plain["name"]] = cls.__new__(cls)
-        nn.Module.__init__(module)
-        module.__setstate__({**vars(module), **self.items(plain["state"])})
-        return module
-
-    def built(self, plain):
-        name, args, options = self.value(plain["built"])
-        module = self.foreign[name](*args, **options)
-        if not isinstance(module, nn.Module):
-            raise _Unreadable(
-                f"{name} must return the module that was fitted, a {plain['class']}; it returned "
-                f"an object of type {type(module).__qualname__}"
-            )
-        weights = self.value(plain["weights"])
-        dtypes = {weight.dtype for weight in weights.values() if weight.is_floating_point()}
-        if len(dtypes) == 1:
-            module.to(dtypes.pop())
-        try:
-            module.load_state_dict(weights)
-        except RuntimeError as error:
-            raise _Unreadable(
-                f"{name} returned a {type(module).__qualname__} that is not built as the "
-                f"{plain['class']} that was fitted: {error}"
-            ) from error
-        vars(module)["_built_by"] = (name, args, options)
-        self.seen[plain["name"]] = module.train(plain["training"])
-        return module
-
-    def object(self, plain):
-        cls = _class(plain["object"])
-        if issubclass(cls, nn.Module | tuple) or not _is_ours(cls):
-            raise _Unreadable(f"{plain['object']} is not an object of settings")
-        state = self.items(plain["state"])
-        if is_dataclass(cls):
-            return cls(**state)
-        value = cls.__new__(cls)
-        vars(value).update(state)
-        return value
-
-    def named(self, plain):
-        cls = _class(plain["named"])
-        if not (issubclass(cls, tuple) and _is_ours(cls)):
-            raise _Unreadable(f"{plain['named']} is no tuple")
-        return cls(*self.value(plain["values"]))
-
-    def random_state(self, plain):
-        generator = np.random.RandomState()
-        generator.set_state(self.value(plain["random_state"]))
-        return generator
-
-    def foreigner(self, plain):
-        name = plain["foreign"]
-        if name not in self.foreign:
-            raise _Unreadable(f"{name!r} is missing")
-        return self.foreign[name]
-
-
-_READ = {
-    "float": lambda reader, plain: float(plain["float"]),
-    "tuple": lambda reader, plain: tuple(reader.value(plain["tuple"])),
-    "set": lambda reader, plain: set(reader.value(plain["set"])),
-    "frozenset": lambda reader, plain: frozenset(reader.value(plain["frozenset"])),
-    "dict": _Reader.items,
-    "scalar": lambda reader, plain: reader.array(plain["scalar"])[()],
-    "array": lambda reader, plain: reader.array(plain["array"]),
-    "tensor": lambda reader, plain: reader.shared(plain["tensor"], lambda data: data),
-    "parameter": _Reader.parameter,
-    "device": lambda reader, plain: torch.device(plain["device"]),
-    "dtype": lambda reader, plain: _dtype(plain["dtype"]),
-    "random_state": _Reader.random_state,
-    "class": lambda reader, plain: _class(plain["class"]),
-    "module": _Reader.module,
-    "again": lambda reader, plain: reader.seen[plain["again"]],
-    "built": _Reader.built,
-    "object": _Reader.object,
-    "named": _Reader.named,
-    "foreign": _Reader.foreigner,
-    "value": lambda reader, plain: VALUES[plain["value"]][1](reader.value(plain["words"])),
-}
-
-
-def _name_of_value(kind):
-    """The name of a type in `VALUES`; pandas moves its types between modules."""
-    return f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
-
-
-def _pandas(name, *args, **options):
-    return getattr(import_module("pandas"), name)(*args, **options)
-
-
-# Values that stand in tables, as categories say: how to put them into words, and back.
-VALUES = {
-    "datetime.datetime": (datetime.isoformat, datetime.fromisoformat),
-    "datetime.date": (date.isoformat, date.fromisoformat),
-    "datetime.time": (time.isoformat, time.fromisoformat),
-    "datetime.timedelta": (
-        lambda value: (value.days, value.seconds, value.microseconds),
-        lambda words: timedelta(*words),
-    ),
-    "decimal.Decimal": (str, Decimal),
-    "fractions.Fraction": (str, Fraction),
-    "builtins.bytes": (bytes.hex, bytes.fromhex),
-    "pandas.Timestamp": (
-        lambda value: (int(value.asm8.astype(int)), value.unit, value.tz and str(value.tz)),
-        lambda words: (
-            _pandas("Timestamp", words[0], unit=words[1], tz="UTC")
-            .as_unit(words[1])
-            .tz_convert(words[2])
-        ),
-    ),
-    "pandas.Timedelta": (
-        lambda value: (int(value.asm8.astype(int)), value.unit),
-        lambda words: _pandas("Timedelta", words[0], unit=words[1]).as_unit(words[1]),
-    ),
-    "pandas.Period": (
-        lambda value: (str(value), value.freqstr),
-        lambda words: _pandas("Period", words[0], freq=words[1]),
-    ),
-    "pandas.Interval": (
-        lambda value: (value.left, value.right, value.closed),
-        lambda words: _pandas("Interval", *words),
-    ),
-}
-
-
-def _is_ours(cls):
-    package, _, room = cls.__module__.partition(".")
-    return package == PACKAGE and room in MODULES
-
-
-def _is_of_torch(cls):
-    return cls.__module__.startswith(OF_TORCH)
-
-
-def _name(cls):
-    return f"{cls.__module__}:{cls.__qualname__}"
-
-
-def _class(name):
-    """The class of a name, if it is one of this package or of torch.nn."""
-    module, _, attribute = name.partition(":")
-    package, _, room = module.partition(".")
-    cls = None
-    if package == PACKAGE and room in MODULES:
-        cls = getattr(import_module(module), attribute, None)
-    elif module.startswith(OF_TORCH):
-        cls = getattr(sys.modules.get(module), attribute, None)
-    if not (isinstance(cls, type) and _name(cls) == name):  # not what the module itself imports
-        raise _Unreadable(f"it asks for {name!r}, which is no class that a file may name")
-    return cls
-
-
-def _dtype(name):
-    dtype = getattr(torch, name)
-    if not isinstance(dtype, torch.dtype):
-        raise _Unreadable(f"{name!r} is no dtype")
-    return dtype
-
-
-def _is_bare(value):
-    """Whether a module's attribute is a table of hooks with no hook in it."""
-    return type(value) is OrderedDict and not value
-
-
-# -- files -----------------------------------------------------------------------------------
+FORMAT = 3  # of settings and files; raised when older versions could not read new files
+KEY = "skvae"  # key of the settings in the metadata of a file
 
 
 def write(path, state):
-    """Write a state to a file: safetensors, with the settings as JSON in its metadata.
-
-    Parameters
-    ----------
-    path : str or PathLike
-        Where to. What was there is replaced in one step, once all is written.
-    state : State
-        With nothing foreign in it.
-    """
+    """Write a state without foreign objects to a file, which is replaced in one step."""
     from safetensors.numpy import save
 
     head = {"format": FORMAT, "version": VERSION, "settings": state.settings}
@@ -451,41 +22,12 @@ def write(path, state):
 
 
 def read(path):
-    """Read a file that `write` wrote.
-
-    Parameters
-    ----------
-    path : str or PathLike
-        Where from.
-
-    Returns
-    -------
-    State
-        With nothing foreign in it.
-
-    Raises
-    ------
-    ValueError
-        If it is no such file, or damaged, or of a later version.
-    """
-    from safetensors import SafetensorError, safe_open
-
+    """Return the state in a file that `write` wrote; a ValueError says what is wrong with it."""
     if os.path.isdir(path):
         raise IsADirectoryError(
             f"path must name a file that save wrote; {str(path)!r} is a folder. Pass the file."
         )
-    with open(path, "rb"):  # so that a missing file is the error it always is
-        pass
-    try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-            # The file has keys, but is no mapping that could be iterated.
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError, TypeError, OSError, OverflowError, KeyError) as error:
-        raise ValueError(
-            f"{str(path)!r} is no file of skvae, or it is damaged or cut off: {error}. Save again, "
-            "or take another copy."
-        ) from error
+    metadata, arrays = _contents(path)
     if KEY not in metadata:
         raise ValueError(
             f"{str(path)!r} was not written by skvae: its metadata lack {KEY!r}. Pass a file that "
@@ -512,6 +54,24 @@ def read(path):
     return State(settings, arrays, {})
 
 
+def _contents(path):
+    """Return metadata and arrays of a safetensors file."""
+    from safetensors import SafetensorError, safe_open
+
+    with open(path, "rb"):  # so that a missing file is the error it always is
+        pass
+    try:
+        with safe_open(path, framework="np") as file:
+            # The file has keys, but is no mapping that could be iterated.
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, arrays
+    except (SafetensorError, ValueError, TypeError, OSError, OverflowError, KeyError) as error:
+        raise ValueError(
+            f"{str(path)!r} is no file of skvae, or it is damaged or cut off: {error}. Save again, "
+            "or take another copy."
+        ) from error
+
+
 def _digest(settings, arrays):
     digest = hashlib.sha256(settings.encode())
     for name in sorted(arrays):
@@ -522,14 +82,9 @@ def _digest(settings, arrays):
 
 
 def replace(path, content):
-    """Put bytes into a file so that it holds either what it held or all of them, never a part.
+    """Put bytes into a file so that it holds either its former content or all of them.
 
-    Parameters
-    ----------
-    path : str or PathLike
-        The file.
-    content : bytes
-        They are written to a file beside it, flushed to the disk and renamed.
+    They are written to a file beside it, flushed to the disk, and that file is renamed.
     """
     path = _writable(path)
     aside = path.with_name(f".{path.name}.part")
@@ -566,101 +121,3 @@ def _writable(path):
             "Make it first."
         )
     return path
-
-
-class Checkpoint:
-    """A file from which an interrupted fit goes on.
-
-    Parameters
-    ----------
-    path : str or PathLike
-        The file; written by `write`, and read if it is there.
-    identity : dict of str
-        What must be the same for a fit to be the same fit, as `in_words` says it.
-    writes : bool, default=True
-        Whether this process writes the file; of several only the first does.
-    """
-
-    def __init__(self, path, identity, writes=True):
-        self.path, self.identity, self.writes = path, identity, writes
-
-    def read(self):
-        """What was written last.
-
-        Returns
-        -------
-        object or None
-            None if there is no file.
-
-        Raises
-        ------
-        ValueError
-            If the file cannot be read, or belongs to another fit.
-        """
-        if not os.path.exists(self.path):
-            return None
-        state = read(self.path)
-        try:
-            identity, contents = state.settings["identity"], state.settings["fit"]
-            found = restored(state._replace(settings=contents))
-        except (LookupError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{str(self.path)!r} is no checkpoint that this version of skvae can read: "
-                f"{error}. Delete it to start anew, or pass another path as checkpoint."
-            ) from error
-        differences = [
-            f"{name} was {identity.get(name)} and is {self.identity.get(name)}"
-            for name in {**identity, **self.identity}
-            if identity.get(name) != self.identity.get(name)
-        ]
-        if differences:
-            raise ValueError(
-                f"The checkpoint {str(self.path)!r} is of another fit: {'; '.join(differences)}. "
-                "Delete it to start anew, or pass another path as checkpoint."
-            )
-        return found
-
-    def write(self, contents):
-        """Replace what was written, or warn that the disk does not take it.
-
-        Parameters
-        ----------
-        contents : object
-            As `state_of` takes it.
-        """
-        if not self.writes:
-            return
-        state = state_of(contents)
-        settings = {"identity": self.identity, "fit": state.settings}
-        try:
-            write(self.path, state._replace(settings=settings))
-        except OSError as error:
-            warn(
-                f"The checkpoint {str(self.path)!r} could not be written: {error}. Training goes "
-                "on; what was written before is still there.",
-                RuntimeWarning,
-            )
-
-
-class NoCheckpoint:
-    """The checkpoint of a fit that keeps none."""
-
-    def read(self):
-        """Return None: there is nothing to go on from."""
-
-    def write(self, contents):
-        """Write nothing."""
-
-
-def in_words(value):
-    """A parameter, to be compared with that of another process."""
-    try:
-        state_of(value)
-    except CannotSave:
-        return described(value)
-    return "a RandomState" if isinstance(value, np.random.RandomState) else repr(value)
-
-
-def described(value):
-    """A name for what a file cannot hold."""
-    return getattr(value, "__qualname__", None) or type(value).__qualname__

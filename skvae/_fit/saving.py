@@ -6,16 +6,9 @@ from typing import Any, Self
 
 from sklearn.utils.validation import check_is_fitted
 
-from skvae._fit.files import (
-    VERSION,
-    CannotSave,
-    State,
-    described,
-    read,
-    restored,
-    state_of,
-    write,
-)
+from skvae._fit.checkpoints import described
+from skvae._fit.files import read, write
+from skvae._fit.plain import VERSION, CannotSave, State, restored, state_of
 from skvae._fit.torch_state import plain_torch
 from skvae._warnings import warn
 
@@ -24,7 +17,7 @@ class SavingMixin:
     """`save`, `load` and pickle of an estimator that has `_model` once it is fitted.
 
     It stands before `BaseEstimator` among the bases, as it extends what that does for pickle.
-    What `fit` has learnt is every attribute that is no parameter; `skvae._fit.files` turns it
+    What `fit` has learnt is every attribute that is no parameter; `skvae._fit.plain` turns it
     into plain arrays and settings, for a file as for pickle. Of parameters that are functions or
     objects of the user's own a file has the names only and `load` asks for them again; pickle
     takes them as it takes anything.

@@ -1,0 +1,90 @@
+"""Checkpoints: the file from which an interrupted fit goes on."""
+
+import os
+
+import numpy as np
+
+from skvae._fit.files import read, write
+from skvae._fit.plain import CannotSave, restored, state_of
+from skvae._warnings import warn
+
+
+class Checkpoint:
+    """The file of a fit that is written after each epoch and read at the beginning.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        The file.
+    identity : dict of str
+        Everything that must be the same for a fit to be the same fit, in words.
+    writes : bool, default=True
+        Whether this process writes the file; of several only the first does.
+    """
+
+    def __init__(self, path, identity, writes=True):
+        self.path, self.identity, self.writes = path, identity, writes
+
+    def read(self):
+        """Return what was written last, or None; refuse a file of another fit."""
+        if not os.path.exists(self.path):
+            return None
+        state = read(self.path)
+        try:
+            identity, contents = state.settings["identity"], state.settings["fit"]
+            found = restored(state._replace(settings=contents))
+        except (LookupError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{str(self.path)!r} is no checkpoint that this version of skvae can read: "
+                f"{error}. Delete it to start anew, or pass another path as checkpoint."
+            ) from error
+        differences = [
+            f"{name} was {identity.get(name)} and is {self.identity.get(name)}"
+            for name in {**identity, **self.identity}
+            if identity.get(name) != self.identity.get(name)
+        ]
+        if differences:
+            raise ValueError(
+                f"The checkpoint {str(self.path)!r} is of another fit: {'; '.join(differences)}. "
+                "Delete it to start anew, or pass another path as checkpoint."
+            )
+        return found
+
+    def write(self, contents):
+        """Replace the contents of the file; warn if the disk does not take them."""
+        if not self.writes:
+            return
+        state = state_of(contents)
+        settings = {"identity": self.identity, "fit": state.settings}
+        try:
+            write(self.path, state._replace(settings=settings))
+        except OSError as error:
+            warn(
+                f"The checkpoint {str(self.path)!r} could not be written: {error}. Training goes "
+                "on; what was written before is still there.",
+                RuntimeWarning,
+            )
+
+
+class NoCheckpoint:
+    """The checkpoint of a fit that keeps none."""
+
+    def read(self):
+        """Return None: there is nothing to go on from."""
+
+    def write(self, contents):
+        """Write nothing."""
+
+
+def in_words(value):
+    """Return a parameter in words, to be compared with that of another process."""
+    try:
+        state_of(value)
+    except CannotSave:
+        return described(value)
+    return "a RandomState" if isinstance(value, np.random.RandomState) else repr(value)
+
+
+def described(value):
+    """Return a name for an object that a file cannot hold."""
+    return getattr(value, "__qualname__", None) or type(value).__qualname__
