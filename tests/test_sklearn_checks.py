@@ -55,7 +55,7 @@ POSTERIOR_VARIANTS = [{"posterior": name} for name in POSTERIORS if name != "mom
 ESTIMATORS = [
     BNVAEEstimator(2, max_iter=2, **variant) for variant in [*VARIANTS, *POSTERIOR_VARIANTS]
 ]
-ESTIMATORS.append(BNVAEEstimatorCV(2, taus=2, cv=2, max_iter=2))
+ESTIMATORS.append(BNVAEEstimatorCV(BNVAEEstimator(2, max_iter=2), taus=2, cv=2))
 
 
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures, xfail_strict=True)
