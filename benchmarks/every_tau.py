@@ -160,8 +160,8 @@ def searches(X, y, settings, taus, final, seed):
     pipeline = vae if final is None else make_pipeline(vae, final)
     grid = {"tau" if final is None else "bnvaeestimator__tau": taus}
     apart, slow = timed(lambda: GridSearchCV(pipeline, grid, cv=cv).fit(X, y))
-    vae = BNVAEEstimatorCV(taus=taus, cv=cv, final_estimator=final, **settings)
-    one, fast = timed(lambda: vae.fit(X, y))
+    search = BNVAEEstimatorCV(vae, taus=taus, cv=cv, final_estimator=final)
+    one, fast = timed(lambda: search.fit(X, y))
     return apart, one, fast / slow
 
 
@@ -176,7 +176,7 @@ def search(n_seeds, scale):
             scores, others = (found.cv_results_["mean_test_score"] for found in (apart, one))
             print(
                 f"\nby {name}, seed {seed}: GridSearchCV takes tau {taus[apart.best_index_]}, "
-                f"BNVAEEstimatorCV {one.tau_:g}, at {cost:.3f} of the cost"
+                f"BNVAEEstimatorCV {one.best_params_['tau']:g}, at {cost:.3f} of the cost"
             )
             print("tau     ", *(f"{tau:8.2f}" for tau in taus))
             print("apart   ", *(f"{score:8.3f}" for score in scores))

@@ -1,41 +1,42 @@
-"""Every tau from one training run: rate-distortion curve, and choice by cross-validation."""
+"""Every tau from one training run: the rate-distortion curve, and the choice of tau."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from numbers import Integral
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
-import torch
 from scipy.special import expit, logit
 from scipy.stats import rankdata
-from sklearn.base import clone, is_classifier
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin, clone, is_classifier
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import check_cv
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import get_tags
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, indexable
-from torch import nn
 
+from skvae._data.streams import Stream, is_stream, opened
 from skvae._sklearn import HasMethods, Interval, StrOptions, check_sample_weight, safe_indexing
 from skvae.bounds import gaussian_kl
 from skvae.estimator import BNVAEEstimator
-from skvae.objectives import Objective
+from skvae.text import BNVAETextEstimator
 
 
 class RateDistortionCurve(NamedTuple):
-    """What one model reaches along a range of tau; means over rows, in nats.
+    """Rate and distortion of one model along a range of tau: means over rows, in nats.
 
     Parameters
     ----------
     tau : ndarray of shape (n_taus,)
-        Operating points, rising.
+        Values of tau, in ascending order.
     floor : ndarray of shape (n_taus,)
-        What each guarantees for the rate over the training rows.
+        Lower bound on the mean rate of the training rows, guaranteed by each tau.
     rate : ndarray of shape (n_taus,)
-        KL.
+        Mean KL divergence of the posteriors from the prior.
     distortion : ndarray of shape (n_taus,)
-        Expected ``-log p(x|z)``, in the units of the data.
+        Mean expected ``-log p(x|z)``, in the units of the data.
     """
 
     tau: np.ndarray
@@ -45,32 +46,38 @@ class RateDistortionCurve(NamedTuple):
 
     @property
     def elbo(self):
-        """Less rate and distortion, of shape (n_taus,)."""
+        """Mean ELBO, ``-(rate + distortion)``, of shape (n_taus,)."""
         return -(self.rate + self.distortion)
 
 
 def rate_distortion_curve(
-    estimator: BNVAEEstimator, X: Any = None, taus: Iterable[float] | None = None
+    estimator: Any, X: Any = None, taus: Iterable[float] | None = None
 ) -> RateDistortionCurve:
-    """Follow rate and distortion along the range of tau that an estimator was fitted for.
+    """Compute rate and distortion along the range of tau that an estimator was fitted for.
 
     Parameters
     ----------
-    estimator : BNVAEEstimator
-        Fitted with ``tau=(low, high)``.
-    X : {array-like, CSR} of shape (n_samples, n_features), default=None
-        The rows to take the means over; None is the training rows.
+    estimator : BNVAEEstimator, BNVAETextEstimator or BNVAEEstimatorCV
+        Estimator fitted with ``tau=(low, high)``, or a fitted search, which stands for its
+        `best_estimator_`.
+    X : {array-like, CSR} of shape (n_samples, n_features) or iterable of str, default=None
+        Rows over which the means are taken. None takes the training rows.
     taus : array-like of shape (n_taus,), default=None
-        In the range; None takes nine, evenly spaced by their logit.
+        Values in the range of the fit. None takes nine, evenly spaced by their logit.
 
     Returns
     -------
     RateDistortionCurve
-        Of arrays, from the lowest tau to the highest.
+        Arrays of shape (n_taus,), from the lowest tau to the highest.
+
+    Raises
+    ------
+    ValueError
+        If the estimator was fitted for a single tau, or if a tau lies outside of the range.
 
     See Also
     --------
-    RateDistortionDisplay : Its picture.
+    RateDistortionDisplay : Plot of the curve.
 
     Examples
     --------
@@ -85,176 +92,159 @@ def rate_distortion_curve(
     True
     """
     check_is_fitted(estimator)
+    estimator = getattr(estimator, "best_estimator_", estimator)
     if taus is None:
-        taus = _evenly(9, *estimator._ends())
-    moved = [estimator.at_tau(tau) for tau in sorted(taus)]
+        taus = _evenly_spaced(9, *estimator._ends())
+    models = [estimator.at_tau(tau) for tau in sorted(taus)]
     if X is None:
-        rate = np.array([model.kl_per_component_.sum() for model in moved])
-        elbo = np.array([model.lower_bound_ for model in moved])
+        rate = np.array([model.kl_per_component_.sum() for model in models])
+        elbo = np.array([model.lower_bound_ for model in models])
     else:
-        rate = np.array([gaussian_kl(*model.encode(X)).sum(1).mean() for model in moved])
-        elbo = np.array([model.score_samples(X, bound="elbo").mean() for model in moved])
-    tau = np.array([model.tau_ for model in moved])
-    floor = np.array([model.kl_floor_ for model in moved])
+        rate = np.array([gaussian_kl(*model.encode(X)).sum(1).mean() for model in models])
+        elbo = np.array([model.score_samples(X, bound="elbo").mean() for model in models])
+    tau = np.array([model.tau_ for model in models])
+    floor = np.array([model.kl_floor_ for model in models])
     return RateDistortionCurve(tau, floor, rate, -elbo - rate)
 
 
-class BNVAEEstimatorCV(BNVAEEstimator):
-    """`BNVAEEstimator` with tau chosen by cross-validation, at the price of one fit a fold.
+def _delegated(name: str) -> Any:
+    """Make a method that calls `name` of `best_estimator_`; it exists if the estimator has it."""
+
+    def estimator_has(search):
+        return hasattr(getattr(search, "best_estimator_", search._template()), name)
+
+    def method(self, *args: Any, **kwargs: Any) -> Any:
+        check_is_fitted(self)
+        return getattr(self.best_estimator_, name)(*args, **kwargs)
+
+    method.__name__, method.__qualname__ = name, f"BNVAEEstimatorCV.{name}"
+    method.__doc__ = f"""Call `{name}` of `best_estimator_`, if the estimator has it.
+
+        Parameters
+        ----------
+        *args : object
+            Positional arguments of the estimator's method.
+        **kwargs : object
+            Keyword arguments of the estimator's method.
+
+        Returns
+        -------
+        object
+            Result of the estimator's method.
+        """
+    return available_if(estimator_has)(method)
+
+
+class BNVAEEstimatorCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
+    """Choice of an estimator's tau by cross-validation, with a single fit for each fold.
 
     Each fold is fitted once, for the whole range of `taus`, and scored at each of them. Then the
-    range is fitted to all rows and `tau_` set to the best. Everything that a `BNVAEEstimator` can
-    do this can, at that tau or, with `at_tau`, at any other of the range.
+    range is fitted to all rows, and `best_estimator_` is that fit at the best tau. The methods of
+    `best_estimator_` are methods of this estimator too.
 
     Parameters
     ----------
-    n_components : int, default=10
-        As in `BNVAEEstimator`, like all that are not named here.
+    estimator : BNVAEEstimator, BNVAETextEstimator or None, default=None
+        Estimator whose tau is chosen, for rows of a table or for sentences. It is cloned, its
+        `tau` is replaced by the range of `taus`, and only the fit to all rows uses its
+        `checkpoint`. None stands for ``BNVAEEstimator()``.
     taus : int or array-like of shape (n_taus,), default=10
-        What to choose from, at least two values in (0, 1). A number takes as many from 0.05 to
+        Candidates, at least two different values in (0, 1). A number takes as many from 0.05 to
         0.95, evenly spaced by their logit.
     cv : int, cross-validation generator or iterable, default=None
-        As in `sklearn.model_selection.GridSearchCV`; None makes five folds.
+        Folds, as in `sklearn.model_selection.GridSearchCV`. None makes five.
     scoring : str, callable or None, default=None
-        A scorer, of the final estimator if there is one. None takes the estimator's own: the
-        mean of `score_samples`, or what the final estimator's `score` is.
+        Name of a scorer, or a callable ``scorer(model, X, y)``. The model is the estimator, or
+        the pipeline of estimator and `final_estimator`. None takes the model's own `score`:
+        without `final_estimator`, a lower bound on the mean log-density in nats.
     final_estimator : estimator or None, default=None
-        What the code is for, a classifier say: it is fitted to the codes of each fold's training
-        rows, at each tau, and scored on those of the others. None scores the model itself.
+        Consumer of the code, such as a classifier. For each fold and tau it is fitted to the
+        codes of the training rows and scored on the codes of the test rows.
     n_jobs : int or None, default=None
-        Folds that are fitted at a time; -1 is all processors.
-    posterior, likelihood, conditions, hidden_layer_sizes, activation, encoder, decoder : object
-        As in `BNVAEEstimator`.
-    objective, beta, learning_rate, average, batch_size, max_iter, early_stopping : object
-        As in `BNVAEEstimator`.
-    validation_fraction, n_iter_no_change, tol, warm_start, device, random_state, verbose : object
-        As in `BNVAEEstimator`.
+        Number of folds that are fitted at the same time; -1 uses all processors.
 
     Attributes
     ----------
-    tau_ : float
-        The best of `taus`.
+    best_estimator_ : BNVAEEstimator or BNVAETextEstimator
+        Estimator fitted to all rows, at the best tau. Its method `save` writes it to a file,
+        without the results of the search; pickle keeps both.
+    best_params_ : dict
+        Best tau, as ``{"tau": float}``.
     best_score_ : float
-        Its mean score over the folds.
+        Mean score of the best tau over the folds.
     best_index_ : int
-        Its row in `cv_results_`.
+        Position of the best tau in `cv_results_`.
     cv_results_ : dict of ndarray
-        In the form of `sklearn.model_selection.GridSearchCV`. The seconds of a fold's single fit
-        are shared out among the taus.
+        Scores and times in the form of `sklearn.model_selection.GridSearchCV`. The time of a
+        fold's single fit is divided equally among the taus.
     n_splits_ : int
-        Folds.
+        Number of folds.
 
     See Also
     --------
-    BNVAEEstimator : All other attributes.
-    sklearn.model_selection.GridSearchCV : Any parameters, at a fit for each value and fold.
+    rate_distortion_curve : Rate and distortion at each tau of the range.
+    sklearn.model_selection.GridSearchCV : Choice of any parameters, with a fit for each
+        candidate and fold.
 
     Examples
     --------
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.linear_model import LogisticRegression
-    >>> from skvae import BNVAEEstimatorCV
+    >>> from skvae import BNVAEEstimator, BNVAEEstimatorCV
     >>> X, y = load_iris(return_X_y=True)
-    >>> vae = BNVAEEstimatorCV(
-    ...     2, taus=[0.1, 0.5, 0.9], final_estimator=LogisticRegression(), cv=3, max_iter=20,
-    ...     random_state=0,
+    >>> vae = BNVAEEstimator(2, max_iter=20, random_state=0)
+    >>> search = BNVAEEstimatorCV(
+    ...     vae, taus=[0.1, 0.5, 0.9], final_estimator=LogisticRegression(), cv=3
     ... ).fit(X, y)
-    >>> vae.tau_ in (0.1, 0.5, 0.9)
+    >>> search.best_params_["tau"] in (0.1, 0.5, 0.9)
     True
-    >>> vae.cv_results_["mean_test_score"].shape
+    >>> search.cv_results_["mean_test_score"].shape
     (3,)
-    >>> vae.transform(X).shape
+    >>> search.transform(X).shape
     (150, 2)
     """
 
+    _doc_link_module = BNVAEEstimator._doc_link_module
+    _doc_link_template = BNVAEEstimator._doc_link_template
+
     _parameter_constraints = {
-        **BNVAEEstimator._parameter_constraints,
+        "estimator": [BNVAEEstimator, BNVAETextEstimator, None],
         "taus": [Interval(Integral, 2, None, closed="left"), "array-like"],
         "cv": ["cv_object"],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "final_estimator": [HasMethods("fit"), None],
         "n_jobs": [Integral, None],
     }
-    _parameter_constraints.pop("tau")
-    _parameter_constraints.pop("checkpoint")
-    checkpoint = None  # which fit's should it be?
 
     def __init__(
         self,
-        n_components: int = 10,
+        estimator: BNVAEEstimator | BNVAETextEstimator | None = None,
         *,
         taus: int | Sequence[float] | np.ndarray = 10,
         cv: Any = None,
         scoring: str | Callable[..., float] | None = None,
         final_estimator: Any = None,
         n_jobs: int | None = None,
-        posterior: str | Callable[..., nn.Module] = "moment",
-        likelihood: str | Callable[..., nn.Module] | list[Any] = "gaussian",
-        conditions: list[Any] | None = None,
-        hidden_layer_sizes: Sequence[int] = (128,),
-        activation: str = "relu",
-        encoder: Callable[..., nn.Module] | None = None,
-        decoder: Callable[..., nn.Module] | None = None,
-        objective: str | Objective = "elbo",
-        beta: float = 1.0,
-        learning_rate: float = 1e-3,
-        average: bool = True,
-        batch_size: int | Literal["auto"] = "auto",
-        max_iter: int = 200,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        tol: float = 1e-4,
-        warm_start: bool = False,
-        device: str | torch.device = "auto",
-        random_state: int | np.random.RandomState | None = None,
-        verbose: int = 0,
     ) -> None:
-        self.n_components = n_components
+        self.estimator = estimator
         self.taus = taus
         self.cv = cv
         self.scoring = scoring
         self.final_estimator = final_estimator
         self.n_jobs = n_jobs
-        self.posterior = posterior
-        self.likelihood = likelihood
-        self.conditions = conditions
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.encoder = encoder
-        self.decoder = decoder
-        self.objective = objective
-        self.beta = beta
-        self.learning_rate = learning_rate
-        self.average = average
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
-
-    @property
-    def tau(self):
-        """The range of `taus`, lowest and highest."""
-        taus = self._candidates()
-        return float(taus.min()), float(taus.max())
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Choose tau, and train on `X`.
+        """Choose tau by cross-validation, and fit the range of tau to all rows.
 
         Parameters
         ----------
-        X : {array-like, CSR} of shape (n_samples, n_features)
-            The rows.
+        X : {array-like, CSR} of shape (n_samples, n_features) or iterable of str
+            Rows or sentences, as the estimator takes them.
         y : array-like of shape (n_samples,), default=None
-            What the final estimator is to predict.
+            Target of the final estimator.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows in training the model, not in the scores.
+            Weights of the rows in the fits of the estimator. The final estimator and the scores
+            do not use them.
 
         Returns
         -------
@@ -264,67 +254,126 @@ class BNVAEEstimatorCV(BNVAEEstimator):
         Raises
         ------
         ValueError
-            As for `BNVAEEstimator.fit`. The estimator is then as it was before the call.
+            If a parameter or the data cannot be used. The estimator is then as it was before the
+            call.
         """
         self._validate_params()
         taus = self._candidates()
-        numbers = self._validate_rows(X, reset=True)
-        searched = self._search(taus, X if self._table else numbers, y, sample_weight)
-        super().fit(X, y, sample_weight)
-        best = self.at_tau(taus[searched["best_index_"]])
-        vars(self).update(vars(best) | searched)
-        return self
-
-    def _search(self, taus, X, y, sample_weight):
-        """What cross-validation finds."""
+        vae = clone(self._template()).set_params(tau=(float(taus.min()), float(taus.max())))
+        X = _with_rows_by_number(X)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X)
         X, y, sample_weight = indexable(X, y, sample_weight)
         final = self.final_estimator
-        classifies = final is not None and is_classifier(final)
-        folds = list(check_cv(self.cv, y, classifier=classifies).split(X, y))
-        own = BNVAEEstimator().get_params(deep=False).keys() - {"tau", "checkpoint"}
-        vae = BNVAEEstimator(tau=self.tau, **{name: getattr(self, name) for name in own})
-        run = delayed(_score_fold)
-        found = Parallel(n_jobs=self.n_jobs)(
-            run(clone(vae), self.final_estimator, self.scoring, taus, X, y, sample_weight, *fold)
-            for fold in folds
+        stratified = final is not None and is_classifier(final)
+        folds = list(check_cv(self.cv, y, classifier=stratified).split(X, y))
+        score_fold = delayed(_score_fold)
+        by_fold = Parallel(n_jobs=self.n_jobs)(
+            score_fold(
+                clone(vae).set_params(checkpoint=None),  # a file can belong to one fit only
+                *(final, self.scoring, taus, X, y, sample_weight, train, test),
+            )
+            for train, test in folds
         )
-        results = _results(taus, *(np.array(part).T for part in zip(*found, strict=True)))
+        results = _cv_results(taus, *(np.array(each).T for each in zip(*by_fold, strict=True)))
         best = int(np.argmin(results["rank_test_score"]))
-        return {
-            "cv_results_": results,
-            "best_index_": best,
+        vae.fit(X, y, sample_weight)
+        fitted = {
+            "best_estimator_": vae.at_tau(taus[best]),
+            "best_params_": results["params"][best],
             "best_score_": float(results["mean_test_score"][best]),
+            "best_index_": best,
+            "cv_results_": results,
             "n_splits_": len(folds),
         }
+        vars(self).update(fitted)  # in one step: a fit that fails changes nothing
+        return self
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Call `score` of `best_estimator_`, whatever `scoring` and `final_estimator` are.
+
+        Parameters
+        ----------
+        X : {array-like, CSR} of shape (n_samples, n_features) or iterable of str
+            Rows or sentences.
+        y : Ignored
+            Present for API consistency.
+
+        Returns
+        -------
+        float
+            Lower bound on the mean log-density of a row, in nats; larger is better.
+        """
+        check_is_fitted(self)
+        return self.best_estimator_.score(X, y)
+
+    at_tau = _delegated("at_tau")
+    diagnose = _delegated("diagnose")
+    encode = _delegated("encode")
+    export = _delegated("export")
+    get_feature_names_out = _delegated("get_feature_names_out")
+    impute = _delegated("impute")
+    interpolate = _delegated("interpolate")
+    inverse_transform = _delegated("inverse_transform")
+    perplexity = _delegated("perplexity")
+    sample = _delegated("sample")
+    score_samples = _delegated("score_samples")
+    transform = _delegated("transform")
+
+    @property
+    def n_features_in_(self) -> int:
+        """Number of columns seen in `fit`, of rows of a table."""
+        return self.best_estimator_.n_features_in_
+
+    @property
+    def feature_names_in_(self) -> np.ndarray:
+        """Names of the columns seen in `fit`, if all of them are strings."""
+        return self.best_estimator_.feature_names_in_
+
+    def __sklearn_tags__(self):
+        return get_tags(self._template())
+
+    def _template(self):
+        """The estimator to clone."""
+        return BNVAEEstimator() if self.estimator is None else self.estimator
 
     def _candidates(self):
+        """The values of tau to choose from, in the order of `taus`."""
         if isinstance(self.taus, Integral):
-            return _evenly(self.taus, 0.05, 0.95)
+            return _evenly_spaced(self.taus, 0.05, 0.95)
         taus = np.asarray(self.taus)
         if taus.ndim != 1 or taus.dtype.kind not in "fiu" or len(np.unique(taus)) < 2:
             raise ValueError(
                 f"taus must hold at least two different numbers, or be their number; got "
-                f"{self.taus!r}. For a single tau take BNVAEEstimator."
+                f"{self.taus!r}. For a single tau, fit the estimator itself."
             )
         if not ((taus > 0) & (taus < 1)).all():
             raise ValueError(f"taus must lie between 0 and 1, both excluded; got {self.taus!r}")
         return taus.astype(float)
 
 
+def _with_rows_by_number(X):
+    """X in a form from which folds can take rows by their numbers, in any order."""
+    if isinstance(X, Iterator):  # the first fit would use it up
+        return list(X)
+    if is_stream(X) and len(X.shape) == 2:  # h5py and zarr want numbers in their own ways
+        rows = opened(X)
+        return X if isinstance(rows, Stream) else rows
+    return X
+
+
 def _score_fold(vae, final_estimator, scoring, taus, X, y, sample_weight, train, test):
-    """Scores and seconds at each tau, from a single fit."""
+    """Scores, seconds of fitting and seconds of scoring at each tau, from a single fit."""
     X_train, X_test = (safe_indexing(X, index) for index in (train, test))
     y_train, y_test = (None if y is None else safe_indexing(y, index) for index in (train, test))
     weight = None if sample_weight is None else safe_indexing(sample_weight, train)
     start = time.perf_counter()
-    every = vae.fit(X_train, sample_weight=weight)
+    vae.fit(X_train, y_train, weight)
     fit_seconds = [(time.perf_counter() - start) / len(taus)] * len(taus)
     scores, score_seconds = [], []
     for number, tau in enumerate(taus):
         start = time.perf_counter()
-        model = every.at_tau(tau)
+        model = vae.at_tau(tau)
         if final_estimator is not None:
             final = clone(final_estimator).fit(model.transform(X_train), y_train)
             model = make_pipeline(model, final)
@@ -336,21 +385,23 @@ def _score_fold(vae, final_estimator, scoring, taus, X, y, sample_weight, train,
     return scores, fit_seconds, score_seconds
 
 
-def _results(taus, scores, fit_seconds, score_seconds):
-    """The dictionary of `GridSearchCV.cv_results_`; rows of the arrays are taus."""
+def _cv_results(taus, scores, fit_seconds, score_seconds):
+    """The dictionary of `GridSearchCV.cv_results_`, from arrays of shape (n_taus, n_folds)."""
     results = {}
-    for name, values in (("fit_time", fit_seconds), ("score_time", score_seconds)):
-        results[f"mean_{name}"], results[f"std_{name}"] = values.mean(1), values.std(1)
+    for name, seconds in (("fit_time", fit_seconds), ("score_time", score_seconds)):
+        results[f"mean_{name}"], results[f"std_{name}"] = seconds.mean(1), seconds.std(1)
     results["param_tau"] = np.ma.MaskedArray(taus, mask=np.zeros(len(taus), dtype=bool))
     results["params"] = [{"tau": float(tau)} for tau in taus]
     results |= {f"split{number}_test_score": split for number, split in enumerate(scores.T)}
-    results["mean_test_score"], results["std_test_score"] = scores.mean(1), scores.std(1)
-    results["rank_test_score"] = rankdata(-scores.mean(1), method="min").astype(np.int32)
+    mean = scores.mean(1)
+    results["mean_test_score"], results["std_test_score"] = mean, scores.std(1)
+    comparable = np.where(np.isnan(mean), -np.inf, mean)  # a score that is not a number is last
+    results["rank_test_score"] = rankdata(-comparable, method="min").astype(np.int32)
     return results
 
 
-def _evenly(n, low, high):
+def _evenly_spaced(n, low, high):
     """Taus from low to high, evenly spaced by their logit."""
     taus = expit(np.linspace(logit(low), logit(high), n))
-    taus[[0, -1]] = low, high  # not beside them by rounding
+    taus[[0, -1]] = low, high  # exactly, without the rounding of logit and expit
     return taus

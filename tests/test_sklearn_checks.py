@@ -55,7 +55,9 @@ POSTERIOR_VARIANTS = [{"posterior": name} for name in POSTERIORS if name != "mom
 ESTIMATORS = [
     BNVAEEstimator(2, max_iter=2, **variant) for variant in [*VARIANTS, *POSTERIOR_VARIANTS]
 ]
-ESTIMATORS.append(BNVAEEstimatorCV(2, taus=2, cv=2, max_iter=2))
+# The checks set `random_state` of an estimator, but not of the one inside.
+SEARCH = BNVAEEstimatorCV(BNVAEEstimator(2, max_iter=2, random_state=0), taus=2, cv=2)
+ESTIMATORS.append(SEARCH)
 
 
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures, xfail_strict=True)
@@ -85,6 +87,12 @@ NOT_YIELDED = [
 @pytest.mark.parametrize("name", NOT_YIELDED)
 def test_checks_that_are_not_yielded(name, variant):
     getattr(checks, name)("BNVAEEstimator", BNVAEEstimator(2, max_iter=2, **variant))
+
+
+@pytest.mark.filterwarnings("ignore:X .* feature names")
+@pytest.mark.parametrize("name", NOT_YIELDED)
+def test_checks_of_a_search_that_are_not_yielded(name):
+    getattr(checks, name)("BNVAEEstimatorCV", SEARCH)
 
 
 @pytest.mark.parametrize("posterior", POSTERIORS)

@@ -31,9 +31,7 @@ def small_text():
 
 
 def small_search():
-    return BNVAEEstimatorCV(
-        2, taus=(0.2, 0.8), cv=2, hidden_layer_sizes=(8,), max_iter=1, random_state=0
-    )
+    return BNVAEEstimatorCV(small(max_iter=1, batch_size="auto"), taus=(0.2, 0.8), cv=2)
 
 
 # -- states ------------------------------------------------------------------------------------
@@ -136,8 +134,8 @@ CALLS = {
         "export": lambda vae, _: [vae.export().graph_module.code],
     },
     BNVAEEstimatorCV: {
-        "fit": fitted_again,
-        "at_tau": lambda vae, _: numbers(vae.at_tau(0.3).module_),
+        "fit": lambda search, _: numbers(search.fit(X).best_estimator_.module_),
+        "at_tau": lambda search, _: numbers(search.at_tau(0.3).module_),
     },
     BNVAETextEstimator: {
         **COMMON,

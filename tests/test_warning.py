@@ -22,20 +22,18 @@ X = np.random.RandomState(0).randn(60, 4)
 SENTENCES = ["a b c d", "b c d a"] * 4
 
 
-def small(kind=BNVAEEstimator, **parameters):
+def small(**parameters):
     settings = {"hidden_layer_sizes": (8,), "max_iter": 3, "batch_size": 20, "random_state": 0}
-    return kind(2, **settings | parameters)
+    return BNVAEEstimator(2, **settings | parameters)
 
 
-def collapsing(kind=BNVAEEstimator, **more):
+def collapsing():
     return small(
-        kind,
         posterior="gaussian",
         beta=1e4,
         max_iter=100,
         learning_rate=1e-2,
         batch_size=60,
-        **more,
     )
 
 
@@ -100,7 +98,7 @@ CASES = {
     ),
     "collapsed in the search of tau": (
         PosteriorCollapseWarning,
-        lambda _: collapsing(BNVAEEstimatorCV, taus=(0.1, 0.2), cv=2).fit(X),
+        lambda _: BNVAEEstimatorCV(collapsing(), taus=(0.1, 0.2), cv=2).fit(X),
     ),
     "diverged": (ConvergenceWarning, lambda _: small(encoder=Diverging).fit(X)),
     "interrupted": (UserWarning, lambda _: small(encoder=Interrupted).fit(X)),

@@ -30,7 +30,7 @@ assert_type(vae.diagnose(X), Diagnosis)
 assert_type(vae.export(), torch.export.ExportedProgram)
 assert_type(BNVAEEstimator.load("file"), BNVAEEstimator)
 assert_type(rate_distortion_curve(vae), RateDistortionCurve)
-assert_type(BNVAEEstimatorCV(taus=[0.1, 0.9], n_jobs=2).fit(X), BNVAEEstimatorCV)
+assert_type(BNVAEEstimatorCV(vae, taus=[0.1, 0.9], n_jobs=2).fit(X), BNVAEEstimatorCV)
 assert_type(TrainingCurveDisplay.from_estimator(vae), TrainingCurveDisplay)
 
 text = assert_type(BNVAETextEstimator(cell="gru").fit(["a", "b"]), BNVAETextEstimator)

@@ -12,7 +12,8 @@ def learnt(estimator, name):
     except AttributeError as error:
         raise ValueError(
             f"the estimator must have {name}, as a fitted BNVAEEstimator has; this "
-            f"{type(estimator).__name__} has none. Fit it first; of a pipeline, pass the step."
+            f"{type(estimator).__name__} has none. Fit it first; of a pipeline "
+            "pass the step, of a search its best_estimator_."
         ) from error
 
 

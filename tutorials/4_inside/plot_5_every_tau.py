@@ -164,11 +164,12 @@ for row in zip(few, elbos, of_one, elbos - of_one, strict=True):
 from skvae import BNVAEEstimatorCV
 
 search = BNVAEEstimatorCV(
+    BNVAEEstimator(**settings),
     taus=10,
     cv=3,
     final_estimator=LogisticRegression(max_iter=3000),
-    **settings,
 ).fit(X_train, y_train)
+best = search.best_params_["tau"]
 tried = search.cv_results_["param_tau"].data
 n_splits = search.n_splits_
 print(f"fits here: {n_splits} + 1 = {n_splits + 1}")
@@ -181,10 +182,10 @@ mean = search.cv_results_["mean_test_score"]
 error = search.cv_results_["std_test_score"] / np.sqrt(n_splits - 1)
 figure, ax = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
 ax.errorbar(tried, mean, error, fmt="o-", color="tab:blue", capsize=3)
-ax.axvline(search.tau_, ls=":", color="0.4")
+ax.axvline(best, ls=":", color="0.4")
 ax.annotate(
-    f"chosen: {search.tau_:.2f}",
-    (search.tau_, 0.04),
+    f"chosen: {best:.2f}",
+    (best, 0.04),
     xycoords=("data", "axes fraction"),
     xytext=(5, 0),
     textcoords="offset points",
@@ -193,12 +194,12 @@ _ = ax.set(xlabel="tau", ylabel="accuracy, rows left out", xlim=(0, 1))
 
 # %%
 # The bars are standard errors over the folds. Where they overlap, chance
-# chooses, and so does your taste: a lower tau keeps more of the ELBO. What was
-# fitted stands at the choice, transforms and scores like any other, and can
-# still be turned.
+# chooses, and so does your taste: a lower tau keeps more of the ELBO.
+# ``best_estimator_`` is the fit to all rows at the chosen tau, and can still
+# be moved to another one.
 
 classifier = LogisticRegression(max_iter=3000)
-for model in (search, search.at_tau(0.05)):
+for model in (search.best_estimator_, search.at_tau(0.05)):
     classifier.fit(model.transform(X_train), y_train)
     accuracy = classifier.score(model.transform(X_test), y_test)
     elbo = model.score_samples(X_test, bound="elbo").mean()
