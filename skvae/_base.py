@@ -16,8 +16,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skvae._data.rows import Rows, Units, fingerprint
-from skvae._data.streams import in_pieces
+from skvae._data.rows import Rows, fingerprint
+from skvae._data.streams import in_chunks
+from skvae._data.units import Units
 from skvae._fit.files import Checkpoint, in_words
 from skvae._fit.optimizer import EarlyStopping
 from skvae._fit.saving import SavingMixin
@@ -374,7 +375,7 @@ class BaseVAE(
                 "train on. Lower validation_fraction, bring more rows or switch it off."
             )
         split = train_test_split(np.arange(len(rows)), test_size=n_aside, random_state=seed)
-        return [rows.part(index) for index in split]
+        return [rows.subset(index) for index in split]
 
     def _attributes(self, fit, dtype):
         """What the estimator has learnt if training ends here."""
@@ -593,7 +594,7 @@ class BaseVAE(
         check_n_draws(n_draws)
         rows = self._read_rows(X)
         module = self._in_precision(rows.X.dtype)
-        with borrowed_process(self._piece_work(rows.pieces()), rows.device):
+        with borrowed_process(self._piece_work(rows.chunks()), rows.device):
             return diagnose(module, rows, n_draws, self._seed)
 
     def _read_rows(self, X):
@@ -646,7 +647,7 @@ class BaseVAE(
         """Slices of the rows, and what the function makes of them."""
         module = self._in_precision(rows.X.dtype)
         dtype = module.prior().loc.dtype
-        pieces = rows.pieces()
+        pieces = rows.chunks()
         with borrowed_process(self._piece_work(pieces), rows.device), torch.no_grad():
             for piece, batch in zip(pieces, rows.in_order(dtype), strict=True):
                 yield piece, function(module, batch.x, batch.context).cpu()
@@ -663,7 +664,7 @@ class BaseVAE(
         check_is_fitted(self)
         check_n_samples(n_samples)
         draws = SeededDraws(int(random_state_of(random_state).randint(2**31 - 1)))
-        module, pieces, drawn = self.module_, self._units.pieces(n_samples), []
+        module, pieces, drawn = self.module_, self._units.chunks(n_samples), []
         with borrowed_process(self._piece_work(pieces), _home(module)), torch.no_grad():
             for piece in pieces:
                 with draws:
@@ -746,7 +747,7 @@ def _home(module):
 def check_support(likelihood, X):
     """Refuse rows that the likelihood cannot take."""
     if type(likelihood).check_support is not Likelihood.check_support:  # else it takes anything
-        for rows in in_pieces(X):
+        for rows in in_chunks(X):
             likelihood.check_support(rows)
 
 

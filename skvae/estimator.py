@@ -18,9 +18,10 @@ from torch import nn
 
 from skvae._base import BaseVAE, check_n_draws, check_n_samples, check_support, random_state_of
 from skvae._data.frames import is_frame, library_of, names_of
-from skvae._data.rows import Marginals, Rows, Units, gaps
-from skvae._data.streams import Stream, is_stream, opened
+from skvae._data.rows import Rows, gaps
+from skvae._data.streams import Stream, is_stream, open_stream
 from skvae._data.tables import Table
+from skvae._data.units import Marginals, Units
 from skvae._fit.torch_state import plain_torch
 from skvae._sklearn import Interval, StrOptions, n_samples_of
 from skvae.likelihoods import (
@@ -261,7 +262,7 @@ class BNVAEEstimator(BaseVAE):
     def _validate_rows(self, X, reset):
         X = unmasked(X.detach().cpu().numpy() if isinstance(X, torch.Tensor) else X)
         if is_stream(X):
-            X = opened(X)
+            X = open_stream(X)
         if reset:
             self._table = None
         numbers = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}

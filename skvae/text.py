@@ -14,7 +14,7 @@ from torch import nn
 
 from skvae._base import BaseVAE
 from skvae._data import words
-from skvae._data.rows import TokenUnits
+from skvae._data.units import TokenUnits
 from skvae._fit.torch_state import plain_torch
 from skvae._sklearn import Interval, StrOptions
 from skvae._warnings import warn

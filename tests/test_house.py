@@ -34,6 +34,7 @@ ORDER = [
     "_data.streams",
     "_data.words",
     "_data.frames",
+    "_data.units",
     "_data.rows",
     "_data.tables",
     "_fit",
@@ -75,7 +76,7 @@ SKLEARN = {
     name: ("sklearn",)
     for name in ("_sklearn", "_fit.saving", "_base", "estimator", "text", "search", "__main__")
 }
-SKLEARN["_data.rows"] = ("sklearn.utils.sparsefuncs",)
+SKLEARN["_data.units"] = ("sklearn.utils.sparsefuncs",)
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -144,8 +145,8 @@ def test_a_file_imports_from_above_only(path):
         ("model", "import numpy, skvae._fit.optimizer", "not above"),
         ("model", "from sklearn.base import BaseEstimator", "no scikit-learn"),
         ("model", "import sklearn", "no scikit-learn"),
-        ("_data.rows", "from sklearn.base import BaseEstimator", "no scikit-learn"),
-        ("_data.rows", "from sklearn import preprocessing, base", "no scikit-learn"),
+        ("_data.units", "from sklearn.base import BaseEstimator", "no scikit-learn"),
+        ("_data.units", "from sklearn import preprocessing, base", "no scikit-learn"),
         ("_base", "from sklearn.utils._metadata_requests import UNUSED", "private"),
         ("model", "from torch.utils._python_dispatch import TorchDispatchMode", "private"),
         ("attic", "", "no place"),
@@ -164,7 +165,7 @@ def test_the_walk_can_fail(name, source, word):
     [
         ("posteriors", "from skvae.bounds import kl_floor"),
         ("model", "from skvae import bounds"),
-        ("_data.rows", "from sklearn.utils.sparsefuncs import min_max_axis"),
+        ("_data.units", "from sklearn.utils.sparsefuncs import min_max_axis"),
         ("estimator", "from sklearn.base import BaseEstimator"),
         ("model", "import sklearnex, skvaex"),
         ("display.kl", "from skvae.display.colors import MODEL"),

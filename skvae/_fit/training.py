@@ -166,7 +166,7 @@ class Fit:
     @cached_property
     def row_work(self):
         """As `VAE.work`, of some training rows; the first time in `borrowed_process`."""
-        return self.module.work(self.rows.few().in_order(torch.float32))
+        return self.module.work(self.rows.evenly_spaced().in_order(torch.float32))
 
     def state(self):
         """All that changes during the training; in `borrowed_process`.
@@ -272,7 +272,7 @@ class Fit:
 
     def _measure_information(self):
         """Leave the encoder to itself once its information has not risen."""
-        first = self.train.part(np.arange(min(500, len(self.train))))
+        first = self.train.subset(np.arange(min(500, len(self.train))))
         self.module.eval()
         loc, scale = encode(self.module, first)
         self.module.train()

@@ -74,7 +74,7 @@ class Likelihood(nn.Module):
 
         Parameters
         ----------
-        marginals : skvae._data.rows.Marginals
+        marginals : skvae._data.units.Marginals
             Of the training rows.
 
         Returns
@@ -89,7 +89,7 @@ class Likelihood(nn.Module):
 
         Parameters
         ----------
-        marginals : skvae._data.rows.Marginals
+        marginals : skvae._data.units.Marginals
             Of the training rows, in their own units.
         """
 
@@ -388,7 +388,7 @@ class StudentTLikelihood(GaussianLikelihood):
         self.log_df = nn.Parameter(torch.full((n_features,), np.log(2.0) / self.pace))
 
     def units(self, marginals):
-        return marginals.median, marginals.spread
+        return marginals.median, marginals.robust_scale
 
     def see(self, x):
         return super().see(x).asinh()
@@ -861,12 +861,12 @@ class MixedLikelihood(Likelihood):
     def units(self, marginals):
         offset, scale = np.empty((2, self.n_features))
         for part, columns in self.each():
-            offset[columns], scale[columns] = part.units(marginals.part(columns))
+            offset[columns], scale[columns] = part.units(marginals.of_columns(columns))
         return offset, scale
 
     def start(self, marginals):
         for part, columns in self.each():
-            part.start(marginals.part(columns))
+            part.start(marginals.of_columns(columns))
 
     def see(self, x):
         seen = [part.see(x[..., i]) for part, i in zip(self.parts, self._index(), strict=True)]

@@ -389,14 +389,14 @@ def described_rows(estimator, X, n_rows):
     """
     rows = estimator._read_rows(X)
     index = np.unique(np.linspace(0, len(rows) - 1, min(n_rows, len(rows))).astype(int))
-    part = rows.part(index)
+    chosen = rows.subset(index)
     if isinstance(estimator.module_.likelihood_layer, TokensLikelihood):
         module = estimator.module_
         with torch.no_grad():
-            features = [module.features(b.x, b.context) for b in part.in_order(torch.float32)]
+            features = [module.features(b.x, b.context) for b in chosen.in_order(torch.float32)]
         sentences = [str(X[i])[:500] for i in index]
         features = torch.cat(features).double().cpu().numpy()
         return {"sentences": sentences, "features": packed(features)}, index, len(rows)
-    values = part.X.toarray() if hasattr(part.X, "toarray") else np.asarray(part.X)
-    context = {} if part.context is None else {"context": packed(part.context)}
+    values = chosen.X.toarray() if hasattr(chosen.X, "toarray") else np.asarray(chosen.X)
+    context = {} if chosen.context is None else {"context": packed(chosen.context)}
     return {"values": packed(values), **context}, index, len(rows)
