@@ -1,36 +1,25 @@
 """BNVAETextEstimator: the VAE over sentences, with a code that the decoder cannot leave out."""
 
 from collections.abc import Callable, Iterable
-from itertools import chain
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from skvae._base import BaseVAE
-from skvae._data import words
 from skvae._data.units import TokenUnits
+from skvae._data.vocabulary import Analysis, Vocabulary
 from skvae._fit.torch_state import plain_torch
 from skvae._sklearn import Interval, StrOptions
-from skvae._warnings import warn
 from skvae.diagnostics import Diagnosis
 from skvae.likelihoods.sentences import TokensLikelihood
 from skvae.model import VAE, module_of
 from skvae.networks import Constant
-from skvae.networks.recurrent import (
-    BOUNDARY,
-    CELLS,
-    N_SPECIAL,
-    PADDING,
-    POOLS,
-    UNKNOWN,
-    RecurrentEncoder,
-)
+from skvae.networks.recurrent import CELLS, PADDING, POOLS, RecurrentEncoder
 from skvae.objectives import Objective
 from skvae.posteriors import POSTERIORS, PriorPosterior
 from skvae.priors import StandardNormal
@@ -272,6 +261,15 @@ class BNVAETextEstimator(BaseVAE):
         self.random_state = random_state
         self.verbose = verbose
 
+    @property
+    def vocabulary_(self) -> dict[str, int]:
+        """Token numbers of the words in `module_`."""
+        if "_reader" not in vars(self):
+            raise AttributeError(
+                f"This {type(self).__name__} has no vocabulary_ yet: it is not fitted. Call fit."
+            )
+        return self._reader.numbers
+
     # -- training --------------------------------------------------------------------------
 
     def fit(self, X: Iterable[Any], y: Any = None, sample_weight: Any = None) -> Self:
@@ -336,99 +334,18 @@ class BNVAETextEstimator(BaseVAE):
         return super().partial_fit(X, y, sample_weight)
 
     def _validate_rows(self, X, reset):
-        sentences = self._tokenize(X)
+        documents = self._analysis().tokens(X)
         if reset:
-            self.vocabulary_ = self._learn_vocabulary(sentences)
-        return self._numbers(sentences)
+            self._reader = Vocabulary.learn(documents, self.min_df, self.max_df, self.max_features)
+        return self._reader.rows(documents, self.max_length)
 
-    def _tokenize(self, X):
-        """The tokens of each document."""
-        if isinstance(X, str):
-            raise ValueError("X must be a list of documents; got a single string. Pass [X].")
-        if len(getattr(X, "shape", (0,))) != 1:
-            raise ValueError(
-                f"X must be a list of documents, of one dimension; got the shape {X.shape}. "
-                "Pass one column of it."
-            )
-        documents = list(X)
-        if not documents:
-            raise ValueError("X must hold at least one document; got none")
-        if not callable(self.analyzer):
-            for number, document in enumerate(documents):
-                if not isinstance(document, str):
-                    raise ValueError(
-                        f"X must hold strings; document {number} is of type "
-                        f"{type(document).__name__}. Replace missing documents by '', or pass an "
-                        "analyzer that takes what your documents are."
-                    )
-        analyze = self._vectorizer().build_analyzer()
-        name = "analyzer" if callable(self.analyzer) else "tokenizer"
-        return [_listed(name, analyze(document), n) for n, document in enumerate(documents)]
-
-    def _vectorizer(self):
-        tokenizer = token_pattern = None
-        if self.analyzer == "word":
-            tokenizer = self.tokenizer or (words.tokens if self.token_pattern is None else None)
-            token_pattern = None if tokenizer else self.token_pattern
-        return CountVectorizer(
-            analyzer=self.analyzer,
-            tokenizer=tokenizer,
-            preprocessor=words.lowercased if self.lowercase else words.normalized,
-            token_pattern=token_pattern,
+    def _analysis(self):
+        return Analysis(
+            self.analyzer, self.tokenizer, self.lowercase, self.token_pattern, self.max_length
         )
-
-    def _knows_scripts(self):
-        """Whether words are those of `skvae._data.words`."""
-        own_words = self.tokenizer is not None or self.token_pattern is not None
-        return self.analyzer == "word" and not own_words
-
-    def _learn_vocabulary(self, sentences):
-        vectorizer = CountVectorizer(
-            analyzer=_as_they_are,
-            min_df=self.min_df,
-            max_df=self.max_df,
-            max_features=self.max_features,
-        )
-        try:
-            known = vectorizer.fit(sentences).get_feature_names_out()
-        except ValueError as error:
-            raise ValueError(
-                f"X leaves no vocabulary: {error}. Lower min_df (now {self.min_df!r}), raise "
-                f"max_df (now {self.max_df!r}), or look at what becomes of the documents by "
-                "analyzer and token_pattern."
-            ) from error
-        return {word: N_SPECIAL + number for number, word in enumerate(known.tolist())}
-
-    def _numbers(self, sentences):
-        """Token numbers, int32 of shape (n_samples, max_length + 2), padded on the right."""
-        lengths = np.array([len(sentence) for sentence in sentences])
-        n_long = int((lengths > self.max_length).sum())
-        if n_long:
-            warn(
-                f"{n_long} of {len(sentences)} documents are longer than "
-                f"max_length={self.max_length} and were cut there; the longest has "
-                f"{lengths.max()} tokens."
-            )
-        kept = lengths.clip(max=self.max_length)
-        tokens = chain.from_iterable(s[: self.max_length] for s in sentences)
-        known = self.vocabulary_
-        numbers = np.fromiter((known.get(token, UNKNOWN) for token in tokens), np.int32, kept.sum())
-        n_unknown = int((numbers == UNKNOWN).sum())
-        if 2 * n_unknown > len(numbers):
-            warn(
-                f"{n_unknown} of {len(numbers)} tokens are not in the vocabulary of {len(known)} "
-                "that fit has learnt: such documents look alike. Fit on documents of this kind, "
-                "with a lower min_df or a larger max_features, or see whether analyzer and "
-                "token_pattern cut them as they should."
-            )
-        columns = np.arange(self.max_length + 2)
-        X = np.full((len(sentences), len(columns)), PADDING, dtype=np.int32)
-        X[(columns > 0) & (columns <= kept[:, None])] = numbers
-        X[:, 0] = X[np.arange(len(X)), kept + 1] = BOUNDARY
-        return X
 
     def _build(self, X):
-        n_tokens, d = N_SPECIAL + len(self.vocabulary_), self.n_components
+        n_tokens, d = self._reader.n_tokens, self.n_components
         likelihood = TokensLikelihood(
             n_tokens,
             self.max_length,
@@ -459,7 +376,7 @@ class BNVAETextEstimator(BaseVAE):
 
     def _measure(self, module, X, weight):
         weight = None if weight is None else np.repeat(weight, X.shape[1] - 1)
-        n_tokens = N_SPECIAL + len(self.vocabulary_)
+        n_tokens = self._reader.n_tokens
         counts = np.bincount(X[:, 1:].ravel(), weight, minlength=n_tokens).astype(float)
         counts[PADDING] = 0.0
         module.likelihood_layer.start(torch.from_numpy(counts / counts.sum()))
@@ -667,43 +584,15 @@ class BNVAETextEstimator(BaseVAE):
             The smaller, the better; the size of the vocabulary for a model that knows nothing.
         """
         check_is_fitted(self)
-        n_tokens = sum(min(len(sentence), self.max_length) + 1 for sentence in self._tokenize(X))
+        documents = self._analysis().tokens(X)
+        n_tokens = sum(min(len(tokens), self.max_length) + 1 for tokens in documents)
         return float(np.exp(-self.score_samples(X, n_draws).sum() / n_tokens))
 
     def _sentences(self, numbers):
-        known = {number: word for word, number in self.vocabulary_.items()}
-        join = (
-            words.joined if self._knows_scripts() else ("" if self.analyzer == "char" else " ").join
-        )
-        return [
-            join(known[token] for token in row if token >= N_SPECIAL)
-            for row in self._units.array(numbers).tolist()
-        ]
+        return self._reader.documents(self._units.array(numbers), self._analysis())
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.two_d_array = False
         return tags
-
-
-def _as_they_are(tokens):
-    return tokens
-
-
-def _listed(name, tokens, number):
-    """The tokens of a document as a list, if they are what a user's function should return."""
-    if isinstance(tokens, str) or not isinstance(tokens, Iterable):
-        raise TypeError(
-            f"{name} must return a list of tokens; of document {number} it returned "
-            f"{tokens!r:.50}, of type {type(tokens).__name__}"
-        )
-    tokens = list(tokens)
-    for token in tokens:
-        if not isinstance(token, str):
-            raise TypeError(
-                f"{name} must return tokens that are strings; of document {number} it returned "
-                f"{token!r:.50}, of type {type(token).__name__}. Write them as strings, by "
-                "str(token) say."
-            )
-    return tokens

@@ -33,6 +33,7 @@ ORDER = [
     "_data",
     "_data.streams",
     "_data.words",
+    "_data.vocabulary",
     "_data.frames",
     "_data.units",
     "_data.rows",
@@ -76,6 +77,7 @@ SKLEARN = {
     name: ("sklearn",)
     for name in ("_sklearn", "_fit.saving", "_base", "estimator", "text", "search", "__main__")
 }
+SKLEARN["_data.vocabulary"] = ("sklearn.feature_extraction.text",)
 SKLEARN["_data.units"] = ("sklearn.utils.sparsefuncs",)
 FILES = sorted(PACKAGE.rglob("*.py"))
 

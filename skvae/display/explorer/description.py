@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from skvae import likelihoods, posteriors
-from skvae._data import words
 from skvae.display.explorer.packing import packed
 from skvae.display.reading import learnt
 from skvae.likelihoods.sentences import TokensLikelihood
@@ -341,8 +340,7 @@ def _writer(estimator, weights):
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     known = {number: word for word, number in estimator.vocabulary_.items()}
     vocabulary = [str(known.get(number, "")) for number in range(N_SPECIAL + len(known))]
-    join = ("" if estimator.analyzer == "char" else " ").join
-    join = words.joined if estimator._knows_scripts() else join
+    join = estimator._analysis().joined
     return {
         "cell": "gru" if isinstance(recurrence, nn.GRU) else "lstm",
         "recurrence": {name: weights.of(recurrence, name) for name in names},
