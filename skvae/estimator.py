@@ -289,7 +289,7 @@ class BNVAEEstimator(BaseVAE):
             self._table = Table(X, self.likelihood, self.conditions)
         # What was fitted on an array may be given a frame of numbers.
         table = self._table or Table(X, "gaussian")
-        return check_array(table.numbers(X), accept_sparse="csr", input_name="X", **numbers)
+        return check_array(table.to_numbers(X), accept_sparse="csr", input_name="X", **numbers)
 
     def _has_table(self):
         """Whether columns differ: in likelihood, in categories or in being conditions."""
@@ -302,12 +302,12 @@ class BNVAEEstimator(BaseVAE):
         return rows
 
     def _described(self, X):
-        return X[:, self._table.described] if self.conditions is not None else X
+        return X[:, self._table.modeled] if self.conditions is not None else X
 
     def _context(self, X):
         if self.conditions is None:
             return None
-        return self._table.context(X[:, list(self._table.conditions)])
+        return self._table.conditions.context(X[:, self._table.conditions.columns])
 
     def _check_rows(self, module, rows):
         self._check_support(module.likelihood_layer, rows.X)
@@ -321,7 +321,7 @@ class BNVAEEstimator(BaseVAE):
         sizes = _sizes(self.hidden_layer_sizes)
         d = self.n_components
         likelihood = self._build_likelihood(X)
-        n_context = 0 if self.conditions is None else self._table.n_context
+        n_context = 0 if self.conditions is None else self._table.conditions.n_context
         told = {"context_features": n_context} if n_context else {}
         make_encoder = self.encoder or partial(
             MLP, hidden_layer_sizes=sizes, activation=self.activation
@@ -343,7 +343,7 @@ class BNVAEEstimator(BaseVAE):
             make = LIKELIHOODS.get(self.likelihood, self.likelihood)
             likelihood = module_of("likelihood", make, X.shape[1])
         else:
-            parts = [self._build_part(*part) for part in self._table.parts]
+            parts = [self._build_part(*part) for part in self._table.likelihoods]
             (likelihood, _), *others = parts
             if others:
                 likelihood = MixedLikelihood(parts)
@@ -362,7 +362,7 @@ class BNVAEEstimator(BaseVAE):
 
     def _name_of(self, place):
         """What errors call a described column: its name, or its number in X."""
-        j = int(place) if self._table is None else int(self._table.described[place])
+        j = int(place) if self._table is None else int(self._table.modeled[place])
         names = getattr(self, "feature_names_in_", None) if self._table is None else None
         names = self._table.names if self._table is not None else names
         return j if names is None else str(names[j]) if isinstance(names[j], str) else names[j]
@@ -372,7 +372,7 @@ class BNVAEEstimator(BaseVAE):
         try:
             check_support(likelihood, X)
         except ValueError:
-            named = self._table is not None and self._table.frame is not None
+            named = self._table is not None and self._table.schema is not None
             pairs = (
                 likelihood.each()
                 if isinstance(likelihood, MixedLikelihood)
@@ -387,7 +387,7 @@ class BNVAEEstimator(BaseVAE):
             raise
 
     def _build_part(self, likelihood, columns):
-        place = np.searchsorted(self._table.described, columns)
+        place = np.searchsorted(self._table.modeled, columns)
         if likelihood == "categorical":
             sizes = [len(self._table.categories[j]) for j in columns]
             return CategoricalLikelihood(sizes), place
@@ -466,8 +466,7 @@ class BNVAEEstimator(BaseVAE):
         given = self._read_conditions(conditions, n_samples)
         if given is None and self.conditions is not None:
             random_state = random_state_of(random_state)
-            given = self._table.drawn.draw(n_samples, random_state)
-            given = self._table.settled(given, self._table.conditions)
+            given = self._table.sample_conditions(n_samples, random_state)
         rows = self._draw(n_samples, random_state, _sample, self._told(given))
         return self._finished(torch.cat(rows), given)
 
@@ -513,9 +512,9 @@ class BNVAEEstimator(BaseVAE):
         filled = self._units.array(self._map(rows, expected))
         if self._table is None:
             return np.where(np.isnan(rows.X), filled, rows.X)
-        filled = self._table.settled(filled, self._table.described)
-        numbers[:, self._table.described] = np.where(np.isnan(rows.X), filled, rows.X)
-        return self._table.table(numbers, index_of(X))
+        filled = self._table.rounded(filled, self._table.modeled)
+        numbers[:, self._table.modeled] = np.where(np.isnan(rows.X), filled, rows.X)
+        return self._table.to_table(numbers, index_of(X))
 
     def _read_conditions(self, conditions, n_samples):
         """Given conditions as numbers, one row for each sample."""
@@ -523,7 +522,7 @@ class BNVAEEstimator(BaseVAE):
             return None
         if self.conditions is None:
             raise ValueError("conditions are given, but the estimator's conditions are None")
-        numbers = self._table.given(conditions)
+        numbers = self._table.conditions.read(conditions)
         if len(numbers) not in (1, n_samples):
             raise ValueError(
                 f"conditions must have one row for all, or one for each of the {n_samples}; got "
@@ -532,19 +531,19 @@ class BNVAEEstimator(BaseVAE):
         return np.broadcast_to(numbers, (n_samples, numbers.shape[1]))
 
     def _told(self, given):
-        return None if given is None else self._table.context(given)
+        return None if given is None else self._table.conditions.context(given)
 
     def _finished(self, rows, given=None, index=None):
         """Rows of a tensor as a table in the units of the data, with the conditions in place."""
         described = self._units.array(rows)
         if self._table is None:
             return described
-        described = numbers = self._table.settled(described, self._table.described)
+        described = numbers = self._table.rounded(described, self._table.modeled)
         if given is not None:
             numbers = np.empty((len(given), self.n_features_in_))
-            numbers[:, self._table.described] = described
-            numbers[:, list(self._table.conditions)] = given
-        return self._table.table(numbers, index)
+            numbers[:, self._table.modeled] = described
+            numbers[:, self._table.conditions.columns] = given
+        return self._table.to_table(numbers, index)
 
     @plain_torch()
     def export(self) -> torch.export.ExportedProgram:
@@ -580,7 +579,7 @@ class BNVAEEstimator(BaseVAE):
         True
         """
         check_is_fitted(self)
-        if self._table is not None and not self._table.plain:
+        if self._table is not None and not self._table.is_homogeneous:
             raise ValueError(
                 "export takes tables of numbers under one likelihood; here columns are categories, "
                 "conditions or differ in likelihood. Save the estimator instead."

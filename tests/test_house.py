@@ -35,6 +35,8 @@ ORDER = [
     "_data.words",
     "_data.vocabulary",
     "_data.frames",
+    "_data.columns",
+    "_data.conditions",
     "_data.units",
     "_data.rows",
     "_data.tables",

@@ -297,7 +297,7 @@ def _part(layer, weights):
 def _columns(estimator):
     """Names of the columns that are described, and their categories."""
     table, names = estimator._table, getattr(estimator, "feature_names_in_", None)
-    described = range(estimator.n_features_in_) if table is None else table.described.tolist()
+    described = range(estimator.n_features_in_) if table is None else table.modeled.tolist()
     if names is None and table is not None:
         names = table.names
     columns = []
@@ -316,13 +316,14 @@ def _conditions(estimator):
     if estimator.conditions is None:
         return []
     table, conditions = estimator._table, []
-    ranges = zip(table.drawn.least.tolist(), table.drawn.most.tolist(), strict=True)
-    for j in table.conditions:
-        condition = {"name": str(table.names[j]) if table.frame else f"column {j}"}
+    distribution = table.conditions.distribution
+    ranges = zip(distribution.low.tolist(), distribution.high.tolist(), strict=True)
+    for j in table.conditions.columns:
+        condition = {"name": str(table.names[j]) if table.schema else f"column {j}"}
         if j in table.categories:
             condition["categories"] = [str(one) for one in table.categories[j]]
         else:
-            mean, scale = table.centres[j]
+            mean, scale = table.conditions.standards[j]
             condition |= {"mean": mean, "scale": scale if np.isfinite(scale) else 0.0}
             condition["low"], condition["high"] = next(ranges)
         conditions.append(condition)
