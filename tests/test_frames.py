@@ -156,7 +156,9 @@ def test_what_has_no_likelihood_is_refused_by_name():
     for frame in (X, pl.DataFrame(X.to_dict("list")), pa.Table.from_pandas(X)):
         with pytest.raises(ValueError, match="Column 'born' is of type (?i:timestamp|datetime)"):
             small().fit(frame)
-        with pytest.raises(ValueError, match="Column 's' holds values that are not numbers.*'auto'"):
+        with pytest.raises(
+            ValueError, match="Column 's' holds values that are not numbers.*'auto'"
+        ):
             small("gaussian").fit(frame)
 
 

@@ -25,15 +25,12 @@ class Analysis(NamedTuple):
         Whether texts are written in lower case first.
     token_pattern : str or None
         Regular expression of a word. None stands for the words of `skvae._data.words`.
-    max_length : int
-        Number of tokens after which a document is cut.
     """
 
     analyzer: str | Callable
     tokenizer: Callable | None
     lowercase: bool
     token_pattern: str | None
-    max_length: int
 
     def tokens(self, X):
         """Cut documents into tokens.
@@ -109,7 +106,7 @@ class Vocabulary:
     Examples
     --------
     >>> from skvae._data.vocabulary import Analysis, Vocabulary
-    >>> analysis = Analysis("word", None, True, None, max_length=3)
+    >>> analysis = Analysis("word", None, True, None)
     >>> vocabulary = Vocabulary.learn(analysis.tokens(["A cat.", "a dog"]))
     >>> vocabulary.numbers
     {'.': 3, 'a': 4, 'cat': 5, 'dog': 6}
