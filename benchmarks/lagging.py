@@ -42,7 +42,7 @@ class LaggingTraining(Training):
         super().record(*means)
         if self.information is None:
             return
-        rows = self.train.part(np.arange(min(500, len(self.train))))
+        rows = self.train.subset(np.arange(min(500, len(self.train))))
         self.vae.eval()
         loc, scale = encode(self.vae, rows)
         self.vae.train()

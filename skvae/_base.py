@@ -15,8 +15,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skvae._data.rows import Rows, Units, fingerprint
-from skvae._data.streams import in_pieces
+from skvae._data.rows import Rows, fingerprint
+from skvae._data.streams import in_chunks
+from skvae._data.units import Units
 from skvae._fit.checkpoints import Checkpoint, NoCheckpoint, in_words
 from skvae._fit.fitted import precision
 from skvae._fit.processes import LostProcess, processes
@@ -340,7 +341,7 @@ class BaseVAE(
                 "to train on. Lower validation_fraction, bring more rows or switch it off."
             )
         split = train_test_split(np.arange(len(rows)), test_size=n_held_out, random_state=seed)
-        return [rows.part(index) for index in split]
+        return [rows.subset(index) for index in split]
 
     def _batch_size(self, n_rows):
         if self.batch_size == "auto":
@@ -628,7 +629,7 @@ class BaseVAE(
         """
         check_n_draws(n_draws)
         rows = self._read_rows(X)
-        with self._model.threads(rows.pieces()):
+        with self._model.threads(rows.chunks()):
             module = self._model.in_precision(rows.X.dtype)
             return diagnose(module, rows, n_draws, self._model.seed)
 
@@ -712,18 +713,18 @@ def _floats(sample_weight):
 
 
 def _filled(rows, results, out=None, more=None):
-    """Put results of pieces of rows, plus `more`, into an array."""
-    for piece, found in results:
+    """Put results of chunks of rows, plus `more`, into an array."""
+    for chunk, found in results:
         values = found.numpy()
         if more is not None:
-            values += more[piece]  # in place: in the precision of the rows
+            values += more[chunk]  # in place: in the precision of the rows
         shape = (len(rows), *values.shape[1:])
         if out is None:
             out = np.empty(shape, dtype=values.dtype)
         elif tuple(getattr(out, "shape", ())) != shape:
             got = getattr(out, "shape", type(out))
             raise ValueError(f"out must have the shape {shape}; got {got}")
-        out[piece] = values
+        out[chunk] = values
     return out
 
 
@@ -763,7 +764,7 @@ def available_device(device):
 def check_support(likelihood, X):
     """Refuse rows that the likelihood cannot take."""
     if type(likelihood).check_support is not Likelihood.check_support:  # else it takes anything
-        for rows in in_pieces(X):
+        for rows in in_chunks(X):
             likelihood.check_support(rows)
 
 

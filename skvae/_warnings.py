@@ -1,21 +1,21 @@
-"""Warnings that point at the line of whoever called the library."""
+"""Warnings that point at the line that called the library."""
 
 import sys
 import warnings
 
-# Frames of these may stand between the caller and the library: decorators, pipelines, searches.
+# Packages whose frames may lie between the caller and the library: decorators, pipelines, searches.
 _BETWEEN = {"skvae", "sklearn", "joblib", "contextlib", "functools"}
 
 
 def warn(message, category=UserWarning):
-    """Warn, at the innermost line that is neither in this package nor in scikit-learn.
+    """Warn at the innermost line outside of this package, scikit-learn and their helpers.
 
     Parameters
     ----------
     message : str
-        What is the matter, and what to do.
+        The problem, and what to do about it.
     category : type, default=UserWarning
-        A subclass of Warning.
+        Class of the warning.
     """
     frame, level = sys._getframe(), 1
     while frame.f_back is not None and _package(frame) in _BETWEEN:

@@ -19,9 +19,10 @@ from torch import nn
 from skvae._base import BaseVAE, check_n_draws, check_n_samples, check_support, random_state_of
 from skvae._data.frames import is_frame, library_of, names_of
 from skvae._data.numbers import Numbers
-from skvae._data.rows import Marginals, Rows, Units, gaps
-from skvae._data.streams import Stream, is_stream, opened
+from skvae._data.rows import Rows, gaps
+from skvae._data.streams import Stream, is_stream, open_stream
 from skvae._data.tables import Table
+from skvae._data.units import Marginals, Units
 from skvae._fit.torch_state import plain_torch
 from skvae._sklearn import Interval, StrOptions, n_samples_of
 from skvae.likelihoods import (
@@ -264,7 +265,7 @@ class BNVAEEstimator(BaseVAE):
         reset = reader is None
         X = unmasked(X.detach().cpu().numpy() if isinstance(X, torch.Tensor) else X)
         if is_stream(X):
-            X = opened(X)
+            X = open_stream(X)
         numbers = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
         has_kinds = self._has_kinds() if reset else reader.has_kinds
         if not (is_frame(X) or has_kinds):
@@ -291,7 +292,9 @@ class BNVAEEstimator(BaseVAE):
             reader = Table(X, self.likelihood, self.conditions)
         # What was fitted on an array may be given a frame of numbers.
         table = reader if reader.has_kinds else Table(X, "gaussian")
-        return check_array(table.numbers(X), accept_sparse="csr", input_name="X", **numbers), reader
+        return check_array(
+            table.to_numbers(X), accept_sparse="csr", input_name="X", **numbers
+        ), reader
 
     def _has_kinds(self):
         """Whether columns differ: in likelihood, in categories or in being conditions."""
@@ -300,7 +303,7 @@ class BNVAEEstimator(BaseVAE):
 
     def _rows(self, X, reader, units, weight=None, device=None):
         device = device or self._model.device
-        return Rows(reader.modeled(X), units, weight, device, reader.context_of(X))
+        return Rows(reader.modeled_columns(X), units, weight, device, reader.context(X))
 
     def _check_rows(self, module, rows, reader):
         self._check_support(module.likelihood_layer, rows.X, reader)
@@ -332,12 +335,12 @@ class BNVAEEstimator(BaseVAE):
 
     def _build_likelihood(self, X, reader):
         if reader.has_kinds:
-            parts = [self._build_part(reader, *part) for part in reader.parts]
+            parts = [self._build_part(reader, *part) for part in reader.likelihoods]
             likelihood = MixedLikelihood(parts) if len(parts) > 1 else parts[0][0]
         else:
             make = LIKELIHOODS.get(self.likelihood, self.likelihood)
             likelihood = module_of("likelihood", make, X.shape[1])
-        X = reader.modeled(X)
+        X = reader.modeled_columns(X)
         if Rows(X, None, None, None).missing:
             empty = np.flatnonzero(gaps(X).sum(0) == X.shape[0])
             if len(empty):
@@ -350,7 +353,7 @@ class BNVAEEstimator(BaseVAE):
         return likelihood
 
     def _build_part(self, reader, likelihood, columns):
-        place = np.searchsorted(reader.described, columns)
+        place = np.searchsorted(reader.modeled, columns)
         if likelihood == "categorical":
             sizes = [len(reader.categories[j]) for j in columns]
             return CategoricalLikelihood(sizes), place
@@ -362,7 +365,7 @@ class BNVAEEstimator(BaseVAE):
         try:
             check_support(likelihood, X)
         except ValueError:
-            named = reader.names is not None and (reader.frame is not None or not reader.has_kinds)
+            named = reader.names is not None and (reader.schema is not None or not reader.has_kinds)
             mixed = isinstance(likelihood, MixedLikelihood)
             pairs = likelihood.parts_and_columns() if mixed else [(likelihood, range(X.shape[1]))]
             for part, columns in pairs if named else []:
@@ -375,7 +378,7 @@ class BNVAEEstimator(BaseVAE):
             raise
 
     def _initialize(self, module, X, reader, weight):
-        X = reader.modeled(X)
+        X = reader.modeled_columns(X)
         self._check_support(module.likelihood_layer, X, reader)
         marginals = Marginals(X, weight)
         module.likelihood_layer.start(marginals)
@@ -428,9 +431,9 @@ class BNVAEEstimator(BaseVAE):
         means = self._map_codes(
             X,
             lambda module, z, context: module.likelihood(z, context).mean,
-            None if given is None else model.reader.context(given),
+            None if given is None else model.reader.conditions.context(given),
         )
-        return model.reader.finished(model.units.array(means), given, index_of(X))
+        return model.reader.restored(model.units.array(means), given, index_of(X))
 
     @plain_torch()
     def sample(
@@ -466,10 +469,10 @@ class BNVAEEstimator(BaseVAE):
         if self.conditions is not None:
             random_state = random_state_of(random_state)
             if given is None:
-                given = model.reader.drawn_conditions(n_samples, random_state)
-            context = model.reader.context(given)
+                given = model.reader.sample_conditions(n_samples, random_state)
+            context = model.reader.conditions.context(given)
         rows = self._draw(n_samples, random_state, _sample, context)
-        return model.reader.finished(model.units.array(rows), given)
+        return model.reader.restored(model.units.array(rows), given)
 
     @plain_torch()
     def impute(self, X: Any, n_draws: int = 32) -> Any:
@@ -519,7 +522,7 @@ class BNVAEEstimator(BaseVAE):
             return None
         if self.conditions is None:
             raise ValueError("conditions are given, but the estimator's conditions are None")
-        numbers = self._model.reader.given(conditions)
+        numbers = self._model.reader.conditions.read(conditions)
         if len(numbers) not in (1, n_samples):
             raise ValueError(
                 f"conditions must have one row for all, or one for each of the {n_samples}; got "
@@ -561,7 +564,7 @@ class BNVAEEstimator(BaseVAE):
         True
         """
         check_is_fitted(self)
-        if not self._model.reader.plain:
+        if not self._model.reader.is_homogeneous:
             raise ValueError(
                 "export takes tables of numbers under one likelihood; here columns are categories, "
                 "conditions or differ in likelihood. Save the estimator instead."

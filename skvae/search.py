@@ -17,7 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, indexable
 
-from skvae._data.streams import Stream, is_stream, opened
+from skvae._data.streams import Stream, is_stream, open_stream
 from skvae._sklearn import HasMethods, Interval, StrOptions, check_sample_weight, safe_indexing
 from skvae.bounds import gaussian_kl
 from skvae.estimator import BNVAEEstimator
@@ -357,7 +357,7 @@ def _with_rows_by_number(X):
     if isinstance(X, Iterator):  # the first fit would use it up
         return list(X)
     if is_stream(X) and len(X.shape) == 2:  # h5py and zarr want numbers in their own ways
-        rows = opened(X)
+        rows = open_stream(X)
         return X if isinstance(rows, Stream) else rows
     return X
 

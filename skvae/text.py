@@ -1,36 +1,25 @@
-"""BNVAETextEstimator: the VAE over sentences, with a code that the decoder cannot leave out."""
+"""BNVAETextEstimator: the VAE of sentences, whose decoder cannot ignore the code."""
 
 from collections.abc import Callable, Iterable
-from itertools import chain
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skvae._base import BaseVAE, managing_callbacks
-from skvae._data import words
-from skvae._data.rows import TokenUnits
+from skvae._base import BaseVAE
+from skvae._data.units import TokenUnits
+from skvae._data.vocabulary import Analysis, Vocabulary
 from skvae._fit.torch_state import plain_torch
 from skvae._sklearn import Interval, StrOptions
-from skvae._warnings import warn
 from skvae.diagnostics import Diagnosis
 from skvae.likelihoods.sentences import TokensLikelihood
 from skvae.model import VAE, module_of
 from skvae.networks import Constant
-from skvae.networks.recurrent import (
-    BOUNDARY,
-    CELLS,
-    N_SPECIAL,
-    PADDING,
-    POOLS,
-    UNKNOWN,
-    RecurrentEncoder,
-)
+from skvae.networks.recurrent import CELLS, PADDING, POOLS, RecurrentEncoder
 from skvae.objectives import Objective
 from skvae.posteriors import POSTERIORS, PriorPosterior
 from skvae.priors import StandardNormal
@@ -39,124 +28,124 @@ from skvae.priors import StandardNormal
 class BNVAETextEstimator(BaseVAE):
     """Variational autoencoder of sentences, whose code cannot collapse.
 
-    A recurrent network reads a sentence into a code of `n_components` numbers; another one writes
-    it, word by word, given the code and the words so far. Such a decoder is strong enough to
-    leave the code out, and with the usual posterior (``posterior="gaussian"``) that is what it
-    learns: KL vanishing. Here the posterior's moments over the sentences are those of the prior,
-    with at least `tau` of each component's unit second moment carried by its mean, so the code
-    costs at least ``-d/2 log(1 - tau)`` nats, and the decoder makes use of what is paid for.
+    A recurrent network reads a sentence into a code of `n_components` numbers. Another one writes
+    it word by word, given the code and the words so far. Such a decoder is strong enough to
+    ignore the code, and with the usual posterior (``posterior="gaussian"``) it learns to do so:
+    KL vanishing. Here the posterior's moments over the sentences are those of the prior, with at
+    least `tau` of each component's unit second moment in its mean. The code therefore costs at
+    least ``-d/2 log(1 - tau)`` nats, and the decoder learns to use it.
 
     Parameters
     ----------
     n_components : int, default=32
-        Components ``d`` of the code.
+        Number ``d`` of components of the code.
     tau : float or (float, float), default=0.1
         Lower bound, in (0, 1), of the share of signal in each component; see
-        `skvae.bounds.tau_for_rate`. The larger, the more the code says, and the less likely the
-        model finds the sentences as a whole. Two numbers, lowest and highest, train one model for
-        the whole range, as in `BNVAEEstimator`.
+        `skvae.bounds.tau_for_rate`. A larger `tau` makes the code more informative and the
+        sentences less probable. Two numbers, lowest and highest, train one model for the whole
+        range, as in `BNVAEEstimator`.
     posterior : {"moment", "batchnorm", "batchnorm-mean", "gaussian", "layernorm", "delta", \
             "none"} or callable, default="moment"
-        As in `BNVAEEstimator`. "none" leaves the code out altogether: the plain language model,
-        to compare with.
+        Constraint on the posterior, as in `BNVAEEstimator`. "none" has no code at all: it is the
+        plain language model, for comparison.
     analyzer : {"word", "char"} or callable, default="word"
-        What a sentence is made of. A callable takes a document, of any type, and returns the
-        list of its tokens, strings; then `tokenizer`, `lowercase` and `token_pattern` have no
+        Tokens of a sentence. A callable takes a document, of any type, and returns the list of
+        its tokens, which are strings; `tokenizer`, `lowercase` and `token_pattern` then have no
         effect.
     tokenizer : callable or None, default=None
-        Takes a document and returns the list of its words, instead of `token_pattern`.
+        Function from a document to the list of its words, instead of `token_pattern`.
     lowercase : bool, default=True
-        Whether to write everything in small letters first.
+        Whether to convert documents to lower case first.
     token_pattern : str or None, default=None
-        What a word is, as a regular expression. None knows the scripts: a word is a run of
-        letters, digits and apostrophes with the signs that they carry; in Chinese, Japanese,
-        Thai, Lao, Burmese and Khmer, which put no spaces between words, a single character; and
-        every other mark by itself, an emoji being one. See `skvae._data.words.tokens`.
+        Regular expression of a word. With None, a word is a run of letters, digits and
+        apostrophes with their accents and vowel signs, or, in Chinese, Japanese, Thai, Lao,
+        Burmese and Khmer, which have no spaces between words, a single character. Every other
+        mark, such as an emoji, is a token by itself. See `skvae._data.words.tokens`.
     min_df : int or float, default=1
-        Words in fewer sentences than this number, or this share of them, are unknown words.
+        Number or share of sentences. Words that occur in fewer are unknown words.
     max_df : int or float, default=1.0
-        Words in more sentences than this number, or this share of them, are unknown words.
+        Number or share of sentences. Words that occur in more are unknown words.
     max_features : int or None, default=None
-        The vocabulary has at most so many words, the most frequent ones.
+        Upper bound of the size of the vocabulary, which keeps the most frequent words.
     max_length : int, default=50
-        Words after which a sentence is cut, with a warning that counts those that were.
+        Number of words after which a sentence is cut. A warning counts the sentences cut.
     embedding_size : int, default=128
-        Columns of a word's vector, in encoder and decoder.
+        Size of the word vectors of encoder and decoder.
     hidden_size : int, default=256
-        Columns of the state of both recurrent networks.
+        Size of the states of both recurrent networks.
     cell : {"lstm", "gru"}, default="lstm"
-        The recurrence of both.
+        Cell of both recurrent networks.
     pooling : {"mean", "last", "max"}, default="mean"
-        How the encoder's states become features.
+        Summary of the encoder's states as features.
     tied : bool, default=True
         Whether the decoder's output layer uses its word vectors as weights.
     dropout : float, default=0.0
-        Share of the entries of word vectors, and of what the output layer sees, that training
-        sets to 0; in [0, 1).
+        Share, in [0, 1), of the entries of word vectors and of the output layer's inputs that are
+        set to 0 in training.
     word_dropout : float, default=0.0
-        Share of the words that the decoder reads as unknown words in training; in [0, 1).
-    objective : {"elbo", "linear-annealing", "cyclical-annealing", "free-bits"} or \
-            skvae.objectives.Objective, default="elbo"
-        As in `BNVAEEstimator`.
+        Share, in [0, 1), of the words that the decoder reads as unknown words in training.
+    objective : {"elbo", "linear-annealing", "cyclical-annealing", "free-bits", \
+            "lagging-encoder"} or skvae.objectives.Objective, default="elbo"
+        Function that training maximizes, as in `BNVAEEstimator`.
     beta : float, default=1.0
-        Weight of the KL in the objective, on top of the objective's own schedule.
+        Weight of the KL in the objective, multiplied with the objective's own schedule.
     learning_rate : float, default=3e-3
-        Step of the Adam optimiser.
+        Step size of the Adam optimizer.
     average : bool, default=True
-        Whether the finished networks have running averages of their weights, over the last 50
-        steps or so of a call: that leaves out the noise that batches bring to them.
+        Whether the trained networks have running averages of their weights, over about the last
+        50 steps of a call, which removes the noise of mini-batches.
     batch_size : int or "auto", default="auto"
-        Sentences of a batch, of all lengths. "auto" is an eighth of the sentences, but at least
-        32 and at most 64.
+        Number of sentences of a batch. "auto" is an eighth of the sentences, but at least 32 and
+        at most 64.
     max_iter : int, default=10
-        Epochs. All of them are run unless `early_stopping` is set.
+        Number of epochs, all of which are run unless `early_stopping` is set.
     early_stopping : bool, default=False
-        Whether to set sentences aside, stop when their ELBO no longer rises and go back to the
-        best weights.
+        Whether to hold out sentences, stop when their ELBO no longer rises and restore the best
+        weights.
     validation_fraction : float, default=0.1
-        Share of the sentences set aside by `early_stopping`.
+        Share of the sentences held out by `early_stopping`.
     n_iter_no_change : int, default=3
-        Epochs without improvement after which `early_stopping` stops.
+        Number of epochs without improvement after which `early_stopping` stops.
     tol : float, default=1e-4
         Rise of the ELBO, in nats per sentence, that counts as an improvement.
     warm_start : bool, default=False
-        Whether `fit` goes on from the weights and the vocabulary of the last call.
+        Whether `fit` continues from the weights and the vocabulary of the last call.
     checkpoint : str, PathLike or None, default=None
-        File that `fit` writes after each epoch and goes on from, as in `BNVAEEstimator`.
+        File that `fit` writes after each epoch and continues from, as in `BNVAEEstimator`.
     device : str or torch.device, default="auto"
-        As in `BNVAEEstimator`.
+        Device of the networks, as in `BNVAEEstimator`.
     random_state : int, RandomState instance or None, default=None
         Seed of weights, shuffling and noise. Pass an int for reproducible results.
     verbose : int, default=0
-        Prints the loss of every epoch if not 0.
+        Whether to print the loss of every epoch; 0 prints nothing.
 
     Attributes
     ----------
     vocabulary_ : dict
-        From words to their token numbers in `module_`, which begin at 3: 0 is padding, 1 begin
-        and end of a sentence, 2 every other word.
+        Token numbers of the words in `module_`, from 3 on: 0 is padding, 1 the beginning and the
+        end of a sentence, 2 every unknown word.
     module_ : skvae.model.VAE
         The trained PyTorch module, in evaluation mode.
     n_iter_ : int
-        Epochs run.
+        Number of epochs run.
     loss_curve_ : list of float
-        Mean negative objective of a sentence in each epoch, in nats.
+        Mean negative objective per sentence in each epoch, in nats.
     history_ : dict of list of float
-        As in `BNVAEEstimator`.
+        Curves of the loss and its terms, as in `BNVAEEstimator`.
     validation_scores_ : list of float
-        Mean objective of the sentences set aside, in nats; with `early_stopping` only.
+        Mean objective of the held-out sentences, in nats; with `early_stopping` only.
     lower_bound_ : float
-        Mean ELBO of the training sentences after training, in nats, with one draw a sentence.
+        Mean ELBO of the training sentences after training, in nats, with one draw per sentence.
     kl_per_component_ : ndarray of shape (n_components,)
         Mean KL of each component over the training sentences, in nats.
     kl_floor_ : float
-        What tau guarantees for the sum of `kl_per_component_`, in nats.
+        Lower bound that tau guarantees for the sum of `kl_per_component_`, in nats.
 
     See Also
     --------
-    BNVAEEstimator : The same for tables of numbers.
-    sklearn.feature_extraction.text.CountVectorizer : Words and vocabulary, whose parameters are
-        named alike.
+    BNVAEEstimator : The estimator for tables.
+    sklearn.feature_extraction.text.CountVectorizer : Counts of words, with the same parameters for
+        words and vocabulary.
 
     References
     ----------
@@ -272,17 +261,18 @@ class BNVAETextEstimator(BaseVAE):
         self.random_state = random_state
         self.verbose = verbose
 
-    # -- training --------------------------------------------------------------------------
+    @property
+    def vocabulary_(self) -> dict[str, int]:
+        """Token numbers of the words in `module_`."""
+        return self._model.reader.numbers
 
-    @plain_torch()
-    @managing_callbacks
     def fit(self, X: Iterable[Any], y: Any = None, sample_weight: Any = None) -> Self:
         """Train on documents.
 
         Parameters
         ----------
         X : iterable of str
-            The documents; with an analyzer of your own, whatever it takes.
+            The documents. They may be of other types if `analyzer` is a function that takes them.
         y : Ignored
             Present for API consistency; callbacks see it.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -305,17 +295,16 @@ class BNVAETextEstimator(BaseVAE):
             If the objective became infinite or NaN in a later epoch: the weights are those of
             the epoch before.
         UserWarning
-            If documents were cut, if most tokens are no words of the vocabulary, or if training
-            was interrupted by Ctrl-C: the weights are those of the last whole epoch.
+            If documents were cut, if most tokens are unknown words, or if training was
+            interrupted by Ctrl-C: the weights are those of the last complete epoch.
         """
-        again = self.warm_start and self.__sklearn_is_fitted__()
-        return self._fit(X, y, sample_weight, n_epochs=self.max_iter, again=again)
+        return super().fit(X, y, sample_weight)
 
     def partial_fit(self, X: Iterable[Any], y: Any = None, sample_weight: Any = None) -> Self:
-        """Train for one epoch on documents, going on from the last call.
+        """Train for one epoch on documents, continuing from the last call.
 
-        The vocabulary is that of the first call. The moments are merged with those of former
-        calls, whose weight is at most nine times that of this one.
+        The vocabulary is that of the first call. The moments are merged with those of earlier
+        calls, which have at most nine times the weight of this one.
 
         Parameters
         ----------
@@ -339,102 +328,16 @@ class BNVAETextEstimator(BaseVAE):
         return super().partial_fit(X, y, sample_weight)
 
     def _read(self, X, reader=None):
-        sentences = self._tokenize(X)
-        reader = self._learn_vocabulary(sentences) if reader is None else reader
-        return self._numbers(sentences, reader), reader
+        documents = self._analysis().tokens(X)
+        if reader is None:
+            reader = Vocabulary.learn(documents, self.min_df, self.max_df, self.max_features)
+        return reader.rows(documents, self.max_length), reader
 
-    @property
-    def vocabulary_(self) -> dict[str, int]:
-        """Token numbers of the words."""
-        return self._model.reader
-
-    def _tokenize(self, X):
-        """The tokens of each document."""
-        if isinstance(X, str):
-            raise ValueError("X must be a list of documents; got a single string. Pass [X].")
-        if len(getattr(X, "shape", (0,))) != 1:
-            raise ValueError(
-                f"X must be a list of documents, of one dimension; got the shape {X.shape}. "
-                "Pass one column of it."
-            )
-        documents = list(X)
-        if not documents:
-            raise ValueError("X must hold at least one document; got none")
-        if not callable(self.analyzer):
-            for number, document in enumerate(documents):
-                if not isinstance(document, str):
-                    raise ValueError(
-                        f"X must hold strings; document {number} is of type "
-                        f"{type(document).__name__}. Replace missing documents by '', or pass an "
-                        "analyzer that takes what your documents are."
-                    )
-        analyze = self._vectorizer().build_analyzer()
-        name = "analyzer" if callable(self.analyzer) else "tokenizer"
-        return [_listed(name, analyze(document), n) for n, document in enumerate(documents)]
-
-    def _vectorizer(self):
-        tokenizer = token_pattern = None
-        if self.analyzer == "word":
-            tokenizer = self.tokenizer or (words.tokens if self.token_pattern is None else None)
-            token_pattern = None if tokenizer else self.token_pattern
-        return CountVectorizer(
-            analyzer=self.analyzer,
-            tokenizer=tokenizer,
-            preprocessor=words.lowercased if self.lowercase else words.normalized,
-            token_pattern=token_pattern,
-        )
-
-    def _knows_scripts(self):
-        """Whether words are those of `skvae._data.words`."""
-        own_words = self.tokenizer is not None or self.token_pattern is not None
-        return self.analyzer == "word" and not own_words
-
-    def _learn_vocabulary(self, sentences):
-        vectorizer = CountVectorizer(
-            analyzer=_as_they_are,
-            min_df=self.min_df,
-            max_df=self.max_df,
-            max_features=self.max_features,
-        )
-        try:
-            known = vectorizer.fit(sentences).get_feature_names_out()
-        except ValueError as error:
-            raise ValueError(
-                f"X leaves no vocabulary: {error}. Lower min_df (now {self.min_df!r}), raise "
-                f"max_df (now {self.max_df!r}), or look at what becomes of the documents by "
-                "analyzer and token_pattern."
-            ) from error
-        return {word: N_SPECIAL + number for number, word in enumerate(known.tolist())}
-
-    def _numbers(self, sentences, known):
-        """Token numbers, int32 of shape (n_samples, max_length + 2), padded on the right."""
-        lengths = np.array([len(sentence) for sentence in sentences])
-        n_long = int((lengths > self.max_length).sum())
-        if n_long:
-            warn(
-                f"{n_long} of {len(sentences)} documents are longer than "
-                f"max_length={self.max_length} and were cut there; the longest has "
-                f"{lengths.max()} tokens."
-            )
-        kept = lengths.clip(max=self.max_length)
-        tokens = chain.from_iterable(s[: self.max_length] for s in sentences)
-        numbers = np.fromiter((known.get(token, UNKNOWN) for token in tokens), np.int32, kept.sum())
-        n_unknown = int((numbers == UNKNOWN).sum())
-        if 2 * n_unknown > len(numbers):
-            warn(
-                f"{n_unknown} of {len(numbers)} tokens are not in the vocabulary of {len(known)} "
-                "that fit has learnt: such documents look alike. Fit on documents of this kind, "
-                "with a lower min_df or a larger max_features, or see whether analyzer and "
-                "token_pattern cut them as they should."
-            )
-        columns = np.arange(self.max_length + 2)
-        X = np.full((len(sentences), len(columns)), PADDING, dtype=np.int32)
-        X[(columns > 0) & (columns <= kept[:, None])] = numbers
-        X[:, 0] = X[np.arange(len(X)), kept + 1] = BOUNDARY
-        return X
+    def _analysis(self):
+        return Analysis(self.analyzer, self.tokenizer, self.lowercase, self.token_pattern)
 
     def _build(self, X, reader):
-        n_tokens, d = N_SPECIAL + len(reader), self.n_components
+        n_tokens, d = reader.n_tokens, self.n_components
         likelihood = TokensLikelihood(
             n_tokens,
             self.max_length,
@@ -465,7 +368,7 @@ class BNVAETextEstimator(BaseVAE):
 
     def _initialize(self, module, X, reader, weight):
         weight = None if weight is None else np.repeat(weight, X.shape[1] - 1)
-        n_tokens = N_SPECIAL + len(reader)
+        n_tokens = reader.n_tokens
         counts = np.bincount(X[:, 1:].ravel(), weight, minlength=n_tokens).astype(float)
         counts[PADDING] = 0.0
         module.likelihood_layer.start(torch.from_numpy(counts / counts.sum()))
@@ -486,12 +389,12 @@ class BNVAETextEstimator(BaseVAE):
         X : iterable of str
             The documents.
         out : array of shape (n_samples, n_components), default=None
-            Where to put the codes, as in `BNVAEEstimator.transform`.
+            Destination of the codes, as in `BNVAEEstimator.transform`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_components)
-            The same for the same document in any company; never a random draw.
+            The codes. That of a document does not depend on the others, and nothing is random.
         """
         return super().transform(X, out)
 
@@ -524,12 +427,12 @@ class BNVAETextEstimator(BaseVAE):
         X : iterable of str
             The documents.
         n_draws : int, default=32
-            Codes drawn for each document. The noise is a fixed function of the document.
+            Number of codes drawn for each document, with noise that depends on the document only.
         bound : {"importance", "elbo"}, default="importance"
             The importance-weighted bound, which more draws tighten, or the ELBO, which more
-            draws only estimate better.
+            draws only estimate more precisely.
         out : array of shape (n_samples,), default=None
-            Where to put the scores, as in `transform`.
+            Destination of the scores, as in `transform`.
 
         Returns
         -------
@@ -556,39 +459,39 @@ class BNVAETextEstimator(BaseVAE):
         return super().score(X)
 
     def diagnose(self, X: Iterable[Any], n_draws: int = 32) -> Diagnosis:
-        """Find out whether the code is alive and whether the decoder listens.
+        """Find out whether the code is informative and whether the decoder uses it.
 
         Parameters
         ----------
         X : iterable of str
-            At least two documents; held-out ones say more than those of the fit.
+            At least two documents, preferably held out from the training.
         n_draws : int, default=32
-            Codes drawn for each document, as in `BNVAEEstimator.diagnose`.
+            Number of codes drawn for each document, as in `BNVAEEstimator.diagnose`.
 
         Returns
         -------
         skvae.diagnostics.Diagnosis
-            Prints as a table, with a verdict in words; in nats per document.
+            Measures in nats per document, which print as a table with a verdict.
         """
         return super().diagnose(X, n_draws)
 
     @plain_torch()
     def inverse_transform(self, X: Any, n_beams: int = 1) -> list[str]:
-        """Decode codes: the likeliest sentence that is found for each.
+        """Decode codes: the most probable sentence that a search finds for each.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_components)
-            Codes.
+            The codes.
         n_beams : int, default=1
-            Beginnings of sentences that the search keeps after each word. With one, every word
-            is the likeliest to follow.
+            Number of beginnings of sentences that the search keeps after each word. With one, each
+            word is the most probable one after those before.
 
         Returns
         -------
         list of str
-            Tokens with a space between them, where the script has one (nothing between characters).
-            The unknown word is never written.
+            The sentences: tokens with a space between them where the script has one, characters
+            without. The unknown word is never written.
         """
         if not isinstance(n_beams, Integral) or n_beams < 1:
             raise ValueError(f"n_beams must be an int of at least 1; got {n_beams!r}")
@@ -612,16 +515,16 @@ class BNVAETextEstimator(BaseVAE):
         n_samples : int, default=1
             Number of sentences.
         random_state : int, RandomState instance or None, default=None
-            Seed of this call; None draws other sentences each time.
+            Seed of this call. None draws other sentences each time.
         temperature : float, default=1.0
-            The logits are divided by it: below 1 makes likely words likelier.
+            Divisor of the logits. Below 1, probable words become more probable.
         top_p : float, default=1.0
-            In (0, 1]: only the likeliest words are drawn that together have this probability.
+            Probability in (0, 1]. Words are drawn from the smallest set that reaches it.
 
         Returns
         -------
         list of str
-            As `inverse_transform` returns them.
+            The sentences, in the form that `inverse_transform` returns.
         """
         if not temperature > 0.0:
             raise ValueError(f"temperature must be above 0; got {temperature!r}")
@@ -640,16 +543,16 @@ class BNVAETextEstimator(BaseVAE):
         Parameters
         ----------
         a, b : str
-            The ends, as documents of `fit`.
+            Documents at both ends.
         n_samples : int, default=7
-            Sentences, those that the two codes stand for included; at least 2.
+            Number of sentences, at least 2, including those at both ends.
         n_beams : int, default=1
-            As in `inverse_transform`.
+            Width of the search, as in `inverse_transform`.
 
         Returns
         -------
         list of str
-            What `inverse_transform` makes of the codes on the way.
+            The decoded sentences, from `a` to `b`.
         """
         if not isinstance(n_samples, Integral) or n_samples < 2:
             raise ValueError(f"n_samples must be an int of at least 2; got {n_samples!r}")
@@ -657,59 +560,31 @@ class BNVAETextEstimator(BaseVAE):
         return self.inverse_transform(np.linspace(start, end, n_samples), n_beams)
 
     def perplexity(self, X: Iterable[Any], n_draws: int = 32) -> float:
-        """Exponential of the mean negative log-probability of a token, the ends included.
+        """Exponential of the mean negative log-probability of a token, ends included.
 
         Parameters
         ----------
         X : list of str
             The sentences.
         n_draws : int, default=32
-            As in `score_samples`, whose bound on the log-probability this rests on; so it is an
-            upper bound.
+            Number of codes drawn for each sentence, as in `score_samples`.
 
         Returns
         -------
         float
-            The smaller, the better; the size of the vocabulary for a model that knows nothing.
+            Upper bound of the perplexity, as `score_samples` is a lower bound. Smaller is better;
+            a model that has learned nothing reaches about the size of the vocabulary.
         """
         check_is_fitted(self)
-        n_tokens = sum(min(len(sentence), self.max_length) + 1 for sentence in self._tokenize(X))
+        documents = self._analysis().tokens(X)
+        n_tokens = sum(min(len(tokens), self.max_length) + 1 for tokens in documents)
         return float(np.exp(-self.score_samples(X, n_draws).sum() / n_tokens))
 
     def _sentences(self, numbers):
-        known = {number: word for word, number in self.vocabulary_.items()}
-        join = (
-            words.joined if self._knows_scripts() else ("" if self.analyzer == "char" else " ").join
-        )
-        return [
-            join(known[token] for token in row if token >= N_SPECIAL)
-            for row in self._model.units.array(numbers).tolist()
-        ]
+        return self._model.reader.documents(self._model.units.array(numbers), self._analysis())
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.two_d_array = False
         return tags
-
-
-def _as_they_are(tokens):
-    return tokens
-
-
-def _listed(name, tokens, number):
-    """The tokens of a document as a list, if they are what a user's function should return."""
-    if isinstance(tokens, str) or not isinstance(tokens, Iterable):
-        raise TypeError(
-            f"{name} must return a list of tokens; of document {number} it returned "
-            f"{tokens!r:.50}, of type {type(tokens).__name__}"
-        )
-    tokens = list(tokens)
-    for token in tokens:
-        if not isinstance(token, str):
-            raise TypeError(
-                f"{name} must return tokens that are strings; of document {number} it returned "
-                f"{token!r:.50}, of type {type(token).__name__}. Write them as strings, by "
-                "str(token) say."
-            )
-    return tokens

@@ -9,7 +9,8 @@ from scipy.sparse import csr_matrix
 from sklearn.preprocessing import StandardScaler
 from torch.testing import assert_close
 
-from skvae._data.rows import Batch, Marginals, Rows, Units, chunk_slices
+from skvae._data.rows import Batch, Rows
+from skvae._data.units import Marginals, Units, chunk_slices
 
 CPU = torch.device("cpu")
 some = settings(max_examples=60, deadline=None, derandomize=True)
@@ -322,11 +323,11 @@ def test_in_order_and_shuffled_rows_are_the_same():
 
 
 @pytest.mark.parametrize("form", [np.asarray, csr_matrix])
-def test_a_part_has_those_rows_and_weights(form):
+def test_a_subset_has_those_rows_and_weights(form):
     index = np.array([5, 3, 11])
-    part = rows_of(form(numbered(20)), np.arange(1.0, 21.0)).part(index)
-    (batch,) = part.in_order(torch.float64)
-    assert len(part) == 3
+    subset = rows_of(form(numbered(20)), np.arange(1.0, 21.0)).subset(index)
+    (batch,) = subset.in_order(torch.float64)
+    assert len(subset) == 3
     assert batch.x.flatten().tolist() == [5.0, 3.0, 11.0]
     assert_close(
         batch.weight, torch.tensor([6.0, 4.0, 12.0]).double() / (22 / 3), rtol=1e-6, atol=0
@@ -336,8 +337,8 @@ def test_a_part_has_those_rows_and_weights(form):
 @pytest.mark.parametrize(("n", "numbers"), [(5, [0, 1, 2, 3, 4]), (23, [0, 5, 10, 15])])
 @pytest.mark.parametrize("form", [np.asarray, csr_matrix])
 def test_a_few_rows_come_from_everywhere(form, n, numbers):
-    few = rows_of(form(numbered(n))).few(len(numbers) if n > 5 else 16)
-    (batch,) = few.in_order(torch.float64)
+    some_rows = rows_of(form(numbered(n))).evenly_spaced(len(numbers) if n > 5 else 16)
+    (batch,) = some_rows.in_order(torch.float64)
     assert batch.x.flatten().tolist() == numbers
 
 
@@ -368,7 +369,7 @@ def test_context_stays_with_its_rows():
     for batches in (
         rows.shuffled(6, generator),
         rows.in_order(torch.float64),
-        rows.part([3, 1]).in_order(torch.float32),
+        rows.subset([3, 1]).in_order(torch.float32),
     ):
         for batch in batches:
             assert batch.context.dtype == batch.x.dtype

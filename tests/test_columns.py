@@ -6,7 +6,7 @@ from scipy.sparse import csr_matrix
 from scipy.stats import norm
 
 from skvae import BNVAEEstimator
-from skvae._data.rows import IN_CACHE, IN_MEMORY, Marginals, Units
+from skvae._data.units import N_IN_CACHE, N_IN_MEMORY, Marginals, Units
 
 REAL = ["gaussian", "student_t"]
 real = pytest.mark.parametrize("likelihood", REAL)
@@ -128,7 +128,7 @@ def test_what_varies_far_from_zero_is_no_constant():
 def test_marginals_of_any_magnitude(scale, form):
     X = np.random.default_rng(0).normal(size=(50, 2))
     one, other = Marginals(X), Marginals(form(scale * X))
-    for name in ("mean", "scale", "median", "spread"):
+    for name in ("mean", "scale", "median", "robust_scale"):
         np.testing.assert_allclose(getattr(other, name) / scale, getattr(one, name), rtol=1e-10)
 
 
@@ -144,16 +144,16 @@ def test_a_column_of_any_magnitude_is_learnt(likelihood, scale):
     assert shift == pytest.approx(np.log(scale), rel=1e-5)
 
 
-def test_the_spread_of_what_is_mostly_one_value_is_that_of_the_others():
+def test_the_robust_scale_of_what_is_mostly_one_value_is_that_of_the_others():
     X = np.full((1000, 1), 5.0)
     X[:100, 0] += 0.01 * np.random.default_rng(0).normal(size=100)
     expected = np.median(abs(X[:100] - 5.0)) / norm.ppf(0.75)
-    assert Marginals(X).spread[0] == pytest.approx(expected)
-    assert Marginals(csr_matrix(X)).spread[0] == pytest.approx(expected)
+    assert Marginals(X).robust_scale[0] == pytest.approx(expected)
+    assert Marginals(csr_matrix(X)).robust_scale[0] == pytest.approx(expected)
 
 
-def test_marginals_pass_over_gaps_in_every_piece(monkeypatch):
-    monkeypatch.setattr("skvae._data.streams.PIECE", 200)
+def test_marginals_pass_over_gaps_in_every_chunk(monkeypatch):
+    monkeypatch.setattr("skvae._data.streams.CHUNK", 200)
     X = table(4.0)
     X[:50, 1] = np.nan
     marginals = Marginals(X)
@@ -183,19 +183,25 @@ def test_the_floor_is_rounded_down_and_no_further(dtype):
     assert model.kl_per_component_.sum() >= model.kl_floor_
 
 
-# -- pieces --------------------------------------------------------------------------------
+# -- chunks --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("n_columns", "n_rows"),
-    [(10, 4096), (784, IN_CACHE // 784), (20_000, 64), (200_000, IN_MEMORY // 200_000), (10**7, 1)],
+    [
+        (10, 4096),
+        (784, N_IN_CACHE // 784),
+        (20_000, 64),
+        (200_000, N_IN_MEMORY // 200_000),
+        (10**7, 1),
+    ],
 )
-def test_a_piece_balances_its_rows_and_the_weights(n_columns, n_rows):
-    first, *_ = Units.identity(n_columns).pieces(10_000)
+def test_a_chunk_balances_its_rows_and_the_weights(n_columns, n_rows):
+    first, *_ = Units.identity(n_columns).chunks(10_000)
     assert first.stop - first.start == n_rows
 
 
-def test_a_row_of_a_wide_table_is_the_same_in_any_piece():
+def test_a_row_of_a_wide_table_is_the_same_in_any_chunk():
     X = csr_matrix(np.random.default_rng(0).poisson(0.01, size=(130, 5000)).astype(float))
     model = small(max_iter=1).fit(X)
     alone = np.concatenate([model.transform(X[[i]]) for i in (0, 63, 64, 129)])

@@ -21,8 +21,9 @@ from torch import nn
 
 import skvae
 from skvae import BNVAEEstimator, PosteriorCollapseWarning, diagnostics
-from skvae._data import rows as batches
-from skvae._data.rows import Rows, Units
+from skvae._data import units
+from skvae._data.rows import Rows
+from skvae._data.units import Units
 from skvae.diagnostics import (
     Diagnosis,
     active_units,
@@ -190,7 +191,7 @@ def test_a_seed_is_enough_and_chunks_do_not_matter(monkeypatch):
 
     whole = everything()
     assert whole == everything()
-    for module in (diagnostics, batches):
+    for module in (diagnostics, units):
         monkeypatch.setattr(
             module, "chunk_slices", lambda n, *_: [slice(i, i + 7) for i in range(0, n, 7)]
         )

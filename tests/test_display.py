@@ -447,7 +447,7 @@ def test_aggregated_posterior_of_an_estimator(vae, dtype, monkeypatch):
         cut.append(n_rows)
         return [slice(0, 50), slice(50, n_rows)]
 
-    monkeypatch.setattr("skvae._data.rows.chunk_slices", pieces)
+    monkeypatch.setattr("skvae._data.units.chunk_slices", pieces)
     display = AggregatedPosteriorDisplay.from_estimator(vae, X.astype(dtype))
     assert cut  # else the rows came in one piece, and joining pieces was not tried
     mean = np.trapezoid(display.grid * display.density, display.grid, axis=1)

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from skvae._data.rows import Marginals, Rows, Units
+from skvae._data.rows import Rows
+from skvae._data.units import Marginals, Units
 from skvae._fit.optimizer import EarlyStopping
 from skvae._fit.training import Fit
 from skvae.likelihoods import GaussianLikelihood
@@ -57,7 +58,7 @@ def start(
     rows = Rows(X, Units(marginals.mean, marginals.scale), weight, torch.device("cpu"))
     train, aside, stopping = rows, None, None
     if patience is not None:
-        train, aside = rows.part(np.arange(len(X))[10:]), rows.part(np.arange(10))
+        train, aside = rows.subset(np.arange(len(X))[10:]), rows.subset(np.arange(10))
         stopping = EarlyStopping(patience, 0.0)
     return Fit(
         make(posterior),

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from skvae import BNVAEEstimator
-from skvae._data.frames import Frame, raw_columns
-from skvae._data.tables import Table, columns_of
+from skvae._data.columns import columns_of
+from skvae._data.frames import FrameSchema, raw_columns
+from skvae._data.tables import Table
 
 N = 40
 
@@ -155,7 +156,9 @@ def test_what_has_no_likelihood_is_refused_by_name():
     for frame in (X, pl.DataFrame(X.to_dict("list")), pa.Table.from_pandas(X)):
         with pytest.raises(ValueError, match="Column 'born' is of type (?i:timestamp|datetime)"):
             small().fit(frame)
-        with pytest.raises(ValueError, match="Column 's' holds what is not a number.*'auto'"):
+        with pytest.raises(
+            ValueError, match="Column 's' holds values that are not numbers.*'auto'"
+        ):
             small("gaussian").fit(frame)
 
 
@@ -209,7 +212,7 @@ def types(frame):
 def test_types_come_back_as_they_were(X):
     table = Table(X, "auto")
     # A whole number where one is missing: what is drawn is never missing.
-    back = table.table(np.nan_to_num(table.numbers(X)))
+    back = table.to_table(np.nan_to_num(table.to_numbers(X)))
     assert type(back) is type(X)
     assert types(back) == types(X)
     for old, new in zip(raw_columns(X), raw_columns(back), strict=True):
@@ -222,21 +225,24 @@ def test_a_file_gives_the_types_back(X, tmp_path):
     from skvae._fit.files import read, write
     from skvae._fit.plain import restored, state_of
 
-    write(tmp_path / "frame", state_of(Frame.of(X)))
-    empty = restored(read(tmp_path / "frame")).table([[] for _ in range(X.shape[1])])
+    write(tmp_path / "schema", state_of(FrameSchema.of(X)))
+    empty = restored(read(tmp_path / "schema")).build([[] for _ in range(X.shape[1])])
     assert types(empty) == types(X)
 
 
 @pytest.mark.parametrize(
-    ("frame", "message"),
+    ("schema", "message"),
     [
-        (Frame("os", ["x"], ["float64"]), "library must be one of .*; got 'os'"),
-        (Frame("polars", ["x"], [("read_csv", {"source": "x"})]), "types of polars.*'read_csv'"),
+        (FrameSchema("os", ["x"], ["float64"]), "library must be one of .*; got 'os'"),
+        (
+            FrameSchema("polars", ["x"], [("read_csv", {"source": "x"})]),
+            "types of polars.*'read_csv'",
+        ),
     ],
 )
-def test_a_forged_frame_calls_nothing(frame, message):
+def test_a_forged_schema_calls_nothing(schema, message):
     with pytest.raises(ValueError, match=message):
-        frame.table([[1.0]])
+        schema.build([[1.0]])
 
 
 def test_numbers_of_a_frame_come_back_as_a_frame():

@@ -39,7 +39,11 @@ ORDER = [
     "_data",
     "_data.streams",
     "_data.words",
+    "_data.vocabulary",
     "_data.frames",
+    "_data.columns",
+    "_data.conditions",
+    "_data.units",
     "_data.rows",
     "_data.tables",
     "_data.numbers",
@@ -87,7 +91,8 @@ SKLEARN = {
     for name in ("_sklearn", "_fit.saving", "_base", "estimator", "text", "search", "__main__")
 }
 SKLEARN["_fit.training"] = ("sklearn.exceptions",)
-SKLEARN["_data.rows"] = ("sklearn.utils.sparsefuncs",)
+SKLEARN["_data.vocabulary"] = ("sklearn.feature_extraction.text",)
+SKLEARN["_data.units"] = ("sklearn.utils.sparsefuncs",)
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -156,8 +161,8 @@ def test_a_file_imports_from_above_only(path):
         ("model", "import numpy, skvae._fit.optimizer", "not above"),
         ("model", "from sklearn.base import BaseEstimator", "no scikit-learn"),
         ("model", "import sklearn", "no scikit-learn"),
-        ("_data.rows", "from sklearn.base import BaseEstimator", "no scikit-learn"),
-        ("_data.rows", "from sklearn import preprocessing, base", "no scikit-learn"),
+        ("_data.units", "from sklearn.base import BaseEstimator", "no scikit-learn"),
+        ("_data.units", "from sklearn import preprocessing, base", "no scikit-learn"),
         ("_base", "from sklearn.utils._metadata_requests import UNUSED", "private"),
         ("model", "from torch.utils._python_dispatch import TorchDispatchMode", "private"),
         ("attic", "", "no place"),
@@ -176,7 +181,7 @@ def test_the_walk_can_fail(name, source, word):
     [
         ("posteriors", "from skvae.bounds import kl_floor"),
         ("model", "from skvae import bounds"),
-        ("_data.rows", "from sklearn.utils.sparsefuncs import min_max_axis"),
+        ("_data.units", "from sklearn.utils.sparsefuncs import min_max_axis"),
         ("estimator", "from sklearn.base import BaseEstimator"),
         ("model", "import sklearnex, skvaex"),
         ("display.kl", "from skvae.display.colors import MODEL"),

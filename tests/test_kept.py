@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from skvae import BNVAEEstimator
-from skvae._data.tables import Drawn
+from skvae._data.conditions import LocationModel
 from skvae._fit import saving
 
 
@@ -82,7 +82,7 @@ def test_conditions_are_drawn_by_their_moments():
 
 def test_numbers_that_are_drawn_stay_in_their_range():
     numbers = np.random.default_rng(0).exponential(size=(500, 2))
-    drawn = Drawn(numbers, np.array([False, False])).draw(2000, np.random.RandomState(0))
+    drawn = LocationModel(numbers, np.array([False, False])).sample(2000, np.random.RandomState(0))
     assert (drawn.min(0) == numbers.min(0)).all()
     assert (drawn.max(0) <= numbers.max(0)).all()
 

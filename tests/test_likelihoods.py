@@ -9,7 +9,7 @@ from scipy import special, stats
 from scipy.sparse import csr_matrix
 from torch.testing import assert_close
 
-from skvae._data.rows import Marginals
+from skvae._data.units import Marginals
 from skvae.likelihoods import (
     LIKELIHOODS,
     BernoulliLikelihood,

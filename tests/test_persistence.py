@@ -23,7 +23,7 @@ from sklearn.base import clone
 from torch import nn
 
 from skvae import BNVAEEstimator, BNVAEEstimatorCV, BNVAETextEstimator
-from skvae._data.rows import Units
+from skvae._data.units import Units
 from skvae._fit.files import FORMAT, KEY, _digest, read, replace, write
 from skvae._fit.plain import CannotSave, State, restored, state_of
 from skvae.likelihoods import GaussianLikelihood
@@ -549,10 +549,10 @@ def replaced(old, new):
         ("skvae.posteriors:MomentPosterior", "skvae.posteriors:reduce", "is no class"),
         ("skvae.posteriors:MomentPosterior", "skvae.posteriors:Normal", "is no class"),
         ("skvae.posteriors:MomentPosterior", "skvae.__main__:main", "is no class"),
-        ("skvae.posteriors:MomentPosterior", "skvae._data.rows:Units", "is no module"),
+        ("skvae.posteriors:MomentPosterior", "skvae._data.units:Units", "is no module"),
         ("skvae.posteriors:MomentPosterior", "skvae...:x", "is no class"),
-        ("skvae._data.rows:Units", "skvae._data.rows:Rows", "is no tuple"),
-        ("skvae._data.rows:Units", "subprocess:Popen", "is no class"),
+        ("skvae._data.units:Units", "skvae._data.rows:Rows", "is no tuple"),
+        ("skvae._data.units:Units", "subprocess:Popen", "is no class"),
         ("skvae.objectives:FreeBits", "skvae.posteriors:MomentPosterior", "not an object of"),
         ('"nats"', '"knots"', "unexpected keyword"),
         ('{"dict"', '{"eval"', "a thing of unknown kind, 'eval'"),

@@ -124,7 +124,7 @@ def test_result_does_not_depend_on_how_rows_are_cut(monkeypatch):
     def pieces(n_rows, n_columns, n_numbers):
         return [slice(start, start + 7) for start in range(0, n_rows, 7)]
 
-    monkeypatch.setattr("skvae._data.rows.chunk_slices", pieces)
+    monkeypatch.setattr("skvae._data.units.chunk_slices", pieces)
     np.testing.assert_allclose(model.transform(X), whole[0], rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(model.score_samples(X), whole[1], rtol=1e-10, atol=1e-12)
 

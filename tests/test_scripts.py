@@ -125,12 +125,15 @@ def test_a_pattern_of_ones_own_is_taken_as_it_is():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"analyzer": lambda text: [1, 2]}, "analyzer must return tokens that are strings; of doc"),
+        (
+            {"analyzer": lambda text: [1, 2]},
+            "analyzer must return tokens that are strings; for doc",
+        ),
         (
             {"tokenizer": lambda text: [None]},
-            "tokenizer must return .* None, of type NoneType. Wri",
+            "tokenizer must return .* None, of type NoneType. Con",
         ),
-        ({"analyzer": str.lower}, "analyzer must return a list of tokens; of document 0 it ret"),
+        ({"analyzer": str.lower}, "analyzer must return a list of tokens; for document 0 it ret"),
         ({"tokenizer": len}, "tokenizer must return a list of tokens; .* returned 5, of type int"),
     ],
 )

@@ -10,8 +10,9 @@ from scipy.sparse import csr_array, random_array
 
 from skvae import BNVAEEstimator
 from skvae._data import streams
-from skvae._data.rows import Marginals, Rows, Units, fingerprint
-from skvae._data.streams import Stream, in_pieces, is_stream, opened
+from skvae._data.rows import Rows, fingerprint
+from skvae._data.streams import Stream, in_chunks, is_stream, open_stream
+from skvae._data.units import Marginals, Units
 
 
 def rows(n_samples=500, n_features=6, seed=0):
@@ -36,7 +37,7 @@ def small(**parameters):
 @pytest.fixture
 def tiny_memory(monkeypatch):
     """So little memory that small data stay where they are."""
-    for name, n_bytes in {"IN_MEMORY": 0, "PIECE": 4000, "BLOCK": 400, "BUFFER": 6000}.items():
+    for name, n_bytes in {"IN_MEMORY": 0, "CHUNK": 4000, "BLOCK": 400, "BUFFER": 6000}.items():
         monkeypatch.setattr(streams, name, n_bytes)
 
 
@@ -99,7 +100,7 @@ def test_frames_are_no_streams():
 
 
 def test_what_is_small_is_read():
-    np.testing.assert_array_equal(opened(Slices(rows())), rows())
+    np.testing.assert_array_equal(open_stream(Slices(rows())), rows())
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, bool, np.float16])
@@ -111,12 +112,12 @@ def test_rows_are_of_single_precision_only_if_they_were(dtype):
 @pytest.mark.parametrize("shape", [(3,), (2, 2, 2), (0, 3), (3, 0)])
 def test_what_is_no_table_is_an_error(shape):
     with pytest.raises(ValueError, match=r"must have two dimensions .* got the shape"):
-        opened(Slices(np.ones(shape)))
+        open_stream(Slices(np.ones(shape)))
 
 
 def test_what_holds_no_numbers_is_an_error():
     with pytest.raises(TypeError, match="must hold real numbers; got the dtype <U1"):
-        opened(Slices(np.array([["a"]])))
+        open_stream(Slices(np.array([["a"]])))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -130,10 +131,10 @@ def test_a_cell_that_is_not_finite_is_named_by_its_place(tiny_memory, bad):
 # -- reading -------------------------------------------------------------------------------
 
 
-def test_pieces_and_blocks_cover_all_rows_in_order(tiny_memory):
+def test_chunks_and_blocks_cover_all_rows_in_order(tiny_memory):
     X = rows()
     stream = Stream(Slices(X))
-    np.testing.assert_array_equal(np.concatenate([*in_pieces(stream)]), X)
+    np.testing.assert_array_equal(np.concatenate([*in_chunks(stream)]), X)
     np.testing.assert_array_equal(np.concatenate([stream[b] for b in stream.blocks()]), X)
     assert len(stream.blocks()) > 50
 
@@ -212,7 +213,7 @@ def test_little_is_read_at_a_time_and_each_row_once_an_epoch(tiny_memory):
 
 def test_a_few_rows_are_read_at_once(tiny_memory):
     source = Slices(np.arange(2000.0).reshape(1000, 2))
-    few = Rows(Stream(source), Units.identity(2), None, torch.device("cpu")).few()
+    few = Rows(Stream(source), Units.identity(2), None, torch.device("cpu")).evenly_spaced()
     (batch,) = few.in_order(torch.float64)
     assert batch.x[:, 0].tolist() == list(range(0, 32, 2))
     assert source.asked == [16]
@@ -291,10 +292,10 @@ def test_columns_of_different_kinds_need_memory(tiny_memory):
         small(likelihood="auto").fit(Slices(rows()))
 
 
-def test_pieces_of_a_stream_go_through_partial_fit():
+def test_chunks_of_a_stream_go_through_partial_fit():
     X, model = rows(), small()
-    for piece in in_pieces(Stream(Slices(X))):
-        model.partial_fit(piece)
+    for chunk in in_chunks(Stream(Slices(X))):
+        model.partial_fit(chunk)
     assert np.isfinite(model.score(X))
 
 

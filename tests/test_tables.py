@@ -16,7 +16,8 @@ from sklearn.pipeline import make_pipeline
 from torch.distributions import Independent, Normal
 
 from skvae import BNVAEEstimator, PosteriorCollapseWarning
-from skvae._data.tables import Table, columns_of
+from skvae._data.columns import columns_of
+from skvae._data.tables import Table
 from skvae.bounds import kl_floor
 from skvae.likelihoods import GaussianLikelihood, NegativeBinomialLikelihood
 
@@ -73,7 +74,7 @@ def types(table):
 @libraries
 def test_types_decide_the_likelihood(library):
     table = Table(frame(library), "auto")
-    found = {likelihood: columns.tolist() for likelihood, columns in table.parts}
+    found = {likelihood: columns.tolist() for likelihood, columns in table.likelihoods}
     assert found == {"gaussian": [0, 1, 4], "bernoulli": [2], "categorical": [3]}
 
 
@@ -95,7 +96,7 @@ def test_arrays_have_types_too(X, kinds):
 def test_none_and_nan_are_missing_among_objects(value):
     (column,) = columns_of(np.array([["a"], [value]], dtype=object))
     assert column.missing.tolist() == [False, True]
-    assert np.isnan(column.places(["a"])[1])
+    assert np.isnan(column.positions(["a"])[1])
 
 
 @pytest.mark.parametrize(
@@ -104,13 +105,13 @@ def test_none_and_nan_are_missing_among_objects(value):
 )
 def test_columns_are_named_in_scikit_learns_ways(columns):
     table = Table(frame(), [("student_t", columns)])
-    assert table.parts[0][0] == "student_t"
-    assert table.parts[0][1].tolist() == [0, 1]
+    assert table.likelihoods[0][0] == "student_t"
+    assert table.likelihoods[0][1].tolist() == [0, 1]
 
 
 def test_columns_are_found_by_a_selector():
     table = Table(frame(), [("poisson", make_column_selector(dtype_include="uint16"))])
-    assert table.parts[0][1].tolist() == [1]
+    assert table.likelihoods[0][1].tolist() == [1]
 
 
 @libraries
@@ -146,7 +147,9 @@ def test_dates_are_refused_by_name():
 
 
 def test_strings_are_no_numbers():
-    with pytest.raises(ValueError, match="Column 'colour' holds what is not a number.*categorical"):
+    with pytest.raises(
+        ValueError, match="Column 'colour' holds values that are not numbers.*categorical"
+    ):
         small(likelihood=[("gaussian", ["colour"])]).fit(frame())
 
 
@@ -160,7 +163,7 @@ def test_a_category_that_fit_did_not_see_is_refused_by_name():
     model = small().fit(frame())
     new = frame()
     new["size"] = 3
-    with pytest.raises(ValueError, match=r"Column 'size' holds categories.*fit: \[3.*Name all"):
+    with pytest.raises(ValueError, match=r"Column 'size' holds categories.*seen: \[3.*Name all"):
         model.transform(new)
 
 
@@ -183,7 +186,7 @@ def test_a_sparse_matrix_may_mix_numbers():
 def test_numbers_are_the_table_again(library):
     X = frame(library)
     table = Table(X, MIX)
-    back = table.table(table.numbers(X))
+    back = table.to_table(table.to_numbers(X))
     assert type(back) is type(X)
     assert back.equals(X)
 
@@ -191,7 +194,7 @@ def test_numbers_are_the_table_again(library):
 def test_numbers_of_objects_are_the_objects_again():
     X = np.array([["a", 1.5], ["b", 2.5]], dtype=object)
     table = Table(X, "auto")
-    np.testing.assert_array_equal(table.table(table.numbers(X)), X)
+    np.testing.assert_array_equal(table.to_table(table.to_numbers(X)), X)
 
 
 @libraries
@@ -370,7 +373,7 @@ def test_imputing_meets_the_conditional_mean_of_a_linear_model():
     model = BNVAEEstimator(
         1, hidden_layer_sizes=(), tau=0.1, max_iter=100, learning_rate=1e-2, random_state=0
     ).fit(X)
-    module, units = model.module_, model._model.units
+    module, units = model.module_, model._units
     decoder = module.decoder.layers[0]
     loading, mean = decoder.weight.detach().numpy(), decoder.bias.detach().numpy()
     noise = np.square(module.likelihood_layer.scale().detach().numpy())
@@ -495,7 +498,7 @@ def test_the_score_is_given_the_conditions(of_colour):
     assert of_colour.score(X) > small(max_iter=30, learning_rate=2e-2).fit(rest).score(rest) + 0.2
 
 
-def test_conditions_are_told_and_not_described():
+def test_conditions_are_inputs_and_not_modeled():
     model = conditioned(max_iter=3).fit(frame())
     assert model.module_.likelihood_layer.n_features == 4
     assert model.n_features_in_ == 5
@@ -538,7 +541,7 @@ def test_codes_are_decoded_under_conditions(of_colour):
         ([["red"], ["green"]], "one row for all, or one for each of the 5; got 2"),
         ([["red", 1.0]], r"conditions must have a column for each of \['colour'\]"),
         ({"color": "red"}, r"conditions lack \['colour'\]"),
-        (["pink"], "Column 'colour' holds categories that were not there in fit"),
+        (["pink"], "Column 'colour' holds categories that fit has not seen"),
         ([None], "Column 'colour' is a condition, and none of its cells may be missing"),
     ],
 )

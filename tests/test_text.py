@@ -182,6 +182,13 @@ def as_it_is(document):
     return document
 
 
+def test_documents_are_read_by_the_present_parameters():
+    model = small(lowercase=False, max_length=2).fit(["a b", "B"])
+    assert model.vocabulary_ == {"B": 3, "a": 4, "b": 5}
+    model.set_params(lowercase=True, max_length=3)
+    assert model._validate_rows(["A B B"], reset=False).tolist() == [[1, 4, 5, 5, 1]]
+
+
 def test_documents_can_be_lists_of_tokens():
     model = small(analyzer=as_it_is).fit([["a b", "c"], ["c"]])
     assert set(model.vocabulary_) == {"a b", "c"}
@@ -292,6 +299,8 @@ def test_tags_say_that_it_takes_strings():
 def test_unfitted_it_says_so():
     with pytest.raises(ValueError, match="not fitted"):
         small().transform(SENTENCES)
+    with pytest.raises(AttributeError, match="no vocabulary_ yet: it is not fitted. Call fit"):
+        small().vocabulary_  # noqa: B018
 
 
 @pytest.mark.parametrize(

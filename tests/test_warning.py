@@ -1,9 +1,11 @@
 """Every warning of the library points at the line of the caller."""
 
+import pickle
 import re
 import warnings
 from inspect import currentframe
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from torch import nn
 
 import skvae
 from skvae import BNVAEEstimator, BNVAEEstimatorCV, BNVAETextEstimator, PosteriorCollapseWarning
+from skvae._fit import saving
 from skvae._warnings import warn
 from skvae.diagnostics import warn_if_collapsed
 
@@ -76,7 +79,14 @@ def into_a_folder_that_goes(folder):
     return small(encoder=Encoder, checkpoint=folder / "gone" / "checkpoint")
 
 
-fitted_text = small_text().fit(SENTENCES)
+def pickled_by_another_version():
+    with patch.object(saving, "VERSION", "0.0.9"):
+        return pickle.dumps(fitted)
+
+
+fitted, fitted_text = small().fit(X), small_text().fit(SENTENCES)
+PICKLED = pickled_by_another_version()
+IDENTIFIERS = np.array([[f"row {i}", float(i)] for i in range(60)], dtype=object)
 
 CASES = {
     "collapsed": (PosteriorCollapseWarning, lambda _: collapsing().fit(X)),
@@ -114,6 +124,12 @@ CASES = {
         UserWarning,
         lambda _: small_text().fit(SENTENCES).partial_fit(["x"] * 4),
     ),
+    "identifiers": (UserWarning, lambda _: small(likelihood="auto").fit(IDENTIFIERS)),
+    "identifiers in a pipeline": (
+        UserWarning,
+        lambda _: make_pipeline(small(likelihood="auto")).fit(IDENTIFIERS),
+    ),
+    "pickled by another version": (UserWarning, lambda _: pickle.loads(PICKLED)),
     "unwritten checkpoint": (RuntimeWarning, lambda folder: into_a_folder_that_goes(folder).fit(X)),
 }
 
@@ -143,4 +159,4 @@ def test_a_warning_out_of_nowhere_points_at_the_outermost_line():
 def test_nothing_warns_by_itself():
     files = Path(skvae.__file__).parent.rglob("*.py")
     found = {path.stem for path in files if re.search(r"warnings\.warn", path.read_text("utf-8"))}
-    assert found == {"warning"}
+    assert found == {"_warnings"}

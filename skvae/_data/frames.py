@@ -1,6 +1,7 @@
-"""Frames of pandas, polars and pyarrow: their columns as arrays, and arrays as such frames again.
+"""Frames of pandas, polars and pyarrow: their columns as arrays, and frames built from arrays.
 
-What a frame was is remembered in words (`Frame`), so that a file can hold it.
+The library and the types of a frame are kept as plain strings and lists (`FrameSchema`), which a
+file can hold.
 """
 
 from importlib import import_module
@@ -22,39 +23,39 @@ LIBRARIES = {
 
 
 def library_of(X):
-    """Of which library a frame is.
+    """Name the library of a frame.
 
     Parameters
     ----------
     X : object
-        Anything.
+        Any object.
 
     Returns
     -------
     {"pandas", "polars", "pyarrow"} or None
-        None if it is no frame, or a lazy one, whose rows are nowhere yet.
+        None if it is not a frame, or a lazy one, whose rows have not been computed.
     """
     return next((name for name, is_one in LIBRARIES.items() if is_one(X)), None)
 
 
 def is_frame(X):
-    """Whether something is a frame of pandas, polars or pyarrow.
+    """Tell whether an object is a frame of pandas, polars or pyarrow.
 
     Parameters
     ----------
     X : object
-        Anything.
+        Any object.
 
     Returns
     -------
     bool
-        Not of lazy frames, whose rows are nowhere yet.
+        False for lazy frames, whose rows have not been computed.
     """
     return library_of(X) is not None
 
 
 def names_of(X):
-    """Names of a frame's columns.
+    """List the names of a frame's columns.
 
     Parameters
     ----------
@@ -64,26 +65,82 @@ def names_of(X):
     Returns
     -------
     list
-        Of strings, mostly.
+        Names, in order. Those of pandas may be of any type.
     """
     return list(X.column_names) if library_of(X) == "pyarrow" else list(X.columns)
 
 
+def has_float_columns(X):
+    """Tell whether an object is a frame of floats.
+
+    Parameters
+    ----------
+    X : object
+        Any object.
+
+    Returns
+    -------
+    bool
+        True if it is a frame of pandas or polars, all of whose columns are floats.
+    """
+    library = library_of(X)
+    if library == "pandas":
+        return {str(dtype) for dtype in X.dtypes} <= {"float64", "float32"}
+    return library == "polars" and all(dtype.is_float() for dtype in X.dtypes)
+
+
+def has_sparse_columns(X):
+    """Tell whether an object is a frame of sparse numbers.
+
+    Parameters
+    ----------
+    X : object
+        Any object.
+
+    Returns
+    -------
+    bool
+        True if it is a frame of pandas, all of whose columns are sparse with 0 as fill value.
+    """
+    if library_of(X) != "pandas" or not len(X.dtypes):
+        return False
+    return all(getattr(dtype, "fill_value", None) == 0 for dtype in X.dtypes)
+
+
+def array_at_once(X):
+    """Convert a frame to an array without a look at each column, which takes time if it is wide.
+
+    Parameters
+    ----------
+    X : object
+        Any object.
+
+    Returns
+    -------
+    ndarray, CSR or None
+        None unless it is a frame of floats or of sparse numbers.
+    """
+    if has_sparse_columns(X):
+        return X.sparse.to_coo().tocsr()
+    return X.to_numpy() if has_float_columns(X) else None
+
+
 class RawColumn(NamedTuple):
-    """A column of a frame.
+    """A column of a frame, as it is stored.
 
     Parameters
     ----------
     name : object
-        Its name.
+        Name of the column.
     type : str
-        Its type in words.
+        Name of its type.
     values : ndarray of shape (n_samples,)
-        Numbers as numbers and all else as objects; anything where missing.
+        Numbers as numbers, and all else as objects. Those of missing cells have no meaning.
     missing : ndarray of bool of shape (n_samples,)
-        Where no value is.
+        Mask of the missing cells.
     declared : list or None
-        Categories that the type names. Empty, if it is one of categories and names none.
+        Categories that the type names. Empty if it is a categorical type that names none, and
+        None if it is another type.
     """
 
     name: object
@@ -94,7 +151,7 @@ class RawColumn(NamedTuple):
 
 
 def raw_columns(X):
-    """The columns of a frame.
+    """List the columns of a frame.
 
     Parameters
     ----------
@@ -104,9 +161,9 @@ def raw_columns(X):
     Returns
     -------
     list of RawColumn
-        One for each.
+        The columns, in order.
     """
-    if library_of(X) == "pandas":  # by place, as its names may occur twice or be no strings
+    if library_of(X) == "pandas":  # by position: names may be no strings, or occur twice
         pairs = zip(X.columns, (X.iloc[:, j] for j in range(X.shape[1])), strict=True)
         return [_of_pandas(name, series) for name, series in pairs]
     frame = nw.from_native(X)
@@ -118,7 +175,7 @@ def _of_pandas(name, series):
     missing, declared = series.isna().to_numpy(dtype=bool), None
     if isinstance(dtype, import_module("pandas").CategoricalDtype):
         declared = dtype.categories.tolist()
-    elif str(dtype).startswith("dictionary<"):  # of arrow
+    elif str(dtype).startswith("dictionary<"):  # categories of arrow
         declared = []
     if declared is None and isinstance(dtype, np.dtype) and dtype.kind in "biuf":
         values = series.to_numpy()
@@ -151,78 +208,38 @@ def _of_narwhals(name, series):
     return RawColumn(name, str(native), values, missing, declared)
 
 
-def whole_limits(type_in_words):
-    """Least and largest number of a type of whole numbers.
+def integer_limits(type_name):
+    """Find the smallest and largest number of a type of whole numbers.
 
     Parameters
     ----------
-    type_in_words : str
-        As of `RawColumn`.
+    type_name : str
+        Name of the type, as in `RawColumn`.
 
     Returns
     -------
     tuple of int or None
-        None if it is no such type.
+        None if it is another type. Numbers beyond 2**53, which doubles cannot count, are left out.
     """
-    name = type_in_words.lower().removeprefix("sparse[").partition("[")[0].partition(",")[0]
+    name = type_name.lower().removeprefix("sparse[").partition("[")[0].partition(",")[0]
     if name not in {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}:
         return None
     limits = np.iinfo(name)
-    exact = 2**53  # what a double can count
+    exact = 2**53
     return max(int(limits.min), -exact), min(int(limits.max), exact)
 
 
-def sparse_matrix(X):
-    """A frame whose columns are all sparse numbers, as a CSR matrix.
-
-    Parameters
-    ----------
-    X : object
-        Anything.
-
-    Returns
-    -------
-    CSR or None
-        None if it is anything else.
-    """
-    if library_of(X) != "pandas":
-        return None
-    sparse = [getattr(dtype, "fill_value", None) == 0 for dtype in X.dtypes]
-    return X.sparse.to_coo().tocsr() if sparse and all(sparse) else None
-
-
-def floats_of(X):
-    """A frame all of whose columns are floats, as an array; one by one takes time if it is wide.
-
-    Parameters
-    ----------
-    X : object
-        Anything.
-
-    Returns
-    -------
-    ndarray or None
-        None if it is anything else.
-    """
-    library = library_of(X)
-    if library == "pandas":
-        found = {str(dtype) for dtype in X.dtypes} <= {"float64", "float32"}
-    else:
-        found = library == "polars" and all(dtype.is_float() for dtype in X.dtypes)
-    return X.to_numpy() if found else None
-
-
-class Frame(NamedTuple):
-    """What a frame was, in words: its library, the names of its columns and their types.
+class FrameSchema(NamedTuple):
+    """Library, names and types of a frame, as plain strings and lists.
 
     Parameters
     ----------
     library : {"pandas", "polars", "pyarrow"}
-        The library.
+        Name of the library.
     names : list
         Names of the columns.
     types : list or str
-        Their types, as `_in_words` puts them; for pyarrow all of them together.
+        Description of each type, in strings, tuples and dicts; a single string for pyarrow.
     """
 
     library: str
@@ -240,104 +257,106 @@ class Frame(NamedTuple):
 
         Returns
         -------
-        Frame
+        FrameSchema
             Its library, names and types.
         """
         library = library_of(X)
         if library == "pyarrow":
-            return cls(library, names_of(X), _arrow_in_words(X.schema.remove_metadata()))
-        in_words = _pandas_in_words if library == "pandas" else _polars_in_words
-        return cls(library, names_of(X), [in_words(dtype) for dtype in X.dtypes])
+            return cls(library, names_of(X), _describe_schema(X.schema.remove_metadata()))
+        describe = _describe_pandas if library == "pandas" else _describe_polars
+        return cls(library, names_of(X), [describe(dtype) for dtype in X.dtypes])
 
-    def table(self, columns, index=None):
-        """A frame of these names and types.
+    def build(self, columns, index=None):
+        """Build a frame of these names and types.
 
         Parameters
         ----------
         columns : list of list
             Values of each column.
         index : Index, optional
-            Of pandas: of the rows.
+            Labels of the rows of a frame of pandas.
 
         Returns
         -------
         DataFrame or Table
-            Of the library.
+            The frame.
         """
         if self.library not in LIBRARIES:  # it may come from a file
             raise ValueError(f"library must be one of {sorted(LIBRARIES)}; got {self.library!r}")
         library = import_module(self.library)
         if self.library == "pyarrow":
-            schema = _arrow_of_words(self.types)
+            schema = _arrow_schema(self.types)
             pairs = zip(columns, schema, strict=True)
             arrays = [library.array(values, type=field.type) for values, field in pairs]
             return library.Table.from_arrays(arrays, schema=schema)
         pairs = zip(columns, self.types, strict=True)
         if self.library == "polars":
-            series = [_polars_series(values, _polars_of_words(words)) for values, words in pairs]
+            series = [
+                _polars_series(values, _polars_type(description)) for values, description in pairs
+            ]
             return library.DataFrame(dict(zip(self.names, series, strict=True)))
-        if {*map(str, self.types)} in ({"float64"}, {"float32"}):  # at once
+        if {*map(str, self.types)} in ({"float64"}, {"float32"}):  # faster, if it is wide
             frame = library.DataFrame(np.column_stack(columns), index, dtype=self.types[0])
         else:
             series = {
-                j: library.Series(values, index=index, dtype=_pandas_of_words(words))
-                for j, (values, words) in enumerate(pairs)
+                j: library.Series(values, index=index, dtype=_pandas_type(description))
+                for j, (values, description) in enumerate(pairs)
             }
             frame = library.DataFrame(series, index=index)
         frame.columns = self.names
         return frame
 
 
-def _pandas_in_words(dtype):
+def _describe_pandas(dtype):
     pandas = import_module("pandas")
     if isinstance(dtype, pandas.CategoricalDtype):
         index = dtype.categories
-        return ("categories", index.tolist(), _pandas_in_words(index.dtype), bool(dtype.ordered))
+        return ("categories", index.tolist(), _describe_pandas(index.dtype), bool(dtype.ordered))
     if isinstance(dtype, pandas.StringDtype):
         return ("string", dtype.storage, dtype.na_value is pandas.NA)
     if isinstance(dtype, pandas.SparseDtype):
-        return ("sparse", _pandas_in_words(dtype.subtype), dtype.fill_value)
+        return ("sparse", _describe_pandas(dtype.subtype), dtype.fill_value)
     if isinstance(dtype, pandas.ArrowDtype):
         arrow = import_module("pyarrow")
-        return ("arrow", _arrow_in_words(arrow.schema([("", dtype.pyarrow_dtype)])))
+        return ("arrow", _describe_schema(arrow.schema([("", dtype.pyarrow_dtype)])))
     return str(dtype)
 
 
-def _pandas_of_words(words):
+def _pandas_type(description):
     pandas = import_module("pandas")
-    if isinstance(words, str):
-        return pandas.api.types.pandas_dtype(words)
-    kind, *told = words
+    if isinstance(description, str):
+        return pandas.api.types.pandas_dtype(description)
+    kind, *settings = description
     if kind == "categories":
-        values, dtype, ordered = told
-        index = pandas.Index(values, dtype=_pandas_of_words(dtype))
+        values, dtype, ordered = settings
+        index = pandas.Index(values, dtype=_pandas_type(dtype))
         return pandas.CategoricalDtype(index, ordered)
     if kind == "string":
-        storage, nullable = told
+        storage, nullable = settings
         return pandas.StringDtype(storage, na_value=pandas.NA if nullable else np.nan)
     if kind == "sparse":
-        return pandas.SparseDtype(_pandas_of_words(told[0]), told[1])
-    return pandas.ArrowDtype(_arrow_of_words(told[0]).field(0).type)
+        return pandas.SparseDtype(_pandas_type(settings[0]), settings[1])
+    return pandas.ArrowDtype(_arrow_schema(settings[0]).field(0).type)
 
 
-def _polars_in_words(dtype):
+def _describe_polars(dtype):
     settings = {}
     for name in ("categories", "precision", "scale", "time_unit", "time_zone"):
         value = getattr(dtype, name, None)
         if value is not None:
             settings[name] = value.to_list() if hasattr(value, "to_list") else value
     base = str(dtype.base_type())
-    if base == "Categorical":  # of which categories it does not say
+    if base == "Categorical":  # whose categories are no part of the type
         settings = {}
     return (base, settings)
 
 
-def _polars_of_words(words):
-    name, settings = words
+def _polars_type(description):
+    name, settings = description
     polars = import_module("polars")
     dtype = getattr(polars, name)
     if not (isinstance(dtype, type) and issubclass(dtype, polars.DataType)):
-        raise ValueError(f"types of polars are wanted; got {name!r}")
+        raise ValueError(f"types of polars are needed; got {name!r}")
     return dtype(**settings) if settings else dtype
 
 
@@ -348,10 +367,10 @@ def _polars_series(values, dtype):
     return polars.Series(values, strict=False).cast(dtype)
 
 
-def _arrow_in_words(schema):
+def _describe_schema(schema):
     return schema.serialize().to_pybytes().hex()
 
 
-def _arrow_of_words(words):
+def _arrow_schema(description):
     arrow = import_module("pyarrow")
-    return import_module("pyarrow.ipc").read_schema(arrow.py_buffer(bytes.fromhex(words)))
+    return import_module("pyarrow.ipc").read_schema(arrow.py_buffer(bytes.fromhex(description)))

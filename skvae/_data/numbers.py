@@ -12,27 +12,23 @@ class Numbers:
         Names of the columns.
     """
 
-    has_kinds, plain, frame = False, True, None  # no categories, one likelihood, no frame
-    n_context, conditions = 0, {}
+    has_kinds, is_homogeneous, schema, n_context = False, True, None, 0
 
     def __init__(self, names=None):
         self.names = names
 
-    def modeled(self, X):
-        """Return the columns that have a likelihood: all."""
-        return X
+    def modeled_columns(self, numbers):
+        """Return all columns: each has a likelihood."""
+        return numbers
 
-    def context_of(self, X):
-        """Return the second input of the networks: none."""
-
-    def context(self, conditions):
-        """Return the second input of the networks for given conditions: none."""
+    def context(self, numbers):
+        """Return None: the networks have no second input."""
 
     def modeled_name(self, place):
         """Return the name of a column, or its number where it has none."""
         return int(place) if self.names is None else str(self.names[place])
 
-    def finished(self, values, conditions=None, index=None):
+    def restored(self, values, conditions=None, index=None):
         """Return values as the model gives them."""
         return values
 

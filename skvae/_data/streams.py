@@ -1,7 +1,7 @@
-"""Rows that stay where they are, in a file say, and are read piece by piece.
+"""Rows that are too many for memory and are read in chunks, from a file for example.
 
-A stream is anything with a shape, a dtype and rows by slices: `numpy.memmap`, a dataset of h5py,
-an array of zarr or dask. Of any of them, a few pieces are in memory at a time.
+A stream is anything with a shape, a dtype and rows by slices: a `numpy.memmap`, a dataset of h5py,
+an array of zarr or dask.
 """
 
 import ctypes
@@ -10,27 +10,28 @@ import os
 import numpy as np
 from scipy.sparse import issparse
 
-IN_MEMORY = 2**30  # bytes up to which a stream is read at once, to be shuffled as a whole
-PIECE = 2**23  # bytes read at a time, unless the source is cut into larger chunks
-BLOCK = 2**18  # bytes of neighbouring rows that are shuffled together
-BUFFER = 2**27  # bytes of rows among which batches are drawn
+# All in bytes.
+IN_MEMORY = 2**30  # up to this size, a stream is read into memory
+CHUNK = 2**23  # of rows read at a time, unless the source stores its rows in larger chunks
+BLOCK = 2**18  # of neighboring rows that are shuffled together
+BUFFER = 2**27  # of rows from which batches are drawn
 
 _C = ctypes.CDLL(None) if os.name == "posix" else None
 
 
 def is_stream(X):
-    """Whether `X` is an array that is not in memory.
+    """Tell whether `X` is an array that is not in memory.
 
     Parameters
     ----------
     X : object
-        Anything.
+        Any object.
 
     Returns
     -------
     bool
-        True for a `numpy.memmap`, and for what has shape, dtype and rows but is no array of
-        NumPy or of the array API, no sparse matrix and no tensor.
+        True for a `numpy.memmap`, and for objects with shape, dtype and rows that are neither an
+        array of NumPy or of the array API nor a sparse matrix, a frame or a tensor.
     """
     if isinstance(X, np.memmap):
         return True
@@ -40,8 +41,8 @@ def is_stream(X):
     return has_rows and not hasattr(X, "iloc") and not type(X).__module__.startswith("torch")
 
 
-def opened(X):
-    """A stream as rows to work with.
+def open_stream(X):
+    """Check a stream, and read it if it is small.
 
     Parameters
     ----------
@@ -51,14 +52,14 @@ def opened(X):
     Returns
     -------
     ndarray or Stream
-        What is small is read.
+        An array if the rows take at most `IN_MEMORY` bytes, else a stream.
 
     Raises
     ------
     ValueError
-        If its shape is not that of a table with rows and columns.
+        If it does not have two dimensions, or no rows or columns.
     TypeError
-        If it does not hold numbers.
+        If it does not hold real numbers.
     """
     if len(X.shape) != 2 or not all(X.shape):
         raise ValueError(
@@ -72,14 +73,14 @@ def opened(X):
 
 
 class Stream:
-    """Rows that are read when they are asked for.
+    """Rows that are read on demand.
 
     Parameters
     ----------
     source : object
-        With shape, dtype and rows by slices.
+        An object with shape, dtype and rows by slices.
     index : ndarray of int of shape (n_samples,), optional
-        Which of its rows are meant, in ascending order; all by default.
+        Positions of the rows that belong to the stream, in ascending order. All by default.
     """
 
     def __init__(self, source, index=None):
@@ -94,7 +95,7 @@ class Stream:
         return self.shape[0]
 
     def __getitem__(self, rows):
-        """Read a slice of rows, or name some: by their numbers in any order, or a mask."""
+        """Read a slice of rows, or return the stream of the rows in an index or a mask."""
         if isinstance(rows, slice):
             return self._read(*rows.indices(len(self))[:2])
         chosen = np.arange(len(self)) if self.index is None else self.index
@@ -104,109 +105,109 @@ class Stream:
         if self.index is None:
             return self._checked(self.source[start:stop], start)
         wanted = self.index[start:stop]
-        parts = []
-        for first in range(0, len(wanted), self.n_block):  # so that little is read in vain
+        found = []
+        for first in range(0, len(wanted), self.n_block):  # so that few other rows are read
             some = wanted[first : first + self.n_block]
-            near = self._checked(self.source[some[0] : some[-1] + 1], some[0])
-            parts.append(near[some - some[0]])
-        return np.concatenate(parts) if parts else np.empty((0, self.shape[1]), self.dtype)
+            neighbors = self._checked(self.source[some[0] : some[-1] + 1], some[0])
+            found.append(neighbors[some - some[0]])
+        return np.concatenate(found) if found else np.empty((0, self.shape[1]), self.dtype)
 
     def _checked(self, rows, start):
-        rows = np.array(rows, dtype=self.dtype)  # a copy, so that no map of a file lives on
+        rows = np.array(rows, dtype=self.dtype)  # a copy: a view would keep the file mapped
         if not np.isfinite(rows).all():
             raise ValueError(
-                f"X holds NaN or infinity between rows {start} and {start + len(rows)}; where rows "
-                "stay in a file, no cell may be missing. Replace them there."
+                f"X holds NaN or infinity between rows {start} and {start + len(rows)}. Rows that "
+                "stay in a file must have no missing cells: replace them in the file."
             )
         return rows
 
     @property
     def n_block(self):
-        """Rows of a block of neighbours: whole chunks, where the source is cut into chunks."""
+        """Rows of a block of neighbors. If the source is stored in chunks, it is whole chunks."""
         n_rows = max(1, BLOCK // (self.shape[1] * self.dtype.itemsize))
         chunks = getattr(self.source, "chunks", None)
         chunk = int(np.max(chunks[0])) if chunks else 1
         return -(-n_rows // chunk) * chunk
 
-    def pieces(self):
+    def blocks(self):
+        """Cut the rows into blocks of neighbors.
+
+        Returns
+        -------
+        list of slice
+            Slices that cover all rows, in order.
+        """
+        n, step = len(self), self.n_block
+        return [slice(start, min(start + step, n)) for start in range(0, n, step)]
+
+    def n_blocks_of_buffer(self):
+        """Return the number of blocks that are in memory together, to be shuffled.
+
+        Returns
+        -------
+        int
+            A number of at least two.
+        """
+        return max(2, BUFFER // (self.n_block * self.shape[1] * 4))
+
+    def in_chunks(self):
         """Yield all rows in order, as arrays.
 
         Yields
         ------
         ndarray
-            Some rows.
+            Consecutive rows, whole blocks of them.
         """
-        n_blocks = max(1, PIECE // (self.n_block * self.shape[1] * self.dtype.itemsize))
+        n_blocks = max(1, CHUNK // (self.n_block * self.shape[1] * self.dtype.itemsize))
         for start in range(0, len(self), n_blocks * self.n_block):
             yield self[start : start + n_blocks * self.n_block]
 
-    def blocks(self):
-        """Cut the rows into blocks of neighbours.
-
-        Returns
-        -------
-        list of slice
-            They cover all rows, in order.
-        """
-        n, step = len(self), self.n_block
-        return [slice(start, min(start + step, n)) for start in range(0, n, step)]
-
-    def blocks_of_a_buffer(self):
-        """How many blocks are in memory at a time.
-
-        Returns
-        -------
-        int
-            At least two.
-        """
-        return max(2, BUFFER // (self.n_block * self.shape[1] * 4))
-
-    def sampled(self, n_rows=2**16):
-        """Some rows at even distances, as an array.
+    def evenly_spaced(self, n_rows=2**16):
+        """Read some rows from 64 evenly spaced places.
 
         Parameters
         ----------
         n_rows : int, default=65536
-            How many.
+            Number of rows.
 
         Returns
         -------
         ndarray of shape (n_rows, n_features)
-            Read in 64 places.
+            The rows, in order. There may be fewer if the stream is short.
         """
         step = max(1, n_rows // 64)
         starts = np.unique(np.linspace(0, max(0, len(self) - step), 64).astype(int))
         return np.concatenate([self[start : start + step] for start in starts])
 
 
-def in_pieces(X):
-    """Yield `X` in arrays that fit the memory, beside X itself if it is there.
+def in_chunks(X):
+    """Yield rows in arrays that fit into memory together with `X`.
 
     Parameters
     ----------
     X : ndarray, CSR or Stream
-        Rows.
+        The rows.
 
     Yields
     ------
     ndarray or CSR
-        All of `X` at once if it is small or CSR.
+        Consecutive rows. A small array and a CSR matrix come as a whole.
     """
     if isinstance(X, Stream):
-        yield from X.pieces()
-    elif issparse(X) or X.nbytes <= PIECE:
+        yield from X.in_chunks()
+    elif issparse(X) or X.nbytes <= CHUNK:
         yield X
     else:
-        n_rows = max(1, PIECE * len(X) // X.nbytes)
+        n_rows = max(1, CHUNK * len(X) // X.nbytes)
         yield from (X[start : start + n_rows] for start in range(0, len(X), n_rows))
 
 
-def give_back():
-    """Return free memory to the system, where the C library would keep it.
+def release_memory():
+    """Return free memory to the system, if the C library can.
 
-    The results of a step lie between the arrays of the next, so that glibc can use neither again
-    for something larger: without this, what a process holds grows by some 100 kB a step.
+    The results of a training step lie between the arrays of the next, so that glibc can use
+    neither again for a larger one. Without this call, the process grows by some 100 kB a step.
     """
-    trim = getattr(_C, "malloc_trim", None)  # glibc has it
+    trim = getattr(_C, "malloc_trim", None)  # of glibc
     if trim is not None:
         trim(0)

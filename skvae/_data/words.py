@@ -1,39 +1,38 @@
-"""What a word is, in the scripts of the world, for sentences that nobody has cut into words."""
+"""Words and marks of plain text, in the scripts of the world."""
 
 import re
 import unicodedata
 from functools import cache
 from itertools import groupby
 
-# Scripts that put no spaces between words are read character by character: Han and kana (with
+# Scripts without spaces between words, which are read character by character: Han and kana (with
 # the iteration marks), Thai and Lao, Burmese, Khmer.
 UNSPACED = (
     "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
     "\U00020000-\U0003ffff\U0001b000-\U0001b16f"
     "\u0e00-\u0eff\u1000-\u109f\uaa60-\uaa7f\u1780-\u17ff"
 )
-WIDE_MARKS = "\u3001-\u303f\uff01-\uff65"  # their punctuation, whose spaces are part of it
-JOINERS = "\u200c\u200d"  # of letters in Indic scripts and in Persian, of emoji
-STACKERS = "\u1039\u17d2"  # put the next letter below the last, in Burmese and in Khmer
+WIDE_MARKS = "\u3001-\u303f\uff01-\uff65"  # their punctuation, which includes its space
+JOINERS = "\u200c\u200d"  # join letters in Indic scripts and in Persian, and emoji
+STACKERS = "\u1039\u17d2"  # put the next letter below the previous one, in Burmese and Khmer
 
 
 def tokens(text):
     """Cut a text into words and marks.
 
-    A word is a run of letters, digits and apostrophes with the accents and vowel signs that they
-    carry; in scripts without spaces between words it is a single character with these. Everything
-    else that can be seen is a mark of its own; an emoji is one mark, whatever it is put together
-    of.
+    A word is a run of letters, digits and apostrophes with their accents and vowel signs. In
+    scripts without spaces between words, it is a single character with its signs. Every other
+    visible character is a mark. An emoji is one mark, even if it consists of several characters.
 
     Parameters
     ----------
     text : str
-        As `normalized` returns it.
+        A text in the form that `normalized` returns.
 
     Returns
     -------
     list of str
-        Words and marks in their order.
+        Words and marks, in order.
 
     Examples
     --------
@@ -47,17 +46,17 @@ def tokens(text):
 
 
 def normalized(text):
-    """Write what looks alike alike: an accented letter as one character, if there is one.
+    """Write each accented letter as one character, if Unicode has one for it.
 
     Parameters
     ----------
     text : str
-        Any.
+        Any text.
 
     Returns
     -------
     str
-        In the normalization form C of Unicode.
+        The text in Unicode's normalization form C.
 
     Examples
     --------
@@ -69,33 +68,33 @@ def normalized(text):
 
 
 def lowercased(text):
-    """Write a text in small letters, and `normalized`.
+    """Write a text in lower case, and `normalized`.
 
     Parameters
     ----------
     text : str
-        Any.
+        Any text.
 
     Returns
     -------
     str
-        The text.
+        The text in lower case.
     """
     return normalized(text.lower())
 
 
 def joined(words):
-    """Put words and marks together again, with a space where the script has one.
+    """Join words and marks to a sentence, with spaces where the script has them.
 
     Parameters
     ----------
     words : iterable of str
-        As `tokens` returns them.
+        Words and marks, as `tokens` returns them.
 
     Returns
     -------
     str
-        A sentence.
+        The sentence.
 
     Examples
     --------
@@ -103,16 +102,16 @@ def joined(words):
     >>> joined(["a", "cat", "."]), joined(["我", "爱", "你", "。"])
     ('a cat .', '我爱你。')
     """
-    return _needless_space().sub("", " ".join(words))
+    return _superfluous_space().sub("", " ".join(words))
 
 
 @cache
 def _token():
-    signs = _ranges(lambda c: unicodedata.category(c)[0] == "M")  # what letters carry
-    unseen = _ranges(lambda c: unicodedata.category(c) == "Cf")
+    signs = _ranges(lambda c: unicodedata.category(c)[0] == "M")  # accents and vowel signs
+    invisible = _ranges(lambda c: unicodedata.category(c) == "Cf")
     letter = rf"[^\W{UNSPACED}]"
-    # An emoji has a base, and then signs, skin tones or tags; more may follow behind joiners.
-    emoji = rf"[^\w\s{signs}{unseen}][{signs}\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]*"
+    # An emoji has a base and signs, skin tones or tags; joiners attach further emoji to it.
+    emoji = rf"[^\w\s{signs}{invisible}][{signs}\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]*"
     kinds = [
         rf"(?:{letter}|['{signs}])(?:{letter}+|['{signs}]+|[{JOINERS}](?=\w))*",
         rf"[{UNSPACED}](?:[{signs}]|(?<=[{STACKERS}])[{UNSPACED}])*",
@@ -123,13 +122,13 @@ def _token():
 
 
 @cache
-def _needless_space():
+def _superfluous_space():
     beside = f"[{UNSPACED}{WIDE_MARKS}]"
     return re.compile(f"(?<={beside}) | (?={beside})")
 
 
 def _ranges(belongs):
-    """The characters of a kind, as ranges of a character class."""
+    """The characters for which `belongs` is true, as ranges of a character class."""
     assigned = map(chr, (*range(0xA0, 0x20000), *range(0xE0000, 0xE0200)))
     runs = [[*run] for kept, run in groupby(assigned, belongs) if kept]
     return "".join(f"{run[0]}-{run[-1]}" for run in runs)

@@ -116,7 +116,7 @@ class FittedModel(nn.Module):
         return self.module.posterior(self.units.standardized(x)).loc
 
     def map(self, rows, function):
-        """Apply a function of the module to all rows, piece by piece.
+        """Apply a function of the module to all rows, chunk by chunk.
 
         Parameters
         ----------
@@ -128,13 +128,13 @@ class FittedModel(nn.Module):
         Yields
         ------
         tuple of (slice, Tensor)
-            Place of the piece, and its result on the CPU, in the precision of the rows.
+            Place of the chunk, and its result on the CPU, in the precision of the rows.
         """
         module = self.in_precision(rows.X.dtype)
-        dtype, pieces = module.prior().loc.dtype, rows.pieces()
-        with self.threads(pieces), torch.no_grad():
-            for piece, batch in zip(pieces, rows.in_order(dtype), strict=True):
-                yield piece, function(module, batch.x, batch.context).cpu()
+        dtype, chunks = module.prior().loc.dtype, rows.chunks()
+        with self.threads(chunks), torch.no_grad():
+            for chunk, batch in zip(chunks, rows.in_order(dtype), strict=True):
+                yield chunk, function(module, batch.x, batch.context).cpu()
 
     def draw(self, n_samples, seed, function, context=None):
         """Draw codes from the prior and apply a function to the likelihood that each implies.
@@ -155,12 +155,12 @@ class FittedModel(nn.Module):
         Tensor
             All results, along the first axis.
         """
-        draws, pieces, drawn = SeededDraws(seed), self.units.pieces(n_samples), []
-        with self.threads(pieces), torch.no_grad():
-            for piece in pieces:
+        draws, chunks, drawn = SeededDraws(seed), self.units.chunks(n_samples), []
+        with self.threads(chunks), torch.no_grad():
+            for chunk in chunks:
                 with draws:
-                    z = self.module.prior().sample((piece.stop - piece.start,))
-                known = None if context is None else torch.from_numpy(context[piece]).to(z)
+                    z = self.module.prior().sample((chunk.stop - chunk.start,))
+                known = None if context is None else torch.from_numpy(context[chunk]).to(z)
                 drawn.append(function(self.module.likelihood(z, known), draws).cpu())
         return torch.cat(drawn)
 
@@ -171,9 +171,9 @@ class FittedModel(nn.Module):
             return self.module
         return copy.deepcopy(self.module).to(dtype)
 
-    def threads(self, pieces):
-        """Return the context that takes the number of threads for these pieces of rows."""
-        longest = pieces[0].stop - pieces[0].start
+    def threads(self, chunks):
+        """Return the context that takes the number of threads for these chunks of rows."""
+        longest = chunks[0].stop - chunks[0].start
         return restored_process(longest * self.row_work, self.device)
 
 

@@ -259,7 +259,7 @@ class Training:
     @cached_property
     def row_work(self):
         """Multiplications for one row; counted in `restored_process`."""
-        return multiplications_per_row(self.vae, self.rows.few().in_order(torch.float32))
+        return multiplications_per_row(self.vae, self.rows.evenly_spaced().in_order(torch.float32))
 
     # -- what ends it ----------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy.spatial.distance import cdist
 
-from skvae._data.rows import chunk_slices
+from skvae._data.units import chunk_slices
 from skvae._warnings import warn
 from skvae.bounds import gaussian_kl
 from skvae.objectives import elbo, importance_bound, row_noise, shared_draws
@@ -416,7 +416,8 @@ def encode(model, rows):
     --------
     >>> import numpy as np
     >>> from skvae import BNVAEEstimator
-    >>> from skvae._data.rows import Rows, Units
+    >>> from skvae._data.rows import Rows
+    >>> from skvae._data.units import Units
     >>> from skvae.diagnostics import encode
     >>> X = np.random.RandomState(0).rand(50, 4)
     >>> vae = BNVAEEstimator(2, likelihood="bernoulli", max_iter=2, random_state=0).fit(X)
@@ -482,7 +483,8 @@ def reconstruction_gaps(model, rows, n_draws=1, random_state=None):
     --------
     >>> import numpy as np
     >>> from skvae import BNVAEEstimator
-    >>> from skvae._data.rows import Rows, Units
+    >>> from skvae._data.rows import Rows
+    >>> from skvae._data.units import Units
     >>> from skvae.diagnostics import reconstruction_gaps
     >>> X = np.random.RandomState(0).randint(2, size=(100, 1)) * np.ones((1, 6))
     >>> vae = BNVAEEstimator(1, likelihood="bernoulli", max_iter=60, random_state=0).fit(X)
@@ -547,7 +549,8 @@ def diagnose(model, rows, n_draws=32, random_state=0):
     --------
     >>> import numpy as np
     >>> from skvae import BNVAEEstimator
-    >>> from skvae._data.rows import Rows, Units
+    >>> from skvae._data.rows import Rows
+    >>> from skvae._data.units import Units
     >>> from skvae.diagnostics import diagnose
     >>> X = np.random.RandomState(0).rand(50, 4)
     >>> vae = BNVAEEstimator(2, likelihood="bernoulli", max_iter=2, random_state=0).fit(X)

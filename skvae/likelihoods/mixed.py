@@ -101,12 +101,12 @@ class MixedLikelihood(Likelihood):
     def units(self, marginals):
         offset, scale = np.empty((2, self.n_features))
         for part, columns in self.parts_and_columns():
-            offset[columns], scale[columns] = part.units(marginals.part(columns))
+            offset[columns], scale[columns] = part.units(marginals.of_columns(columns))
         return offset, scale
 
     def start(self, marginals):
         for part, columns in self.parts_and_columns():
-            part.start(marginals.part(columns))
+            part.start(marginals.of_columns(columns))
 
     def see(self, x):
         pairs = zip(self.parts, self._column_tensors(), strict=True)

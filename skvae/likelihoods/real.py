@@ -202,7 +202,7 @@ class StudentTLikelihood(GaussianLikelihood):
         self.log_df = nn.Parameter(torch.full((n_features,), np.log(2.0) / self.pace))
 
     def units(self, marginals):
-        return marginals.median, marginals.spread
+        return marginals.median, marginals.robust_scale
 
     def see(self, x):
         return super().see(x).asinh()

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from skvae import likelihoods, posteriors
-from skvae._data import words
 from skvae.display.explorer.packing import packed
 from skvae.display.reading import learnt
 from skvae.likelihoods.sentences import TokensLikelihood
@@ -298,7 +297,7 @@ def _part(layer, weights):
 def _columns(estimator):
     """Names of the columns that are described, and their categories."""
     table = estimator._model.reader
-    described = table.described.tolist() if table.has_kinds else range(estimator.n_features_in_)
+    described = table.modeled.tolist() if table.has_kinds else range(estimator.n_features_in_)
     names, columns = table.names, []
     for j in described:
         column = {
@@ -315,13 +314,14 @@ def _conditions(estimator):
     if estimator.conditions is None:
         return []
     table, conditions = estimator._model.reader, []
-    ranges = zip(table.drawn.least.tolist(), table.drawn.most.tolist(), strict=True)
-    for j in table.conditions:
-        condition = {"name": str(table.names[j]) if table.frame else f"column {j}"}
+    distribution = table.conditions.distribution
+    ranges = zip(distribution.low.tolist(), distribution.high.tolist(), strict=True)
+    for j in table.conditions.columns:
+        condition = {"name": str(table.names[j]) if table.schema else f"column {j}"}
         if j in table.categories:
             condition["categories"] = [str(one) for one in table.categories[j]]
         else:
-            mean, scale = table.centres[j]
+            mean, scale = table.conditions.standards[j]
             condition |= {"mean": mean, "scale": scale if np.isfinite(scale) else 0.0}
             condition["low"], condition["high"] = next(ranges)
         conditions.append(condition)
@@ -339,8 +339,7 @@ def _writer(estimator, weights):
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     known = {number: word for word, number in estimator.vocabulary_.items()}
     vocabulary = [str(known.get(number, "")) for number in range(N_SPECIAL + len(known))]
-    join = ("" if estimator.analyzer == "char" else " ").join
-    join = words.joined if estimator._knows_scripts() else join
+    join = estimator._analysis().joined
     return {
         "cell": "gru" if isinstance(recurrence, nn.GRU) else "lstm",
         "recurrence": {name: weights.of(recurrence, name) for name in names},
@@ -387,14 +386,14 @@ def described_rows(estimator, X, n_rows):
     """
     rows = estimator._read_rows(X)
     index = np.unique(np.linspace(0, len(rows) - 1, min(n_rows, len(rows))).astype(int))
-    part = rows.part(index)
+    chosen = rows.subset(index)
     if isinstance(estimator.module_.likelihood_layer, TokensLikelihood):
         module = estimator.module_
         with torch.no_grad():
-            features = [module.features(b.x, b.context) for b in part.in_order(torch.float32)]
+            features = [module.features(b.x, b.context) for b in chosen.in_order(torch.float32)]
         sentences = [str(X[i])[:500] for i in index]
         features = torch.cat(features).double().cpu().numpy()
         return {"sentences": sentences, "features": packed(features)}, index, len(rows)
-    values = part.X.toarray() if hasattr(part.X, "toarray") else np.asarray(part.X)
-    context = {} if part.context is None else {"context": packed(part.context)}
+    values = chosen.X.toarray() if hasattr(chosen.X, "toarray") else np.asarray(chosen.X)
+    context = {} if chosen.context is None else {"context": packed(chosen.context)}
     return {"values": packed(values), **context}, index, len(rows)

@@ -1,0 +1,252 @@
+"""The columns of a table of any container: their kinds, and their values as numbers.
+
+In the numbers, a category is its position among the categories of the column, and a missing cell
+is NaN.
+"""
+
+from decimal import Decimal
+from numbers import Real
+from typing import NamedTuple
+
+import numpy as np
+
+from skvae._data.frames import integer_limits, is_frame, raw_columns
+
+# Kinds of Python objects. The first that fits counts, as a bool is a number to Python.
+KINDS_OF_OBJECTS = [
+    ((bool, np.bool_), "bool"),
+    ((Real, Decimal), "number"),
+    ((str, bytes), "category"),
+]
+KINDS_OF_DTYPES = dict.fromkeys("iuf", "number") | dict.fromkeys("US", "category") | {"b": "bool"}
+
+
+class Column(NamedTuple):
+    """A column of a table, with its kind.
+
+    Parameters
+    ----------
+    name : object
+        Name of the column in errors.
+    kind : {"number", "bool", "category", "other"}
+        Kind of its values, as `column_of` finds it.
+    type : str
+        Name of its type, in errors.
+    values : ndarray of shape (n_samples,)
+        The values. Those of missing cells have no meaning.
+    missing : ndarray of bool of shape (n_samples,)
+        Mask of the missing cells.
+    declared : tuple
+        Categories that the type names, whether they occur or not.
+    limits : tuple of int or None
+        Smallest and largest value of the type, if it is one of whole numbers.
+    """
+
+    name: object
+    kind: str
+    type: str
+    values: np.ndarray
+    missing: np.ndarray
+    declared: tuple = ()
+    limits: tuple | None = None
+
+    def type_error(self, reason):
+        """Make the error that refuses values other than numbers, strings and booleans.
+
+        Parameters
+        ----------
+        reason : str
+            The rule, and what to do.
+
+        Returns
+        -------
+        TypeError or ValueError
+            A TypeError for Python objects, as in scikit-learn.
+        """
+        if self.type.startswith("object"):
+            return TypeError(
+                f"Column {self.name!r} is of type {self.type}, {reason} Each argument must be a "
+                "string or a number."
+            )
+        return ValueError(f"Column {self.name!r} is of type {self.type}, {reason}")
+
+    def numbers(self):
+        """Convert the values to floats.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            The values, in single precision if they are stored in it; NaN where missing.
+        """
+        dtype = np.float32 if self.values.dtype == np.float32 else np.float64
+        numbers = np.full(len(self.values), np.nan, dtype)
+        hint = (
+            "Convert it to numbers, or pass likelihood='auto', which takes strings, booleans and "
+            "categories as categories, or likelihood=[('categorical', [...])]."
+        )
+        if self.kind == "other":
+            raise self.type_error(f"which is not a number. {hint}")
+        try:
+            numbers[~self.missing] = self.values[~self.missing].astype(dtype)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"Column {self.name!r} holds values that are not numbers: {error}. {hint}"
+            ) from error
+        return numbers
+
+    def categories(self):
+        """List the values that occur or are declared.
+
+        Returns
+        -------
+        list
+            Each value once, in ascending order.
+        """
+        try:
+            return sorted({*self.values[~self.missing].tolist(), *self.declared})
+        except TypeError as error:
+            raise ValueError(
+                f"Column {self.name!r} holds categories that have no order: {error}. Convert them "
+                "to strings."
+            ) from error
+
+    def positions(self, categories):
+        """Find the position of each value among the categories.
+
+        Parameters
+        ----------
+        categories : list
+            All values that there may be.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Positions from 0 on; NaN where missing.
+        """
+        position = {category: i for i, category in enumerate(categories)}
+        values = self.values[~self.missing].tolist()
+        unknown = sorted({value for value in values if value not in position}, key=str)
+        if unknown:
+            raise ValueError(
+                f"Column {self.name!r} holds categories that fit has not seen: {unknown[:5]}. "
+                "Name all of them in fit, by a categorical dtype, or leave these cells empty."
+            )
+        positions = np.full(len(self.values), np.nan)
+        positions[~self.missing] = [position[value] for value in values]
+        return positions
+
+
+def numbers_of(columns, categories):
+    """Convert columns to one array of numbers.
+
+    Parameters
+    ----------
+    columns : dict of Column
+        The columns, by their positions in the table.
+    categories : dict of list
+        Categories of the categorical columns, by their positions in the table.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_columns)
+        The values, NaN where missing.
+    """
+    return np.column_stack(
+        [
+            column.positions(categories[j]) if j in categories else column.numbers()
+            for j, column in columns.items()
+        ]
+    )
+
+
+def column_of(name, values, missing=None, declared=None, type_name=None):
+    """Make a column, and find its kind by its values rather than by the type of their container.
+
+    Booleans are "bool"; real numbers of any type, decimals and fractions included, are "number";
+    strings are "category", and so are strings among numbers, and all values whose type says that
+    they are categories. Dates and all other values, for which there is no likelihood, are "other".
+    A column without values is "number".
+
+    Parameters
+    ----------
+    name : object
+        Name of the column in errors.
+    values : ndarray of shape (n_samples,)
+        The values.
+    missing : ndarray of bool of shape (n_samples,), optional
+        Mask of cells that are missing in addition to those that hold None, NaN or pandas' NA.
+    declared : list or None, default=None
+        Categories that the type names. None if it is not a categorical type.
+    type_name : str, optional
+        Name of the type. That of the array's dtype by default.
+
+    Returns
+    -------
+    Column
+        The column.
+    """
+    empty = _empty(values)
+    missing = empty if missing is None else missing | empty
+    type_name = type_name or str(values.dtype)
+    limits = integer_limits(type_name)
+    if declared is not None:
+        return Column(name, "category", type_name, values, missing, tuple(declared))
+    if values.dtype != object:
+        kind = KINDS_OF_DTYPES.get(values.dtype.kind, "other")
+        return Column(name, kind, type_name, values, missing, (), limits)
+    types = {type(value) for value in values[~missing].tolist()}
+    of_kind = {_kind_of(one): one for one in types}
+    kind = next((k for k in ("other", "category", "number", "bool") if k in of_kind), "number")
+    if kind == "other" and type_name == "object":
+        type_name = f"object ({of_kind['other'].__name__})"
+    if types and all(issubclass(one, int | np.integer) for one in types):
+        limits = integer_limits("int64")
+    return Column(name, kind, type_name, values, missing, (), limits)
+
+
+def _kind_of(object_type):
+    kinds = (kind for types, kind in KINDS_OF_OBJECTS if issubclass(object_type, types))
+    return next(kinds, "other")
+
+
+def _empty(values):
+    """Mask of the cells that hold None, NaN, NaT or pandas' NA."""
+    if values.dtype.kind == "f":
+        return np.isnan(values)
+    if values.dtype.kind in "mM":
+        return np.isnat(values)
+    if values.dtype != object:
+        return np.zeros(len(values), dtype=bool)
+    return np.fromiter((_is_nothing(value) for value in values), dtype=bool, count=len(values))
+
+
+def _is_nothing(value):
+    if value is None:
+        return True
+    try:
+        return bool(value != value)  # as NaN and NaT
+    except TypeError:  # of pandas' NA, whose comparisons are neither true nor false
+        return True
+    except ValueError:  # of an array
+        return False
+
+
+def columns_of(X):
+    """List the columns of a table.
+
+    Parameters
+    ----------
+    X : ndarray or DataFrame
+        The table.
+
+    Returns
+    -------
+    list of Column
+        The columns, in order.
+    """
+    if is_frame(X):
+        return [
+            column_of(raw.name, raw.values, raw.missing, raw.declared, raw.type)
+            for raw in raw_columns(X)
+        ]
+    return [column_of(j, values) for j, values in enumerate(X.T)]

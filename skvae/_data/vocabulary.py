@@ -1,0 +1,273 @@
+"""From documents to rows of token numbers, and from token numbers to sentences."""
+
+from collections.abc import Callable, Iterable
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.feature_extraction.text import CountVectorizer
+
+from skvae._data import words
+from skvae._warnings import warn
+from skvae.networks.recurrent import BOUNDARY, N_SPECIAL, PADDING, UNKNOWN
+
+
+class Analysis(NamedTuple):
+    """The user's choices of how documents are cut into tokens, and sentences joined from them.
+
+    Parameters
+    ----------
+    analyzer : {"word", "char"} or callable
+        Kind of the tokens, or a function from a document to the list of its tokens.
+    tokenizer : callable or None
+        Function from a text to the list of its words, instead of `token_pattern`.
+    lowercase : bool
+        Whether texts are written in lower case first.
+    token_pattern : str or None
+        Regular expression of a word. None stands for the words of `skvae._data.words`.
+    """
+
+    analyzer: str | Callable
+    tokenizer: Callable | None
+    lowercase: bool
+    token_pattern: str | None
+
+    def tokens(self, X):
+        """Cut documents into tokens.
+
+        Parameters
+        ----------
+        X : iterable of str
+            The documents. They may be of other types if `analyzer` is a function.
+
+        Returns
+        -------
+        list of list of str
+            All tokens of each document.
+
+        Raises
+        ------
+        ValueError
+            If `X` is not a list of documents.
+        TypeError
+            If a function of the user's returns something else than a list of strings.
+        """
+        documents = _checked_documents(X, any_type=callable(self.analyzer))
+        analyze = self._vectorizer().build_analyzer()
+        name = "analyzer" if callable(self.analyzer) else "tokenizer"
+        return [
+            _checked_tokens(name, analyze(document), number)
+            for number, document in enumerate(documents)
+        ]
+
+    def _vectorizer(self):
+        tokenizer = token_pattern = None
+        if self.analyzer == "word":
+            tokenizer = words.tokens if self._own_words() else self.tokenizer
+            token_pattern = None if tokenizer else self.token_pattern
+        return CountVectorizer(
+            analyzer=self.analyzer,
+            tokenizer=tokenizer,
+            preprocessor=words.lowercased if self.lowercase else words.normalized,
+            token_pattern=token_pattern,
+        )
+
+    def _own_words(self):
+        """Whether words are those of `skvae._data.words`."""
+        return self.analyzer == "word" and self.tokenizer is None and self.token_pattern is None
+
+    def joined(self, tokens):
+        """Join tokens to a sentence.
+
+        Parameters
+        ----------
+        tokens : iterable of str
+            The tokens, in order.
+
+        Returns
+        -------
+        str
+            Words with a space between them, where the script has one; characters without.
+        """
+        if self._own_words():
+            return words.joined(tokens)
+        return ("" if self.analyzer == "char" else " ").join(tokens)
+
+
+class Vocabulary:
+    """The words that were learned from documents, each with its token number.
+
+    Parameters
+    ----------
+    numbers : dict
+        Token number of each word, from 3 on: 0 is padding, 1 the boundary of a sentence and 2
+        every unknown word.
+
+    Examples
+    --------
+    >>> from skvae._data.vocabulary import Analysis, Vocabulary
+    >>> analysis = Analysis("word", None, True, None)
+    >>> vocabulary = Vocabulary.learn(analysis.tokens(["A cat.", "a dog"]))
+    >>> vocabulary.numbers
+    {'.': 3, 'a': 4, 'cat': 5, 'dog': 6}
+    >>> rows = vocabulary.rows(analysis.tokens(["A dog.", "cat"]), max_length=3)
+    >>> rows
+    array([[1, 4, 6, 3, 1],
+           [1, 5, 1, 0, 0]], dtype=int32)
+    >>> vocabulary.documents(rows, analysis)
+    ['a dog .', 'cat']
+    """
+
+    def __init__(self, numbers):
+        self.numbers = numbers
+
+    @classmethod
+    def learn(cls, documents, min_df=1, max_df=1.0, max_features=None):
+        """Choose the words, by the number of documents that have them.
+
+        Parameters
+        ----------
+        documents : list of list of str
+            The tokens of each document.
+        min_df, max_df : int or float
+            Bounds on the number of documents with the word, or on their share.
+        max_features : int or None
+            Upper bound of the number of words, of which the most frequent ones are kept.
+
+        Returns
+        -------
+        Vocabulary
+            The words, numbered in alphabetical order.
+
+        Raises
+        ------
+        ValueError
+            If no word is left.
+        """
+        vectorizer = CountVectorizer(
+            analyzer=_identity, min_df=min_df, max_df=max_df, max_features=max_features
+        )
+        try:
+            found = vectorizer.fit(documents).get_feature_names_out()
+        except ValueError as error:
+            raise ValueError(
+                f"X leaves no vocabulary: {error}. Lower min_df (now {min_df!r}), raise "
+                f"max_df (now {max_df!r}), or look at the tokens that analyzer and token_pattern "
+                "make of the documents."
+            ) from error
+        return cls({word: N_SPECIAL + place for place, word in enumerate(found.tolist())})
+
+    @property
+    def n_tokens(self):
+        """Number of words, including the special tokens."""
+        return N_SPECIAL + len(self.numbers)
+
+    def rows(self, documents, max_length):
+        """Number the tokens of documents, and warn if much of them is lost.
+
+        Parameters
+        ----------
+        documents : list of list of str
+            The tokens of each document.
+        max_length : int
+            Number of tokens after which a document is cut.
+
+        Returns
+        -------
+        ndarray of int32 of shape (n_samples, max_length + 2)
+            Token numbers between two boundaries, padded on the right.
+
+        Warns
+        -----
+        UserWarning
+            If documents are cut, or if most of the tokens are unknown words.
+        """
+        lengths = np.array([len(tokens) for tokens in documents])
+        n_long = int((lengths > max_length).sum())
+        if n_long:
+            warn(
+                f"{n_long} of {len(documents)} documents are longer than max_length={max_length} "
+                f"and were cut there; the longest has {lengths.max()} tokens."
+            )
+        lengths = lengths.clip(max=max_length)
+        tokens = chain.from_iterable(tokens[:max_length] for tokens in documents)
+        numbers = (self.numbers.get(token, UNKNOWN) for token in tokens)
+        numbers = np.fromiter(numbers, np.int32, lengths.sum())
+        n_unknown = int((numbers == UNKNOWN).sum())
+        if 2 * n_unknown > len(numbers):
+            warn(
+                f"{n_unknown} of {len(numbers)} tokens are not in the vocabulary of "
+                f"{len(self.numbers)} words that fit has learned: such documents look alike. Fit "
+                "on documents of this kind, with a lower min_df or a larger max_features, or "
+                "check how analyzer and token_pattern cut them."
+            )
+        columns = np.arange(max_length + 2)
+        rows = np.full((len(documents), len(columns)), PADDING, dtype=np.int32)
+        rows[(columns > 0) & (columns <= lengths[:, None])] = numbers
+        rows[:, 0] = rows[np.arange(len(rows)), lengths + 1] = BOUNDARY
+        return rows
+
+    def documents(self, rows, analysis):
+        """Write sentences, without the special tokens.
+
+        Parameters
+        ----------
+        rows : ndarray of int of shape (n_samples, length)
+            Token numbers.
+        analysis : Analysis
+            How tokens are joined.
+
+        Returns
+        -------
+        list of str
+            A sentence for each row.
+        """
+        word_of = {number: word for word, number in self.numbers.items()}
+        return [
+            analysis.joined(word_of[number] for number in row if number >= N_SPECIAL)
+            for row in rows.tolist()
+        ]
+
+
+def _checked_documents(X, any_type):
+    """The documents as a list, of strings unless they may be of any type."""
+    if isinstance(X, str):
+        raise ValueError("X must be a list of documents; got a single string. Pass [X].")
+    if len(getattr(X, "shape", (0,))) != 1:
+        raise ValueError(
+            f"X must be a list of documents, of one dimension; got the shape {X.shape}. "
+            "Pass one column of it."
+        )
+    documents = list(X)
+    if not documents:
+        raise ValueError("X must hold at least one document; got none")
+    for number, document in enumerate(documents):
+        if not any_type and not isinstance(document, str):
+            raise ValueError(
+                f"X must hold strings; document {number} is of type {type(document).__name__}. "
+                "Replace missing documents by '', or pass an analyzer that takes documents of "
+                "this type."
+            )
+    return documents
+
+
+def _checked_tokens(name, tokens, number):
+    """The tokens that a function returned for a document, as a list of strings."""
+    if isinstance(tokens, str) or not isinstance(tokens, Iterable):
+        raise TypeError(
+            f"{name} must return a list of tokens; for document {number} it returned "
+            f"{tokens!r:.50}, of type {type(tokens).__name__}"
+        )
+    tokens = list(tokens)
+    for token in tokens:
+        if not isinstance(token, str):
+            raise TypeError(
+                f"{name} must return tokens that are strings; for document {number} it returned "
+                f"{token!r:.50}, of type {type(token).__name__}. Convert them to strings, by "
+                "str(token) for example."
+            )
+    return tokens
+
+
+def _identity(tokens):
+    return tokens
