@@ -356,7 +356,7 @@ class BaseVAE(
             history = {name: [*self.history_[name], *curve] for name, curve in history.items()}
             scores = [*self.validation_scores_, *scores]
         return {
-            "_model": model,
+            "_fitted_model": model,
             "history_": history,
             "validation_scores_": scores,
             # Only partial_fit goes on from it; it would make two thirds of a pickle or a file.
@@ -366,7 +366,13 @@ class BaseVAE(
     # -- what was learned ------------------------------------------------------------------
 
     def __sklearn_is_fitted__(self):
-        return "_model" in vars(self)
+        return "_fitted_model" in vars(self)
+
+    @property
+    def _model(self):
+        """All that a fit has learned; a NotFittedError, which is an AttributeError, before it."""
+        check_is_fitted(self)
+        return self._fitted_model
 
     @property
     def module_(self):
@@ -442,7 +448,7 @@ class BaseVAE(
                 "Fit a wider range."
             )
         moved = type(self).__new__(type(self))
-        vars(moved).update(vars(self), _model=self._model.at_tau(float(tau)))
+        vars(moved).update(vars(self), _fitted_model=self._model.at_tau(float(tau)))
         return moved
 
     def _ends(self):

@@ -373,7 +373,7 @@ def test_imputing_meets_the_conditional_mean_of_a_linear_model():
     model = BNVAEEstimator(
         1, hidden_layer_sizes=(), tau=0.1, max_iter=100, learning_rate=1e-2, random_state=0
     ).fit(X)
-    module, units = model.module_, model._units
+    module, units = model.module_, model._model.units
     decoder = module.decoder.layers[0]
     loading, mean = decoder.weight.detach().numpy(), decoder.bias.detach().numpy()
     noise = np.square(module.likelihood_layer.scale().detach().numpy())

@@ -27,7 +27,11 @@ from skvae import (
     TrainingCurveDisplay,
 )
 from skvae._data.rows import Batch
-from skvae._fit.torch_state import MULTIPLICATIONS_PER_THREAD, restored_process
+from skvae._fit.torch_state import (
+    MULTIPLICATIONS_PER_THREAD,
+    multiplications_per_row,
+    restored_process,
+)
 from skvae.bounds import kl_floor
 from skvae.datasets import make_sentences
 from skvae.networks.recurrent import PADDING
@@ -186,7 +190,7 @@ def test_documents_are_read_by_the_present_parameters():
     model = small(lowercase=False, max_length=2).fit(["a b", "B"])
     assert model.vocabulary_ == {"B": 3, "a": 4, "b": 5}
     model.set_params(lowercase=True, max_length=3)
-    assert model._validate_rows(["A B B"], reset=False).tolist() == [[1, 4, 5, 5, 1]]
+    assert model._read_rows(["A B B"]).X.tolist() == [[1, 4, 5, 5, 1]]
 
 
 def test_documents_can_be_lists_of_tokens():
@@ -299,7 +303,7 @@ def test_tags_say_that_it_takes_strings():
 def test_unfitted_it_says_so():
     with pytest.raises(ValueError, match="not fitted"):
         small().transform(SENTENCES)
-    with pytest.raises(AttributeError, match="no vocabulary_ yet: it is not fitted. Call fit"):
+    with pytest.raises(AttributeError, match="not fitted yet"):
         small().vocabulary_  # noqa: B018
 
 
@@ -471,7 +475,7 @@ def test_rows_take_little_memory():
 @pytest.mark.parametrize("tied", [True, False])
 def test_work_is_that_of_every_token(cell, tied):
     vae = small(cell=cell, tied=tied, max_iter=1).fit(SENTENCES)
-    x = torch.from_numpy(vae._validate_rows(SENTENCES, reset=False)).long()
+    x = torch.from_numpy(vae._read_rows(SENTENCES).X).long()
     n_gates, n_states, n_tokens = {"lstm": (4, 2), "gru": (3, 1)}[cell] + (
         len(vae.vocabulary_) + 3,
     )
@@ -481,7 +485,7 @@ def test_work_is_that_of_every_token(cell, tied):
     per_token = 2 * recurrence + output
     for some in (slice(10), slice(10, 300)):
         tokens = (x[some, 1:] != PADDING).sum(1).double().mean().item()
-        found = vae.module_.work([Batch(x[some])])
+        found = multiplications_per_row(vae.module_, [Batch(x[some])])
         assert found == pytest.approx(of_code + per_token * tokens, rel=1e-12)
 
 

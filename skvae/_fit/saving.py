@@ -14,7 +14,7 @@ from skvae._warnings import warn
 
 
 class SavingMixin:
-    """`save`, `load` and pickle of an estimator that has `_model` once it is fitted.
+    """`save`, `load` and pickle of an estimator that has `_fitted_model` once it is fitted.
 
     It stands before `BaseEstimator` among the bases, as it extends what that does for pickle.
     What `fit` has learnt is every attribute that is no parameter; `skvae._fit.plain` turns it
@@ -135,7 +135,7 @@ class SavingMixin:
 
     def __getstate__(self):
         state = super().__getstate__().copy()
-        if "_model" not in state:
+        if "_fitted_model" not in state:
             return state
         fitted = self._fitted()
         plain = state_of(fitted, keep_foreign=True)
