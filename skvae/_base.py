@@ -1,34 +1,31 @@
-"""What estimators of tables and of sentences share: training, and use of the code."""
+"""The training of an estimator, of tables as of sentences."""
 
 import copy
 from collections.abc import Callable
 from contextlib import contextmanager
 from numbers import Integral, Real
 from os import PathLike
-from typing import Any, Literal, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted
 
-from skvae._data.rows import Rows, fingerprint
-from skvae._data.streams import in_chunks
-from skvae._data.units import Units
+from skvae._data.rows import fingerprint
 from skvae._fit.checkpoints import Checkpoint, NoCheckpoint, in_words
 from skvae._fit.fitted import precision
 from skvae._fit.processes import LostProcess, processes
 from skvae._fit.saving import SavingMixin
 from skvae._fit.torch_state import SeededDraws, plain_torch, restored_process
 from skvae._fit.training import EarlyStopping, NotFinite, RangeTraining, Training
-from skvae._sklearn import UNUSED, Interval, StrOptions, check_sample_weight
-from skvae.diagnostics import Diagnosis, diagnose, warn_if_collapsed
+from skvae._random import random_state_of
+from skvae._sklearn import Interval, StrOptions, check_sample_weight
+from skvae._use import UseMixin
+from skvae.diagnostics import warn_if_collapsed
 from skvae.every_tau import EveryTau
-from skvae.likelihoods import Likelihood
-from skvae.objectives import BOUNDS, OBJECTIVES, Objective, row_noise, shared_draws
+from skvae.objectives import OBJECTIVES, Objective
 from skvae.posteriors import POSTERIORS, PriorPosterior
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -57,8 +54,7 @@ def unchanged_on_error(estimator):
 class BaseVAE(
     SavingMixin,
     CallbackSupportMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
+    UseMixin,
     BaseEstimator,
 ):
     """Abstract base of the estimators.
@@ -92,14 +88,6 @@ class BaseVAE(
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
-
-    def _read(self, X, reader=None):
-        """Return the rows of X as numbers, and their reader: a new one unless given."""
-        raise NotImplementedError
-
-    def _rows(self, X, reader, units, weight=None, device=None):
-        """Return rows of numbers as the networks see them; by default, where the module is."""
-        return Rows(X, units, weight, device or self._model.device)
 
     def _build(self, X, reader):
         """Return a VAE for the rows of X, with new weights drawn from PyTorch's generator."""
@@ -319,10 +307,6 @@ class BaseVAE(
         ends = range_of(self.tau)
         return self.tau if ends is None else sum(ends) / 2
 
-    def _fitted_range(self):
-        every = self._model.every
-        return None if every is None else (every.low, every.high)
-
     def _check_range_of_former_calls(self):
         """Refuse to go on by `partial_fit` with another range of tau."""
         if self._fitted_range() != range_of(self.tau):
@@ -362,319 +346,6 @@ class BaseVAE(
             # Only partial_fit goes on from it; it would make two thirds of a pickle or a file.
             "_optimizer_state": training.optimizer.state() if partial else None,
         }
-
-    # -- what was learned ------------------------------------------------------------------
-
-    def __sklearn_is_fitted__(self):
-        return "_fitted_model" in vars(self)
-
-    @property
-    def _model(self):
-        """All that a fit has learned; a NotFittedError, which is an AttributeError, before it."""
-        check_is_fitted(self)
-        return self._fitted_model
-
-    @property
-    def module_(self):
-        """The trained PyTorch module, in evaluation mode."""
-        return self._model.module
-
-    @property
-    def tau_(self) -> float:
-        """The operating point."""
-        return self._model.tau
-
-    @property
-    def lower_bound_(self) -> float:
-        """Mean ELBO of the training rows, in nats."""
-        return self._model.lower_bound
-
-    @property
-    def kl_per_component_(self) -> np.ndarray:
-        """Mean KL of each component over the training rows, in nats."""
-        return self._model.kl_per_component
-
-    @property
-    def kl_floor_(self) -> float:
-        """Lower bound that tau guarantees for the sum of `kl_per_component_`, in nats."""
-        return self._model.kl_floor
-
-    @property
-    def n_iter_(self) -> int:
-        """Number of epochs."""
-        return len(self.history_["loss"])
-
-    @property
-    def loss_curve_(self) -> list[float]:
-        """Mean negative objective of a row in each epoch, in nats."""
-        return self.history_["loss"]
-
-    @property
-    def _n_features_out(self):
-        return self.module_.posterior_layer.n_components
-
-    @plain_torch()
-    def at_tau(self, tau: float) -> Self:
-        """Move to another tau of the range that this was fitted for, without training.
-
-        Parameters
-        ----------
-        tau : float
-            The operating point, in the range.
-
-        Returns
-        -------
-        estimator instance
-            A fitted estimator whose `tau_` is that tau; this one stays as it is. Its parameters
-            are the same, so that a clone of it would be fitted for the range again.
-
-        Examples
-        --------
-        >>> from sklearn.datasets import load_iris
-        >>> from skvae import BNVAEEstimator
-        >>> X, _ = load_iris(return_X_y=True)
-        >>> vae = BNVAEEstimator(2, tau=(0.1, 0.9), max_iter=5, random_state=0).fit(X)
-        >>> for tau in (0.1, 0.5, 0.9):
-        ...     print(f"tau {tau}: at least {vae.at_tau(tau).kl_floor_:.2f} nats")
-        tau 0.1: at least 0.11 nats
-        tau 0.5: at least 0.69 nats
-        tau 0.9: at least 2.30 nats
-        """
-        check_is_fitted(self)
-        low, high = self._ends()
-        if not isinstance(tau, Real) or not low <= tau <= high:
-            raise ValueError(
-                f"tau must lie in the range of the fit, from {low:g} to {high:g}; got {tau!r}. "
-                "Fit a wider range."
-            )
-        moved = type(self).__new__(type(self))
-        vars(moved).update(vars(self), _fitted_model=self._model.at_tau(float(tau)))
-        return moved
-
-    def _ends(self):
-        """Return the range of tau of the fit; refuse a fit at a single tau."""
-        if self._model.every is None:
-            raise ValueError(
-                f"a range of tau is needed, and this was fitted for tau={self.tau_:g} alone. "
-                "Fit it with tau=(lowest, highest)."
-            )
-        return self._fitted_range()
-
-    # -- using the code --------------------------------------------------------------------
-
-    __metadata_request__transform = {"out": UNUSED}  # it is no metadata of the rows
-
-    @plain_torch()
-    def transform(self, X: Any, out: Any = None) -> Any:
-        """Encode rows: the posterior means.
-
-        Parameters
-        ----------
-        X : {array-like, CSR, stream} of shape (n_samples, n_features)
-            The rows.
-        out : array of shape (n_samples, n_components), default=None
-            Where to put the codes, piece by piece: an ndarray or memmap, a dataset of h5py or
-            whatever takes slices of rows. It is returned.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_components)
-            The same for the same row in any company; never a random draw.
-        """
-        return self._map(X, lambda module, x, context: module.posterior(x, context).loc, out)
-
-    @plain_torch()
-    def encode(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Encode rows: means and standard deviations of the posteriors.
-
-        Parameters
-        ----------
-        X : {array-like, CSR} of shape (n_samples, n_features)
-            The rows.
-
-        Returns
-        -------
-        tuple of ndarray of shape (n_samples, n_components)
-            The means, as `transform` returns them, and the standard deviations.
-        """
-
-        def moments(module, x, context):
-            q = module.posterior(x, context)
-            return torch.stack([q.loc, q.scale], dim=1)
-
-        loc, scale = np.moveaxis(self._map(X, moments), 1, 0)
-        return loc, scale
-
-    @plain_torch()
-    def sample_posterior(
-        self,
-        X: Any,
-        n_draws: int = 1,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> np.ndarray:
-        """Draw codes of rows from their posteriors.
-
-        Parameters
-        ----------
-        X : {array-like, CSR} of shape (n_samples, n_features)
-            The rows.
-        n_draws : int, default=1
-            Codes drawn for each row.
-        random_state : int, RandomState instance or None, default=None
-            Seed of this call; None draws other codes each time.
-
-        Returns
-        -------
-        ndarray of shape (n_draws, n_samples, n_components)
-            The codes: posterior means plus standard deviations times standard normal noise.
-
-        Examples
-        --------
-        >>> from sklearn.datasets import load_iris
-        >>> from skvae import BNVAEEstimator
-        >>> X, _ = load_iris(return_X_y=True)
-        >>> vae = BNVAEEstimator(2, max_iter=5, random_state=0).fit(X)
-        >>> vae.sample_posterior(X, n_draws=10, random_state=0).shape
-        (10, 150, 2)
-        """
-        check_n_draws(n_draws)
-        loc, scale = self.encode(X)
-        noise = random_state_of(random_state).standard_normal((n_draws, *loc.shape))
-        return (loc + scale * noise).astype(loc.dtype, copy=False)
-
-    @plain_torch()
-    def score_samples(
-        self,
-        X: Any,
-        n_draws: int = 32,
-        bound: Literal["importance", "elbo"] = "importance",
-        out: Any = None,
-    ) -> np.ndarray:
-        """Lower bound on the log-density of each row.
-
-        Parameters
-        ----------
-        X : {array-like, CSR} of shape (n_samples, n_features)
-            The rows.
-        n_draws : int, default=32
-            Codes drawn for each row. The noise is a fixed function of the row.
-        bound : {"importance", "elbo"}, default="importance"
-            The importance-weighted bound, which more draws tighten, or the ELBO, which more
-            draws only estimate better.
-        out : array of shape (n_samples,), default=None
-            Where to put the scores, as in `transform`.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Nats per row, in the units of the data; larger is better.
-        """
-        check_is_fitted(self)
-        check_n_draws(n_draws)
-        if bound not in BOUNDS:
-            raise ValueError(f"bound must be one of {sorted(BOUNDS)}; got {bound!r}")
-
-        def nats(module, x, context):
-            return BOUNDS[bound](
-                module, x, self._noise_of_rows(module, x, context, n_draws), context
-            )
-
-        rows = self._read_rows(X)
-        return _filled(rows, self._model.map(rows, nats), out, rows.log_jacobians())
-
-    def _noise_of_rows(self, module, x, context, n_draws):
-        """Return the noise of rows that is a fixed function of each row."""
-        loc = module.posterior(x, context).loc
-        uniform, mixing = shared_draws(n_draws, self._n_features_out, self._model.seed)
-        return row_noise(uniform.to(loc), loc, mixing.to(loc))
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Mean of `score_samples`: a lower bound on the log-likelihood of a row.
-
-        Parameters
-        ----------
-        X : {array-like, CSR} of shape (n_samples, n_features)
-            The rows.
-        y : Ignored
-            Present for API consistency.
-
-        Returns
-        -------
-        float
-            Nats per row; larger is better, so that `GridSearchCV` works as it is.
-        """
-        return float(self.score_samples(X).mean())
-
-    @plain_torch()
-    def diagnose(self, X: Any, n_draws: int = 32) -> Diagnosis:
-        """Find out whether the code is alive and whether the decoder listens.
-
-        Parameters
-        ----------
-        X : {array-like, CSR} of shape (n_samples, n_features)
-            At least two rows; held-out ones say more than those of the fit.
-        n_draws : int, default=32
-            Codes drawn for each row in ELBO and importance bound, the same as in
-            `score_samples`. What is drawn is fixed by the fit: the same rows give the same
-            result.
-
-        Returns
-        -------
-        skvae.diagnostics.Diagnosis
-            Prints as a table, with a verdict in words; in nats per row and in the units of the
-            data.
-
-        Examples
-        --------
-        >>> from sklearn.datasets import load_iris
-        >>> from skvae import BNVAEEstimator
-        >>> X, _ = load_iris(return_X_y=True)
-        >>> vae = BNVAEEstimator(2, max_iter=100, random_state=0).fit(X)
-        >>> vae.diagnose(X).verdict
-        'alive'
-        """
-        check_n_draws(n_draws)
-        rows = self._read_rows(X)
-        with self._model.threads(rows.chunks()):
-            module = self._model.in_precision(rows.X.dtype)
-            return diagnose(module, rows, n_draws, self._model.seed)
-
-    def _read_rows(self, X):
-        """Return rows that the fitted module can take."""
-        check_is_fitted(self)
-        model = self._model
-        data, _ = self._read(X, model.reader)
-        rows = self._rows(data, model.reader, model.units)
-        self._check_rows(model.module, rows, model.reader)
-        return rows
-
-    def _check_rows(self, module, rows, reader):
-        """Refuse rows that the module cannot take."""
-        check_support(module.likelihood_layer, rows.X)
-
-    def _map(self, X, function, out=None):
-        """Apply ``function(module, x, context)`` to rows, and put the results into an array."""
-        rows = self._read_rows(X)
-        return _filled(rows, self._model.map(rows, function), out)
-
-    def _map_codes(self, X, function, context=None):
-        """Apply ``function(module, z, context)`` to codes."""
-        check_is_fitted(self)
-        X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
-        if X.shape[1] != self._n_features_out:
-            raise ValueError(
-                f"X has {X.shape[1]} columns, but inverse_transform takes codes of "
-                f"{self._n_features_out} components, as transform returns them"
-            )
-        codes = Rows(X, Units.identity(X.shape[1]), None, self._model.device, context)
-        return torch.cat([found for _, found in self._model.map(codes, function)])
-
-    def _draw(self, n_samples, random_state, function, context=None):
-        """Draw codes from the prior, and apply ``function(likelihood, draws)``."""
-        check_is_fitted(self)
-        check_n_samples(n_samples)
-        seed = int(random_state_of(random_state).randint(2**31 - 1))
-        return self._model.draw(n_samples, seed, function, context)
 
 
 class _Callbacks:
@@ -718,22 +389,6 @@ def _floats(sample_weight):
     return None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
 
 
-def _filled(rows, results, out=None, more=None):
-    """Put results of chunks of rows, plus `more`, into an array."""
-    for chunk, found in results:
-        values = found.numpy()
-        if more is not None:
-            values += more[chunk]  # in place: in the precision of the rows
-        shape = (len(rows), *values.shape[1:])
-        if out is None:
-            out = np.empty(shape, dtype=values.dtype)
-        elif tuple(getattr(out, "shape", ())) != shape:
-            got = getattr(out, "shape", type(out))
-            raise ValueError(f"out must have the shape {shape}; got {got}")
-        out[chunk] = values
-    return out
-
-
 def range_of(tau):
     """Return the ends of a range of tau; None for a single tau."""
     single = isinstance(tau, Real)
@@ -765,30 +420,6 @@ def available_device(device):
             "Pass 'auto' to take what there is, or 'cpu'."
         ) from error
     return device
-
-
-def check_support(likelihood, X):
-    """Refuse rows that the likelihood cannot take."""
-    if type(likelihood).check_support is not Likelihood.check_support:  # else it takes anything
-        for rows in in_chunks(X):
-            likelihood.check_support(rows)
-
-
-def check_n_draws(n_draws):
-    """Refuse what is no number of draws."""
-    if not isinstance(n_draws, Integral) or n_draws < 1:
-        raise ValueError(f"n_draws must be an int of at least 1; got {n_draws!r}")
-
-
-def check_n_samples(n_samples):
-    """Refuse what is no number of rows to draw."""
-    if not isinstance(n_samples, Integral) or n_samples < 1:
-        raise ValueError(f"n_samples must be an int of at least 1; got {n_samples!r}")
-
-
-def random_state_of(random_state):
-    """Return a RandomState as check_random_state does; None leaves NumPy's global one alone."""
-    return np.random.RandomState() if random_state is None else check_random_state(random_state)
 
 
 def _weighted(X, sample_weight):

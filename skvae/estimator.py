@@ -16,7 +16,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from skvae._base import BaseVAE, check_n_draws, check_n_samples, check_support, random_state_of
+from skvae._base import BaseVAE
 from skvae._data.frames import is_frame, library_of, names_of
 from skvae._data.numbers import Numbers
 from skvae._data.rows import Rows, gaps
@@ -24,7 +24,9 @@ from skvae._data.streams import Stream, is_stream, open_stream
 from skvae._data.tables import Table
 from skvae._data.units import Marginals, Units
 from skvae._fit.torch_state import plain_torch
+from skvae._random import random_state_of
 from skvae._sklearn import Interval, StrOptions, n_samples_of
+from skvae._use import check_n_draws, check_n_samples, check_support
 from skvae.likelihoods import (
     LIKELIHOODS,
     BernoulliLikelihood,

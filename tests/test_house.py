@@ -18,6 +18,7 @@ ORDER = [
     "_warnings",
     "_sklearn",
     "_torch",
+    "_random",
     "networks.mlp",
     "networks.images",
     "networks.lstm",
@@ -61,6 +62,7 @@ ORDER = [
     "_fit.files",
     "_fit.checkpoints",
     "_fit.saving",
+    "_use",
     "_base",
     "estimator",
     "text",
@@ -88,7 +90,17 @@ ENTRANCES = ["__init__", "__main__"]  # above the order: they may import everyth
 # What of scikit-learn a file knows: the estimators all, the others nothing unless said here.
 SKLEARN = {
     name: ("sklearn",)
-    for name in ("_sklearn", "_fit.saving", "_base", "estimator", "text", "search", "__main__")
+    for name in (
+        "_sklearn",
+        "_random",
+        "_fit.saving",
+        "_use",
+        "_base",
+        "estimator",
+        "text",
+        "search",
+        "__main__",
+    )
 }
 SKLEARN["_fit.training"] = ("sklearn.exceptions",)
 SKLEARN["_data.vocabulary"] = ("sklearn.feature_extraction.text",)
