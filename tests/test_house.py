@@ -295,6 +295,33 @@ def test_an_unknown_name_is_an_attribute_error():
         skvae.attic  # noqa: B018
 
 
+# Files of more than 500 lines, each of which is one idea: two constructors with the documentation
+# of their parameters, and the heart.
+LONG = {"estimator", "text", "posteriors"}
+
+
+def bodies(source):
+    """Name and number of lines of each function's body, docstring aside."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            has_docstring = ast.get_docstring(node) is not None
+            body = node.body[1:] if has_docstring else node.body
+            if body:
+                yield node.name, body[-1].end_lineno - body[0].lineno + 1
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_files_and_functions_can_be_seen_whole(path):
+    source = path.read_text(encoding="utf-8")
+    assert [name for name, length in bodies(source) if length > 50] == []
+    assert (source.count("\n") > 500) == (name_of(path) in LONG)
+
+
+def test_the_length_of_a_body_is_counted():
+    source = "def long():\n    'Docstring.'\n    a = 1\n\n    return a\n"
+    assert [*bodies(source)] == [("long", 3)]
+
+
 LEFT_OVER = ["TO" + "DO", "FIX" + "ME", "X" * 3, "HA" + "CK", "WI" + "P", "break" + "point("]
 
 
