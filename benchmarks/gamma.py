@@ -65,7 +65,6 @@ def measure(X, y, settings, posterior, tau, epochs, seed):
     model = BNVAEEstimator(
         posterior=posterior,
         tau=tau,
-        average=False,  # so that the pace of theta is seen as it is
         max_iter=epochs,
         random_state=seed,
         **settings,

@@ -51,7 +51,6 @@ def measure(X, likelihood, settings, epochs, seed):
         tau=0.2,
         likelihood=likelihood,
         learning_rate=2e-3,
-        average=False,
         max_iter=epochs,
         random_state=seed,
         **settings,

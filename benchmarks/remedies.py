@@ -70,7 +70,6 @@ def model_of(settings, seed, max_iter=60):
         likelihood="bernoulli",
         hidden_layer_sizes=(256, 256),
         batch_size=128,
-        average=False,  # as in the papers
         max_iter=max_iter,
         random_state=seed,
         **settings,
