@@ -143,14 +143,14 @@ def test_weights_of_rows_average_both_terms():
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES.values())
-def test_a_schedule_starts_between_0_and_1_and_is_settled_at_1(objective):
+def test_a_schedule_starts_between_0_and_1_and_stays_at_1_in_the_end(objective):
     shares = np.linspace(0, 1, 401)
     weights = np.array([objective.kl_weight(share) for share in shares])
     assert weights.min() >= 0
     assert weights.max() == 1
-    assert (weights[shares >= objective.settled] == 1).all()
-    if objective.settled:
-        assert (weights[shares < objective.settled - 0.01] < 1).any()
+    assert (weights[shares >= objective.constant_from] == 1).all()
+    if objective.constant_from:
+        assert (weights[shares < objective.constant_from - 0.01] < 1).any()
 
 
 def test_linear_annealing_is_linear():

@@ -285,7 +285,7 @@ class Fit:
         self._check_finite(value)
         self.scores.append(value + self.rows.log_jacobian())
         # While the weight of the KL still changes, scores of two epochs do not compare.
-        if self._progress() < self.objective.settled:
+        if self._progress() < self.objective.constant_from:
             return False
         return self.stopping.should_stop(self.scores[-1], module)
 
