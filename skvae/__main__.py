@@ -14,7 +14,6 @@ import numpy as np
 from sklearn.callback import ProgressBar
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -133,12 +132,12 @@ def draw(fitted, data, path):
         model = fitted[name]
         KLDisplay.from_estimator(model, ax=kl)
         kl.set(title=f"{name}: KL of each component", ylim=(0, 1.2))
-        plane = discriminant_plane(model.transform(X_train), y_train)
+        plane = plane_of_class_means(model.transform(X_train), y_train)
         LatentMapDisplay(model.transform(X) @ plane, y=y, y_name="digit").plot(latent)
         latent.set(
             title="code of held-out rows, prior in gray",
-            xlabel="first discriminant direction",
-            ylabel="second discriminant direction",
+            xlabel="first direction of the class means",
+            ylabel="second direction",
         )
         ReconstructionDisplay.from_estimator(
             model, X[:24], image_shape=IMAGE_SHAPE, n_columns=8, ax=rebuilt
@@ -153,13 +152,13 @@ def draw(fitted, data, path):
     plt.close(figure)
 
 
-def discriminant_plane(code, y):
-    """An orthonormal basis of the plane of codes in which the classes are farthest apart.
+def plane_of_class_means(code, y):
+    """An orthonormal basis of the plane in which the mean codes of the classes differ most.
 
-    Codes from a standard normal prior are standard normal in this plane, too.
+    A standard normal prior is standard normal in this plane, too.
     """
-    directions = LinearDiscriminantAnalysis(n_components=2).fit(code, y).scalings_[:, :2]
-    return np.linalg.qr(directions)[0]
+    means = [code[y == label].mean(axis=0) for label in np.unique(y)]
+    return PCA(n_components=2).fit(means).components_.T
 
 
 def explore(fitted, data, path):
