@@ -85,7 +85,7 @@ def compare(max_iter, seeds, show_progress):
                 encoder.set_callbacks(ProgressBar()).fit(data[0]).set_callbacks()
             else:
                 encoder.fit(data[0])
-            rows.append(measure(encoder, *data))
+            rows.append(evaluate(encoder, *data))
             fitted.setdefault(name, encoder)
         accuracy, with_few_labels, elbo, rate, floor, live = np.mean(rows, axis=0)
         row = f"{name:16}{accuracy:9.3f}{with_few_labels:12.3f}"
@@ -95,7 +95,7 @@ def compare(max_iter, seeds, show_progress):
     return fitted
 
 
-def measure(encoder, X, X_test, y, y_test):
+def evaluate(encoder, X, X_test, y, y_test):
     """Accuracy with all labels and with few, ELBO, rate, floor and number of live components."""
     code, code_test = encoder.transform(X), encoder.transform(X_test)
     draws = [np.random.RandomState(seed).choice(len(X), N_LABELS, False) for seed in range(10)]
