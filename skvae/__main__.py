@@ -1,4 +1,4 @@
-"""The main job: codes of handwritten digits from PCA, a plain VAE and BN-VAE, side by side.
+"""A comparison of codes of handwritten digits: PCA, a plain VAE and BN-VAE.
 
 python -m skvae --output digits.png --explore digits.html
 """
@@ -8,24 +8,32 @@ import os
 import sys
 from importlib.util import find_spec
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # small networks: see the guide to speed
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # faster for small networks, see the guide to speed
 
 import numpy as np
 from sklearn.callback import ProgressBar
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skvae import BNVAEEstimator, Explorer
+from skvae import (
+    BNVAEEstimator,
+    Explorer,
+    KLDisplay,
+    LatentMapDisplay,
+    ReconstructionDisplay,
+)
 from skvae.diagnostics import active_units
+from skvae.display.arrays import tiled
 
 N_COMPONENTS = 16
-N_FEW = 100
+N_LABELS = 100  # of the second accuracy, with few labels
+IMAGE_SHAPE = (8, 8)
+BEST = "BN-VAE, tau 0.5"
 
 
 def encoders(max_iter, seed):
@@ -46,25 +54,26 @@ def encoders(max_iter, seed):
         "PCA": PCA(N_COMPONENTS, random_state=seed),
         "plain VAE": vae("gaussian"),
         "BN-VAE, tau 0.1": vae("moment", tau=0.1),
-        "BN-VAE, tau 0.5": vae("moment", tau=0.5),
+        BEST: vae("moment", tau=0.5),
     }
 
 
 def split(seed):
-    """Digits as grey levels from 0 to 1: X, X_test, y, y_test."""
+    """Split digits, with gray levels from 0 to 1, into X, X_test, y and y_test."""
     X, y = load_digits(return_X_y=True)
     return train_test_split(X / 16, y, test_size=0.25, stratify=y, random_state=seed)
 
 
 def compare(max_iter, seeds, show_progress):
-    """Print a row for each encoder, means over the splits; return the first split's encoders."""
+    """Print mean measures of each encoder over the splits; return the encoders of the first one."""
     X, X_test, _, _ = split(seeds[0])
     print(
         f"Digits: {len(X)} rows to train on, {len(X_test)} held out, mean of {len(seeds)} splits; "
         f"{N_COMPONENTS} components, {max_iter} epochs.\n"
         "Accuracy of a logistic regression on the held-out code, standardized or not, whichever\n"
         "is better; information in nats per row.\n\n"
-        f"{'':16}{'accuracy':>9}{f'{N_FEW} labels':>12}{'ELBO':>9}{'KL':>7}{'floor':>7}{'live':>10}"
+        f"{'':16}{'accuracy':>9}{f'{N_LABELS} labels':>12}"
+        f"{'ELBO':>9}{'KL':>7}{'floor':>7}{'live':>10}"
     )
     fitted = {}
     for name in encoders(max_iter, 0):
@@ -76,20 +85,20 @@ def compare(max_iter, seeds, show_progress):
                 encoder.set_callbacks(ProgressBar()).fit(data[0]).set_callbacks()
             else:
                 encoder.fit(data[0])
-            rows.append(measure(encoder, *data))
+            rows.append(evaluate(encoder, *data))
             fitted.setdefault(name, encoder)
-        accuracy, few, elbo, rate, floor, live = np.mean(rows, axis=0)
-        row = f"{name:16}{accuracy:9.3f}{few:12.3f}"
+        accuracy, with_few_labels, elbo, rate, floor, live = np.mean(rows, axis=0)
+        row = f"{name:16}{accuracy:9.3f}{with_few_labels:12.3f}"
         if not np.isnan(elbo):
             row += f"{elbo:9.2f}{rate:7.2f}{floor:7.2f}{live:7.1f}/{N_COMPONENTS}"
         print(row, flush=True)
     return fitted
 
 
-def measure(encoder, X, X_test, y, y_test):
-    """Accuracy with all labels and with few, ELBO, KL, floor and live components."""
+def evaluate(encoder, X, X_test, y, y_test):
+    """Accuracy with all labels and with few, ELBO, rate, floor and number of live components."""
     code, code_test = encoder.transform(X), encoder.transform(X_test)
-    draws = [np.random.RandomState(seed).choice(len(X), N_FEW, False) for seed in range(10)]
+    draws = [np.random.RandomState(seed).choice(len(X), N_LABELS, False) for seed in range(10)]
     accuracies = np.max(
         [
             (
@@ -111,67 +120,69 @@ def measure(encoder, X, X_test, y, y_test):
 
 
 def draw(fitted, data, path):
-    """Latent maps, reconstructions and samples of plain VAE and BN-VAE, into a picture."""
+    """Draw KL, latent map, reconstructions and samples of plain VAE and BN-VAE into a picture."""
     import matplotlib
 
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
     X_train, X, y_train, y = data
-    models = {name: fitted[name] for name in ("plain VAE", "BN-VAE, tau 0.5")}
-    figure, axes = plt.subplots(2, 4, figsize=(16, 7.2), layout="constrained")
-    for (name, model), (kl, latent, rebuilt, sampled) in zip(models.items(), axes, strict=True):
-        kl.bar(range(N_COMPONENTS), np.sort(model.kl_per_component_)[::-1], color="tab:blue")
-        floor = model.kl_floor_ / N_COMPONENTS
-        kl.axhline(floor, color="tab:red", label=f"floor {floor:.2f}")
-        kl.set(
-            title=f"{name}: KL of each component",
-            xlabel="component, sorted",
-            ylabel="nats",
-            ylim=(0, 1.2),
-            xticks=[],
+    figure, axes = plt.subplots(2, 4, figsize=(17, 7.6), layout="constrained")
+    for name, (kl, latent, rebuilt, sampled) in zip(("plain VAE", BEST), axes, strict=True):
+        model = fitted[name]
+        KLDisplay.from_estimator(model, ax=kl)
+        kl.set(title=f"{name}: KL of each component", ylim=(0, 1.2))
+        plane = plane_of_class_means(model.transform(X_train), y_train)
+        LatentMapDisplay(model.transform(X) @ plane, y=y, y_name="digit").plot(latent)
+        latent.set(
+            title="code of held-out rows, prior in gray",
+            xlabel="first direction of the class means",
+            ylabel="second direction",
         )
-        kl.legend(frameon=False)
-        code = model.transform(X)
-        plane = LinearDiscriminantAnalysis(n_components=2).fit(model.transform(X_train), y_train)
-        points = latent.scatter(
-            *plane.transform(code).T, c=y, cmap="tab10", s=9, vmin=-0.5, vmax=9.5
+        ReconstructionDisplay.from_estimator(
+            model, X[:24], image_shape=IMAGE_SHAPE, n_columns=8, ax=rebuilt
         )
-        latent.set(title="code of held-out rows (discriminant plane)", xticks=[], yticks=[])
-        figure.colorbar(points, ax=latent, ticks=range(10), label="digit")
-        pairs = np.stack([X[:24], model.inverse_transform(code[:24])], axis=1)
-        _mosaic(rebuilt, pairs.reshape(-1, 8, 8), "held-out rows and their reconstructions")
-        prior = np.random.RandomState(0).randn(48, N_COMPONENTS)
-        _mosaic(sampled, model.inverse_transform(prior).reshape(-1, 8, 8), "samples (means)")
+        rebuilt.set_title("held-out rows and their reconstructions")
+        codes = np.random.RandomState(0).randn(48, N_COMPONENTS)
+        samples = model.inverse_transform(codes).reshape(6, 8, *IMAGE_SHAPE)
+        sampled.imshow(tiled(samples, gap=1)[0], cmap="gray_r")
+        sampled.set_title("samples (means)")
+        sampled.set_axis_off()
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
+def plane_of_class_means(code, y):
+    """An orthonormal basis of the plane in which the mean codes of the classes differ most.
+
+    A standard normal prior is standard normal in this plane, too.
+    """
+    means = [code[y == label].mean(axis=0) for label in np.unique(y)]
+    return PCA(n_components=2).fit(means).components_.T
+
+
 def explore(fitted, data, path):
-    """Write a page on which the code of the held-out rows can be explored."""
+    """Write a page on which the codes of the held-out rows can be explored."""
     _, X, _, y = data
-    model = fitted["BN-VAE, tau 0.5"]
-    title = "Handwritten digits, held out: BN-VAE, tau 0.5"
-    Explorer.from_estimator(model, X, y, image_shape=(8, 8), y_name="digit", title=title).save(path)
-
-
-def _mosaic(ax, images, title, n_columns=8):
-    framed = np.pad(images, ((0, 0), (1, 1), (1, 1)), constant_values=0.0)
-    rows = framed.reshape(-1, n_columns, *framed.shape[1:]).swapaxes(1, 2)
-    ax.imshow(rows.reshape(rows.shape[0] * rows.shape[1], -1), cmap="gray_r", vmin=0, vmax=1)
-    ax.set(title=title, xticks=[], yticks=[])
+    explorer = Explorer.from_estimator(
+        fitted[BEST],
+        X,
+        y,
+        image_shape=IMAGE_SHAPE,
+        y_name="digit",
+        title=f"Handwritten digits, held out: {BEST}",
+    )
+    explorer.save(path)
 
 
 def main(arguments=None):
-    """Run the comparison and write the picture where it is wanted."""
+    """Run the comparison, and write the picture and the page if they are asked for."""
     parser = argparse.ArgumentParser(prog="python -m skvae", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--output", metavar="FILE", help="where to write a picture (.png, .svg, .pdf)"
-    )
+    parser.add_argument("--output", metavar="FILE", help="file for a picture (.png, .svg, .pdf)")
     parser.add_argument(
         "--explore",
         metavar="FILE",
-        help="where to write a page that explores BN-VAE (.html)",
+        help="file for a page that explores BN-VAE (.html)",
     )
     parser.add_argument("--max-iter", type=int, default=60, help="epochs (default: 60)")
     parser.add_argument("--splits", type=int, default=3, help="train/test splits (default: 3)")

@@ -5,5 +5,12 @@ from sklearn.utils import check_random_state
 
 
 def random_state_of(random_state):
-    """Return a RandomState; None makes a new one and leaves NumPy's global generator alone."""
-    return np.random.RandomState() if random_state is None else check_random_state(random_state)
+    """Return a RandomState that draws from a seed, a RandomState or a Generator.
+
+    None makes a new one, which leaves NumPy's global generator alone.
+    """
+    if random_state is None:
+        return np.random.RandomState()
+    if isinstance(random_state, np.random.Generator):
+        return np.random.RandomState(random_state.bit_generator)
+    return check_random_state(random_state)

@@ -1,7 +1,7 @@
 """The closed forms of the theory: KL floors, tau and rate, channel capacity, probabilistic PCA.
 
-Every function takes floats or NumPy arrays and returns the same; every information is in nats.
-Nothing here needs a fitted model, so each statement of the theory can be tried on the spot.
+Every function takes floats or NumPy arrays and returns the same; every amount of information is
+in nats. No function needs a fitted model, so each statement of the theory can be tried at once.
 """
 
 from typing import Any, Literal
@@ -14,7 +14,7 @@ Numbers = float | np.ndarray
 def gaussian_kl(loc: Numbers, scale: Numbers) -> Any:
     """KL divergence from ``N(loc, scale**2)`` to the standard normal, per component.
 
-    ``1/2 (loc^2 + scale^2 - log scale^2 - 1)``
+    It is ``1/2 (loc^2 + scale^2 - log scale^2 - 1)``.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def gaussian_kl(loc: Numbers, scale: Numbers) -> Any:
     Returns
     -------
     float or ndarray
-        The divergence in nats, zero only at ``loc=0, scale=1``.
+        Divergence in nats, zero only at ``loc=0, scale=1``.
 
     Examples
     --------
@@ -54,14 +54,15 @@ def mean_kl_floor(
     gamma, beta : float or ndarray
         Scale and shift of the normalization, per component.
     variance : float or ndarray, default=inf
-        Variance ``v`` of the raw mean head over those rows; infinity leaves eps without effect.
+        Variance ``v`` of the mean head over those rows, before the normalization; infinity leaves
+        eps without effect.
     eps : float, default=0
-        The normalization's epsilon.
+        Epsilon of the normalization.
 
     Returns
     -------
     float or ndarray
-        Nats per component.
+        Floor in nats per component.
 
     Examples
     --------
@@ -73,19 +74,19 @@ def mean_kl_floor(
 
 
 def shrinkage(variance: Numbers, eps: float) -> Any:
-    """Part ``v / (v + eps)`` of the unit variance that a normalization with eps leaves.
+    """Share ``v / (v + eps)`` of unit variance that remains after a normalization with eps.
 
     Parameters
     ----------
     variance : float or ndarray
         Variance before the normalization; infinity gives 1.
     eps : float
-        The normalization's epsilon.
+        Epsilon of the normalization.
 
     Returns
     -------
     float or ndarray
-        Between 0 (identical rows) and 1.
+        Share from 0 (identical rows) to 1.
 
     Examples
     --------
@@ -96,8 +97,8 @@ def shrinkage(variance: Numbers, eps: float) -> Any:
     variance = np.asarray(variance, dtype=float)
     finite = np.where(np.isinf(variance), 1.0, variance)
     with np.errstate(invalid="ignore", divide="ignore"):
-        part = np.where(finite > 0, finite / (finite + eps), 0.0)
-    return np.where(np.isinf(variance), 1.0, part)[()]
+        share = np.where(finite > 0, finite / (finite + eps), 0.0)
+    return np.where(np.isinf(variance), 1.0, share)[()]
 
 
 def article_kl_floor(tau: Numbers, n_components: int = 1) -> Any:
@@ -113,7 +114,7 @@ def article_kl_floor(tau: Numbers, n_components: int = 1) -> Any:
     Returns
     -------
     float or ndarray
-        Nats, for all components together.
+        Floor in nats, for all components together.
 
     Examples
     --------
@@ -127,9 +128,10 @@ def article_kl_floor(tau: Numbers, n_components: int = 1) -> Any:
 def kl_floor(tau: Numbers, n_components: int = 1) -> Any:
     """The floor of moment matching, ``-d/2 log(1 - tau)``.
 
-    With ``E mu^2 + E sigma^2 = 1`` the mean KL is exactly ``-1/2 E log sigma^2`` a component,
-    and Jensen's inequality gives ``-1/2 log E sigma^2 >= -1/2 log(1 - tau)``. Sharper than
-    :func:`article_kl_floor` for every tau, and reached when sigma is the same for all rows.
+    With ``E mu^2 + E sigma^2 = 1`` the mean KL is exactly ``-1/2 E log sigma^2`` per component,
+    and by Jensen's inequality at least ``-1/2 log E sigma^2 >= -1/2 log(1 - tau)``. This floor is
+    sharper than :func:`article_kl_floor` for every tau, and is reached when sigma is the same for
+    all rows.
 
     Parameters
     ----------
@@ -141,7 +143,7 @@ def kl_floor(tau: Numbers, n_components: int = 1) -> Any:
     Returns
     -------
     float or ndarray
-        Nats, for all components together.
+        Floor in nats, for all components together.
 
     Examples
     --------
@@ -153,19 +155,19 @@ def kl_floor(tau: Numbers, n_components: int = 1) -> Any:
 
 
 def tau_for_rate(rate: Numbers, n_components: int = 1) -> Any:
-    """The tau whose floor is `rate`: the inverse of :func:`kl_floor`, ``1 - exp(-2 R / d)``.
+    """The tau whose floor is a given rate, ``1 - exp(-2 R / d)``: the inverse of :func:`kl_floor`.
 
     Parameters
     ----------
     rate : float or ndarray
-        The floor wanted for all components together, in nats.
+        Floor ``R`` for all components together, in nats.
     n_components : int, default=1
         Number of components ``d``.
 
     Returns
     -------
     float or ndarray
-        In [0, 1).
+        Tau, in [0, 1).
 
     Examples
     --------
@@ -177,23 +179,23 @@ def tau_for_rate(rate: Numbers, n_components: int = 1) -> Any:
 
 
 def layer_norm_kl_floor(tau: Numbers, n_components: int) -> Any:
-    """The floor of layer normalization: one total per row, and none for any component.
+    """The floor of layer normalization, for each row's total KL and not for any component.
 
-    Normalizing the ``d`` means *within* a row fixes ``sum_j mu_j^2 = d tau``, so the row's KL
-    is at least ``d tau / 2``. A mean vector that is the same for every row meets this and
-    says nothing about the row.
+    Normalization of the ``d`` means *within* a row fixes ``sum_j mu_j^2 = d tau``, so the row's
+    KL is at least ``d tau / 2``. A mean vector that is the same for every row reaches this floor
+    and says nothing about the row.
 
     Parameters
     ----------
     tau : float or ndarray
-        The fixed ``gamma^2``.
+        Square ``gamma^2`` of the fixed scale.
     n_components : int
-        Number of components; with a single one the normalized mean is 0, and so is the floor.
+        Number of components ``d``; a single normalized mean is 0, and so is its floor.
 
     Returns
     -------
     float or ndarray
-        Nats per row, for all components together.
+        Floor in nats per row, for all components together.
 
     Examples
     --------
@@ -210,12 +212,12 @@ def snr(tau: Numbers) -> Any:
     Parameters
     ----------
     tau : float or ndarray
-        Second moment of the mean, the rest of 1 being noise; in [0, 1).
+        Second moment of the mean, in [0, 1); the remaining ``1 - tau`` is noise.
 
     Returns
     -------
     float or ndarray
-        The ratio of powers, not in decibels.
+        Ratio of powers, not in decibels.
 
     Examples
     --------
@@ -231,7 +233,7 @@ def channel_capacity(ratio: Numbers) -> Any:
     """Capacity ``1/2 log(1 + SNR)`` of a Gaussian channel (Shannon 1948).
 
     At ``SNR = tau / (1 - tau)`` it equals :func:`kl_floor`: the floor is the capacity of the
-    channel that tau leaves open at least.
+    channel that tau guarantees.
 
     Parameters
     ----------
@@ -241,7 +243,7 @@ def channel_capacity(ratio: Numbers) -> Any:
     Returns
     -------
     float or ndarray
-        Nats per use of the channel.
+        Capacity in nats per use of the channel.
 
     Examples
     --------
@@ -253,10 +255,10 @@ def channel_capacity(ratio: Numbers) -> Any:
 
 
 def std_shape_cost(shape: Literal["constant", "normal", "uniform"]) -> float:
-    """What a zero-mean standard deviation head pays over a constant one, per component.
+    """Extra KL of a zero-mean head for the standard deviation over a constant one, per component.
 
-    The KL of a component with matched moments is ``-1/2 E log sigma^2``. If sigma is read off
-    a head that batch normalization centres at 0, its shape costs
+    The KL of a component with matched moments is ``-1/2 E log sigma^2``. If batch normalization
+    centers the head ``s`` of the standard deviation at 0, the shape of its distribution adds
     ``-1/2 E log(s^2 / E s^2)``, which is 0 only for a constant ``|s|``.
 
     Parameters
@@ -267,7 +269,13 @@ def std_shape_cost(shape: Literal["constant", "normal", "uniform"]) -> float:
     Returns
     -------
     float
-        Nats per component: 0, ``(gamma_E + log 2) / 2 = 0.635`` or ``1 - log(3)/2 = 0.451``.
+        Extra nats per component: 0, ``(gamma_E + log 2) / 2 = 0.635`` or
+        ``1 - log(3)/2 = 0.451``.
+
+    Raises
+    ------
+    ValueError
+        If `shape` is none of the three.
 
     Examples
     --------
@@ -281,27 +289,27 @@ def std_shape_cost(shape: Literal["constant", "normal", "uniform"]) -> float:
         "uniform": 1.0 - 0.5 * float(np.log(3.0)),
     }
     if shape not in costs:
-        raise ValueError(f"shape must be one of {sorted(costs)}, got {shape!r}")
+        raise ValueError(f"shape must be one of {sorted(costs)}; got {shape!r}")
     return costs[shape]
 
 
 def pca_gamma(eigenvalues: Numbers, noise_variance: float) -> Any:
     """The optimal ``gamma_mu^2`` of a linear-Gaussian VAE: ``1 - s^2 / lambda``, at least 0.
 
-    Probabilistic PCA (Tipping & Bishop 1999) in the language of the posterior layers: the
-    share of a component's unit second moment that is signal.
+    In probabilistic PCA (Tipping & Bishop 1999), this is the share of signal in a component's unit
+    second moment.
 
     Parameters
     ----------
     eigenvalues : float or ndarray
         Eigenvalues ``lambda`` of the data covariance.
     noise_variance : float
-        The decoder's noise variance ``s^2``.
+        Noise variance ``s^2`` of the decoder.
 
     Returns
     -------
     float or ndarray
-        In [0, 1). Tau binds where this is smaller than tau.
+        Optimum in [0, 1). Where it is smaller than tau, tau is the active constraint.
 
     Examples
     --------
@@ -316,19 +324,19 @@ def pca_gamma(eigenvalues: Numbers, noise_variance: float) -> Any:
 def pca_rate(eigenvalues: Numbers, noise_variance: float) -> Any:
     """The optimal rate of each component, ``1/2 log(lambda / s^2)``: reverse water-filling.
 
-    Components whose eigenvalue lies under the water line ``s^2`` get nothing.
+    Components whose eigenvalue lies below the water level ``s^2`` have rate 0.
 
     Parameters
     ----------
     eigenvalues : float or ndarray
         Eigenvalues ``lambda`` of the data covariance.
     noise_variance : float
-        The decoder's noise variance ``s^2``, the water line.
+        Noise variance ``s^2`` of the decoder, the water level.
 
     Returns
     -------
     float or ndarray
-        Nats per component.
+        Rate in nats per component.
 
     Examples
     --------

@@ -1,6 +1,8 @@
-"""Generated data whose factors are known."""
+"""Generated data with known factors of variation."""
 
 import numpy as np
+
+from skvae._random import random_state_of
 
 SENTENCE_FACTORS = {"sentiment": ("negative", "positive"), "tense": ("present", "past")}
 
@@ -24,24 +26,24 @@ _ENDS = (".", "!")
 
 
 def make_sentences(n_samples=1000, random_state=None):
-    """Generate short reviews with two factors: sentiment and tense.
+    """Generate short reviews with two factors of variation, sentiment and tense.
 
-    Such as "honestly , the soup was very stale and cold at lunch ." The sentiment decides the
-    list that both adjectives are drawn from, the tense is the verb's, and all other words are
-    drawn at random. Once a decoder has learnt that one adjective announces the other, it gains
-    nothing from a code, however well that were to tell the sentiment.
+    An example is "honestly , the soup was very stale and cold at lunch ." The sentiment decides
+    from which list both adjectives are drawn, the tense decides the verb, and all other words are
+    drawn at random. A decoder that has learned to infer the list from the first adjective gains
+    from a code with the sentiment no more than its KL costs, so these data provoke collapse.
 
     Parameters
     ----------
     n_samples : int, default=1000
         Number of sentences.
     random_state : int, RandomState instance or None, default=None
-        Seed; None generates other sentences each time.
+        Seed; None generates different sentences on each call.
 
     Returns
     -------
     sentences : list of str
-        Words and marks with spaces between them.
+        Words and punctuation marks, separated by spaces.
     factors : ndarray of shape (n_samples, 2)
         Sentiment and tense, as indices into the values of `SENTENCE_FACTORS`.
 
@@ -61,7 +63,7 @@ def make_sentences(n_samples=1000, random_state=None):
     """
     if n_samples < 1:
         raise ValueError(f"n_samples must be at least 1; got {n_samples!r}")
-    rng = _random_state(random_state)
+    rng = random_state_of(random_state)
     factors = rng.randint(2, size=(n_samples, 2))
     choices = rng.randint([6, 8, 6, 8, 8, 6, 2], size=(n_samples, 7))
     return [_sentence(*row) for row in np.hstack([factors, choices]).tolist()], factors
@@ -76,32 +78,32 @@ def _sentence(sentiment, tense, opening, noun, degree, first, second, closing, e
 
 
 def make_sprites(n_samples=1000, size=16, random_state=None):
-    """Generate images of one shape each, at some place and of some size.
+    """Generate images of one shape each, with random position and size.
 
-    Grey levels are the share of a pixel that the shape covers, roughly. The factors are
-    independent but for the place, which leaves the shape within the image.
+    A gray level is approximately the share of the pixel that the shape covers. The factors are
+    independent, except that the position keeps the shape inside the image.
 
     Parameters
     ----------
     n_samples : int, default=1000
         Number of images.
     size : int, default=16
-        Their height and width, in pixels.
+        Height and width of the images, in pixels.
     random_state : int, RandomState instance or None, default=None
-        Seed; None generates other images each time.
+        Seed; None generates different images on each call.
 
     Returns
     -------
     X : ndarray of shape (n_samples, size * size)
-        Grey levels in [0, 1], row by row: a single channel.
+        Gray levels in [0, 1] of a single channel, row by row.
     factors : ndarray of shape (n_samples, 4)
-        Number of the shape in ``SPRITE_FACTORS["shape"]``, row and column of its centre, and its
+        Index of the shape in ``SPRITE_FACTORS["shape"]``, row and column of its center, and its
         radius, in pixels.
 
     Raises
     ------
     ValueError
-        If the image has no room for a shape.
+        If `size` is below 8.
 
     Examples
     --------
@@ -111,22 +113,17 @@ def make_sprites(n_samples=1000, size=16, random_state=None):
     ((5, 256), (5, 4))
     """
     if size < 8:
-        raise ValueError(f"size must be at least 8 pixels, or no shape has room; got {size!r}")
-    rng = _random_state(random_state)
+        raise ValueError(f"size must be at least 8 pixels, so that every shape fits; got {size!r}")
+    rng = random_state_of(random_state)
     shape = rng.randint(len(SPRITE_FACTORS["shape"]), size=n_samples)
     radius = rng.uniform(0.15, 0.28, n_samples) * size
-    centre = rng.uniform(radius, size - 1 - radius, size=(2, n_samples))
+    center = rng.uniform(radius, size - 1 - radius, size=(2, n_samples))
     pixels = np.arange(size)
-    down = abs(pixels[:, None] - centre[0, :, None, None])  # (n_samples, size, 1)
-    along = abs(pixels - centre[1, :, None, None])
+    down = abs(pixels[:, None] - center[0, :, None, None])  # (n_samples, size, 1)
+    along = abs(pixels - center[1, :, None, None])
     disc, third = np.hypot(down, along), radius[:, None, None] / 3
-    ring = abs(disc - 2 * third) + 2 * third  # a third of the radius wide on either side
+    ring = abs(disc - 2 * third) + 2 * third  # from one third of the radius to the whole
     cross = np.minimum(np.maximum(down, along + 2 * third), np.maximum(down + 2 * third, along))
     distance = np.choose(shape[:, None, None], [disc, ring, cross])
     X = np.clip(radius[:, None, None] - distance + 0.5, 0.0, 1.0).reshape(n_samples, -1)
-    return X, np.column_stack([shape, *centre, radius])
-
-
-def _random_state(random_state):
-    made = isinstance(random_state, np.random.RandomState)
-    return random_state if made else np.random.RandomState(random_state)
+    return X, np.column_stack([shape, *center, radius])

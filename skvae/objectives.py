@@ -1,7 +1,7 @@
-"""What is maximised and reported: reconstruction, KL, ELBO and the importance bound, in nats.
+"""What training maximizes and scores report: ELBO, its two terms and the importance bound, in nats.
 
-Reconstruction and KL arrive separately, one value a row (and component), so that weights and
-diagnostics read the same numbers. Noise is an argument: the caller decides what is random.
+Reconstruction and KL stay separate, with one value per row (and component), so that objectives
+and diagnostics read the same numbers. Noise is an argument, so the caller decides what is random.
 """
 
 import math
@@ -29,12 +29,12 @@ class Terms(NamedTuple):
     kl: torch.Tensor
 
     def elbo(self):
-        """Reconstruction less KL.
+        """Reconstruction minus KL.
 
         Returns
         -------
         Tensor of shape (n_samples,)
-            The ELBO of every row.
+            ELBO of each row.
         """
         return self.reconstruction - self.kl.sum(-1)
 
@@ -44,12 +44,12 @@ class Terms(NamedTuple):
         Parameters
         ----------
         weight : Tensor of shape (n_samples,), optional
-            Weights of the rows, of mean 1 over all rows there are.
+            Weights of the rows, with mean 1 over the whole data.
 
         Returns
         -------
         Terms
-            Of a single reconstruction, and of one KL a component.
+            Mean reconstruction of shape (), and mean KL of shape (n_components,).
         """
         if weight is None:
             return Terms(self.reconstruction.mean(), self.kl.mean(0))
@@ -59,11 +59,11 @@ class Terms(NamedTuple):
 
 @dataclass(frozen=True)
 class Objective:
-    """What training maximises: mean reconstruction less a weighted mean KL.
+    """Objective that training maximizes: mean reconstruction minus a weighted mean KL.
 
-    This one is the ELBO; subclasses are remedies against KL vanishing that change the weight of
-    the KL over the course of training (`kl_weight`), what counts as KL (`penalty`) or how many
-    steps the encoder is ahead (`encoder_steps`).
+    This class is the ELBO. Subclasses are remedies against posterior collapse, which change the
+    weight of the KL over the course of training (`kl_weight`) or the amount of KL that counts
+    (`penalty`).
 
     Examples
     --------
@@ -74,13 +74,8 @@ class Objective:
     -2.5
     """
 
-    @property
-    def encoder_steps(self):
-        """Extra steps of the encoder before each step, while its information still grows."""
-        return 0
-
     def kl_weight(self, progress):
-        """Weight of the KL after a share of the training, from 0 to 1.
+        """Weight of the KL after a share of the training.
 
         Parameters
         ----------
@@ -90,43 +85,44 @@ class Objective:
         Returns
         -------
         float
-            In [0, 1], and 1 from `settled` on.
+            Weight in [0, 1], and 1 from `constant_from` on.
         """
         return 1.0
 
     @property
-    def settled(self):
-        """Share of the training after which the weight stays at 1."""
+    def constant_from(self):
+        """Share of the training after which the weight of the KL stays at 1."""
         return 0.0
 
     def penalty(self, kl):
-        """What is deducted, of the mean KL of each component.
+        """Penalty for the KL, which the objective subtracts from the reconstruction.
 
         Parameters
         ----------
         kl : Tensor of shape (n_components,)
-            Mean KL of each component over the batch.
+            Mean KL of each component over the mini-batch.
 
         Returns
         -------
         Tensor of shape ()
-            In nats.
+            Penalty in nats.
         """
         return kl.sum()
 
     def __call__(self, terms, weight=1.0):
-        """Value of mean terms, as of `Terms.mean`, at a weight of the KL."""
+        """Value of the objective for the result of `Terms.mean` and a weight of the KL."""
         return terms.reconstruction - weight * self.penalty(terms.kl)
 
 
 @dataclass(frozen=True)
 class LinearAnnealing(Objective):
-    """The KL's weight rises linearly from 0 to 1 (Bowman et al. 2016).
+    """ELBO with a weight of the KL that rises linearly from 0 to 1 (Bowman et al. 2016).
 
     Parameters
     ----------
     fraction : float, default=0.5
-        Share of the training over which it rises, in (0, 1]. So it always ends within the fit.
+        Share of the training over which the weight rises, in (0, 1]. Every fit that runs to the
+        end therefore reaches the ELBO.
 
     Examples
     --------
@@ -144,13 +140,15 @@ class LinearAnnealing(Objective):
         return min(1.0, progress / self.fraction)
 
     @property
-    def settled(self):
+    def constant_from(self):
         return self.fraction
 
 
 @dataclass(frozen=True)
 class CyclicalAnnealing(Objective):
-    """The KL's weight rises from 0 to 1 several times (Fu et al. 2019, arXiv:1903.10145).
+    """ELBO with a weight of the KL that rises from 0 to 1 several times (Fu et al. 2019).
+
+    See arXiv:1903.10145.
 
     Parameters
     ----------
@@ -180,21 +178,21 @@ class CyclicalAnnealing(Objective):
         return min(1.0, (progress * self.n_cycles % 1.0) / self.fraction)
 
     @property
-    def settled(self):
+    def constant_from(self):
         return (self.n_cycles - 1 + self.fraction) / self.n_cycles
 
 
 @dataclass(frozen=True)
 class FreeBits(Objective):
-    """Nats that cost nothing (Kingma et al. 2016): ``sum_j max(nats, KL_j)``.
+    """ELBO in which some nats of KL cost nothing (Kingma et al. 2016).
 
-    A component below the threshold has no reason to fall further, and none to rise. The KL is
-    the batch's mean.
+    The penalty is ``sum_j max(nats, KL_j)`` for the mean KL over the mini-batch. A component below
+    the threshold has no reason to fall further, and none to rise.
 
     Parameters
     ----------
     nats : float, default=0.25
-        What is free, for each component or for all together.
+        Amount of KL that is free, for each component or for all together.
     per : {"component", "code"}, default="component"
         Whether the threshold holds for each component's KL or for their sum.
 
@@ -221,37 +219,6 @@ class FreeBits(Objective):
         return kl.clamp_min(self.nats).sum()
 
 
-@dataclass(frozen=True)
-class LaggingEncoder(Objective):
-    """Extra steps of the encoder, so that it does not lag behind the decoder (He et al. 2019).
-
-    Before each step of the whole, encoder and posterior alone take `n_steps` on other batches,
-    until the mutual information of code and row, taken after each epoch over up to 500 training
-    rows, has not risen. arXiv:1901.05534.
-
-    Parameters
-    ----------
-    n_steps : int, default=10
-        Extra steps.
-
-    Examples
-    --------
-    >>> from skvae.objectives import LaggingEncoder
-    >>> LaggingEncoder().encoder_steps
-    10
-    """
-
-    n_steps: int = 10
-
-    def __post_init__(self):
-        if self.n_steps < 1:
-            raise ValueError(f"n_steps must be at least 1; got {self.n_steps!r}")
-
-    @property
-    def encoder_steps(self):
-        return self.n_steps
-
-
 def _check_share(name, value):
     if not 0.0 < value <= 1.0:
         raise ValueError(f"{name} must lie in (0, 1]; got {value!r}")
@@ -262,28 +229,27 @@ OBJECTIVES = {
     "linear-annealing": LinearAnnealing(),
     "cyclical-annealing": CyclicalAnnealing(),
     "free-bits": FreeBits(),
-    "lagging-encoder": LaggingEncoder(),
 }
 
 
 def elbo_terms(model, x, noise, context=None, weight=None):
-    """Reconstruction at ``z = mu + sigma * noise``, and the KL in closed form.
+    """Compute reconstruction at ``z = mu + sigma * noise``, and the KL in closed form.
 
     Parameters
     ----------
     model : skvae.model.VAE
-        The model.
+        Model that gives posterior, likelihood and prior.
     x : Tensor of shape (n_samples, n_features)
         Rows, in the units of the networks.
     noise : Tensor of shape (n_samples, n_components) or (1, n_components)
-        Standard normal noise: one draw.
+        Standard normal noise of one draw.
     context, weight : Tensor, optional
-        As in `VAE.posterior`.
+        Context and weights of the rows, which `VAE.posterior` describes.
 
     Returns
     -------
     Terms
-        In nats.
+        Both terms in nats.
     """
     q = model.posterior(x, context, weight)
     z = q.loc + q.scale * noise
@@ -291,23 +257,23 @@ def elbo_terms(model, x, noise, context=None, weight=None):
 
 
 def elbo(model, x, noise, context=None):
-    """The ELBO, its reconstruction averaged over the draws and its KL in closed form.
+    """Compute the ELBO, with a mean reconstruction over the draws and the KL in closed form.
 
     Parameters
     ----------
     model : skvae.model.VAE
-        The model, in evaluation mode.
+        Model in evaluation mode.
     x : Tensor of shape (n_samples, n_features)
         Rows, in the units of the networks.
     noise : Tensor of shape (n_draws, n_samples, n_components) or (n_draws, 1, n_components)
         Standard normal noise.
     context : Tensor, optional
-        As in `VAE.posterior`.
+        Context of the rows, which `VAE.posterior` describes.
 
     Returns
     -------
     Tensor of shape (n_samples,)
-        In nats.
+        ELBO of each row, in nats.
     """
     q = model.posterior(x, context)
     codes = (q.loc + q.scale * draw for draw in noise)
@@ -317,20 +283,21 @@ def elbo(model, x, noise, context=None):
 
 
 def shared_draws(n_draws, n_components, seed):
-    """The two arguments of `row_noise` that all rows share.
+    """Draw the two arguments of `row_noise` that all rows share.
 
     Parameters
     ----------
     n_draws, n_components : int
-        Draws for each row, and components of the code.
+        Number of draws for each row, and number of components of the code.
     seed : int
-        Of both.
+        Seed of the draws.
 
     Returns
     -------
-    tuple of Tensor
-        `uniform` of shape (n_draws, 1, n_components) and `mixing` of shape (n_components,
-        n_components), in double precision.
+    uniform : Tensor of shape (n_draws, 1, n_components)
+        Draws from the uniform distribution on [0, 1), in double precision.
+    mixing : Tensor of shape (n_components, n_components)
+        Normal draws that spread typical codes over some units, in double precision.
     """
     generator = torch.Generator().manual_seed(seed)
     shapes = (n_draws, 1, n_components), (n_components, n_components)
@@ -340,12 +307,13 @@ def shared_draws(n_draws, n_components, seed):
 
 
 def row_noise(uniform, code, mixing):
-    """Standard normal noise for every row, decided by the row's own code.
+    """Make standard normal noise for every row, which depends only on the row's own code.
 
-    Noise that all rows share makes a row's score depend on that row alone, but its error does
-    not average out over the rows. Here each row turns the shared draws ``u`` by a shift of its
-    own, ``Phi^-1((u + s) mod 1)`` with ``s = code @ mixing`` (Cranley & Patterson 1976): for
-    every row exactly standard normal, since u is uniform, and between rows nearly independent.
+    With the same noise for all rows, the score of a row would depend on that row alone, but the
+    error would not average out over the rows. Here each row shifts the shared draws ``u`` by an
+    amount of its own, ``Phi^-1((u + s) mod 1)`` with ``s = code @ mixing`` (Cranley & Patterson
+    1976). The noise of every row is exactly standard normal, because u is uniform, and nearly
+    independent of that of the other rows.
 
     Parameters
     ----------
@@ -354,116 +322,119 @@ def row_noise(uniform, code, mixing):
     code : Tensor of shape (n_samples, n_components)
         Posterior means.
     mixing : Tensor of shape (n_components, n_components)
-        Any numbers that spread the codes over some units.
+        Factors that spread the codes over some units.
 
     Returns
     -------
     Tensor of shape (n_draws, n_samples, n_components)
-        The noise.
+        Standard normal noise.
     """
     tiny = torch.finfo(code.dtype).eps
     return torch.special.ndtri(((uniform + code @ mixing) % 1.0).clamp(tiny, 1.0 - tiny))
 
 
 def importance_bound(model, x, noise, context=None):
-    """The importance-weighted bound on log p(x) (Burda et al. 2016).
+    """Compute the importance-weighted bound on log p(x) (Burda et al. 2016).
 
-    ``log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)``: in expectation over the draws at most log p(x),
-    never decreasing in K, and with K = 1 the ELBO.
+    ``log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)``. Its expectation over the draws is at most
+    log p(x), never decreases in K, and is the ELBO for K = 1.
 
     Parameters
     ----------
     model : skvae.model.VAE
-        The model, in evaluation mode.
+        Model in evaluation mode.
     x : Tensor of shape (n_samples, n_features)
         Rows, in the units of the networks.
     noise : Tensor of shape (n_draws, n_samples, n_components) or (n_draws, 1, n_components)
-        Standard normal noise; `row_noise` makes it so that the bound of a row depends on no
-        other row.
+        Standard normal noise. With that of `row_noise`, the bound of a row depends on no other
+        row.
     context : Tensor, optional
-        As in `VAE.posterior`.
+        Context of the rows, which `VAE.posterior` describes.
 
     Returns
     -------
     Tensor of shape (n_samples,)
-        In nats.
+        Bound for each row, in nats.
     """
-    log_weights = torch.stack([nats for _, nats in _weighted_codes(model, x, noise, context)])
+    draws = _weighted_likelihoods(model, x, noise, context)
+    log_weights = torch.stack([log_weight for _, log_weight in draws])
     return log_weights.logsumexp(0) - math.log(len(noise))
 
 
-def _weighted_codes(model, x, noise, context):
-    """Yield the likelihood at each draw's codes, and the log of the draw's importance weight."""
+def _weighted_likelihoods(model, x, noise, context):
+    """Yield, for each draw, the likelihood at its codes and the log of its importance weights."""
     q, p = model.posterior(x, context), model.prior()
     for draw in noise:
         z = q.loc + q.scale * draw
-        # log q(z|x) from the draw itself: (z - mu) / sigma is lost to rounding for a tiny sigma
+        # The draw stands for (z - mu) / sigma, which rounding would destroy for a tiny sigma.
         log_q = -(q.scale.log() + 0.5 * (draw.square() + LOG_2_PI)).sum(-1)
         likelihood = model.likelihood(z, context)
         yield likelihood, likelihood.log_prob(x) + p.log_prob(z).sum(-1) - log_q
 
 
 def conditional_mean(model, x, noise, context=None):
-    """Expected rows given the cells that are there, by importance weights (MIWAE).
+    """Compute expected rows given their observed cells, by importance weights (MIWAE).
 
-    ``sum_k w_k E[x|z_k]`` with ``w_k`` in proportion to ``p(x_there|z_k) p(z_k) / q(z_k|x_there)``,
-    the weights of `importance_bound`; for many draws ``E[x|x_there]`` under the model, whatever
-    the encoder. Mattei and Frellsen 2019, arXiv:1812.02633.
+    ``sum_k w_k E[x|z_k]`` with ``w_k`` proportional to ``p(x_obs|z_k) p(z_k) / q(z_k|x_obs)``, the
+    weights of `importance_bound`. For many draws this is ``E[x|x_obs]`` under the model, whatever
+    the encoder (Mattei & Frellsen 2019, arXiv:1812.02633).
 
     Parameters
     ----------
     model : skvae.model.VAE
-        The model, in evaluation mode.
+        Model in evaluation mode.
     x : Tensor of shape (n_samples, n_features)
         Rows, in the units of the networks; NaN where missing.
     noise : Tensor of shape (n_draws, n_samples, n_components) or (n_draws, 1, n_components)
-        As in `importance_bound`.
+        Standard normal noise.
     context : Tensor, optional
-        As in `VAE.posterior`.
+        Context of the rows, which `VAE.posterior` describes.
 
     Returns
     -------
     Tensor of shape (n_samples, n_features)
-        Expected values, of categories the most probable: of missing cells and of the others.
+        Expected values of all cells, missing or observed; for categories the most probable one.
     """
     layer = model.likelihood_layer
-    highest, total, expected = -torch.inf, 0.0, 0.0
-    # A running softmax: what all draws expect would not fit the memory.
-    for likelihood, nats in _weighted_codes(model, x, noise, context):
-        before, highest = highest, torch.maximum(nats, torch.as_tensor(highest).to(nats))
-        fading, weight = (before - highest).exp(), (nats - highest).exp()
-        total = total * fading + weight
-        expected = expected * fading[:, None] + weight[:, None] * layer.expectation(likelihood)
+    largest, total, expected = -torch.inf, 0.0, 0.0
+    # The softmax is a running one, because the expected rows of all draws would not fit in memory.
+    for likelihood, log_weight in _weighted_likelihoods(model, x, noise, context):
+        previous = largest
+        largest = torch.maximum(log_weight, torch.as_tensor(largest).to(log_weight))
+        rescale, weight = (previous - largest).exp(), (log_weight - largest).exp()
+        total = total * rescale + weight
+        expected = expected * rescale[:, None] + weight[:, None] * layer.expectation(likelihood)
     return layer.point_estimate(expected / total[:, None])
 
 
 @torch.no_grad()
 def mean_terms(model, batches, generator):
-    """Weighted means of reconstruction and KL over all rows, with one draw a row.
+    """Compute weighted means of reconstruction and KL over all rows, with one draw per row.
 
     Parameters
     ----------
     model : skvae.model.VAE
-        The model, in evaluation mode.
+        Model in evaluation mode.
     batches : iterable of skvae._data.rows.Batch
-        All rows.
+        Mini-batches that cover all rows.
     generator : torch.Generator
         Source of the noise.
 
     Returns
     -------
     Terms
-        Of a single value, and of one a component; in nats.
+        Mean reconstruction of shape (), and mean KL of shape (n_components,), in nats.
     """
     total = Terms(0.0, 0.0)
     n_rows = 0.0
     for x, weight, context in batches:
         terms = elbo_terms(model, x, model.noise(x, generator), context)
         weight = torch.ones_like(terms.reconstruction) if weight is None else weight
-        sums = weight @ terms.reconstruction, weight @ terms.kl
-        total = Terms(*(old + new for old, new in zip(total, sums, strict=True)))
+        total = Terms(
+            total.reconstruction + weight @ terms.reconstruction, total.kl + weight @ terms.kl
+        )
         n_rows += float(weight.sum())
-    return Terms(*(sum_ / n_rows for sum_ in total))
+    return Terms(total.reconstruction / n_rows, total.kl / n_rows)
 
 
 BOUNDS = {"importance": importance_bound, "elbo": elbo}

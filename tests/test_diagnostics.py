@@ -20,7 +20,7 @@ from sklearn.exceptions import NotFittedError
 from torch import nn
 
 import skvae
-from skvae import BNVAEEstimator, PosteriorCollapseWarning, diagnostics
+from skvae import BNVAEEstimator, PosteriorCollapseWarning
 from skvae._data import units
 from skvae._data.rows import Rows
 from skvae._data.units import Units
@@ -31,10 +31,13 @@ from skvae.diagnostics import (
     diagnose,
     encode,
     energy_distance,
+    evaluation,
     kl_per_component,
+    measures,
     missing_information,
     mutual_information,
     participation_ratio,
+    printing,
     reconstruction_gaps,
     warn_if_collapsed,
 )
@@ -191,7 +194,7 @@ def test_a_seed_is_enough_and_chunks_do_not_matter(monkeypatch):
 
     whole = everything()
     assert whole == everything()
-    for module in (diagnostics, units):
+    for module in (measures, units):
         monkeypatch.setattr(
             module, "chunk_slices", lambda n, *_: [slice(i, i + 7) for i in range(0, n, 7)]
         )
@@ -332,7 +335,7 @@ def test_gaps_in_closed_form_within_their_error():
 def test_no_row_keeps_its_code(n):
     rng = np.random.RandomState(0)
     for _ in range(20):
-        partner = diagnostics._derangement(n, rng)
+        partner = evaluation._derangement(n, rng)
         assert sorted(partner) == list(range(n))
         assert (partner != np.arange(n)).all()
 
@@ -521,7 +524,7 @@ def test_html_is_escaped(found, monkeypatch):
     assert "<td>ELBO</td>" in found._repr_html_()
     assert "style" not in found._repr_html_()
     monkeypatch.setattr(Diagnosis, "verdict", "<b>&")
-    monkeypatch.setattr(Diagnosis, "_summary", lambda self: [("a<b", "1", '"')])
+    monkeypatch.setattr(printing, "summary_lines", lambda diagnosis: [("a<b", "1", '"')])
     html = found._repr_html_()
     assert "&lt;b&gt;&amp;" in html
     assert "<td>a&lt;b</td><td>1</td><td>&quot;</td>" in html

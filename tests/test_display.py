@@ -163,7 +163,7 @@ def test_training_curves_show_the_rows_set_aside():
     vae = fit(early_stopping=True)
     display = TrainingCurveDisplay.from_estimator(vae)
     assert display.validation_line_.get_ydata().tolist() == vae.validation_scores_
-    assert display.validation_line_.get_label() == "rows set aside"
+    assert display.validation_line_.get_label() == "held-out rows"
 
 
 def test_training_curves_show_an_objective_that_is_not_the_elbo():
@@ -172,7 +172,7 @@ def test_training_curves_show_an_objective_that_is_not_the_elbo():
     assert (
         display.objective_line_.get_ydata().tolist() == np.negative(vae.history_["loss"]).tolist()
     )
-    assert display.validation_line_.get_label() == "objective, rows set aside"
+    assert display.validation_line_.get_label() == "objective, held-out rows"
 
 
 def test_training_curves_without_a_floor_have_no_line():

@@ -521,8 +521,8 @@ class OwnLikelihood(GaussianLikelihood):
             {"decoder": lambda d, n: nn.Sequential(nn.Linear(d, n), nn.Softplus())},
             "The decoder .*Soft",
         ),
-        ({"posterior": OwnPosterior}, "a posterior of your own, OwnPosterior; it computes"),
-        ({"likelihood": OwnLikelihood}, "a likelihood of your own, OwnLikelihood; it computes"),
+        ({"posterior": OwnPosterior}, "the custom posterior OwnPosterior; it computes"),
+        ({"likelihood": OwnLikelihood}, "the custom likelihood OwnLikelihood; it computes"),
     ],
 )
 def test_networks_that_it_cannot_compute(settings, message):
@@ -531,7 +531,7 @@ def test_networks_that_it_cannot_compute(settings, message):
 
 
 def test_networks_that_are_too_large_for_a_page(monkeypatch):
-    monkeypatch.setattr("skvae.display.explorer.description.LARGEST", 1000)
+    monkeypatch.setattr("skvae.display.explorer.description.MOST_WEIGHTS", 1000)
     with pytest.raises(TypeError, match=r"have 2,\d+ weights, and a page takes at most 1,000"):
         Explorer.from_estimator(digits(2, max_iter=1), X)
 

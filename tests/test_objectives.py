@@ -21,7 +21,6 @@ from skvae.objectives import (
     OBJECTIVES,
     CyclicalAnnealing,
     FreeBits,
-    LaggingEncoder,
     LinearAnnealing,
     Objective,
     Terms,
@@ -143,14 +142,14 @@ def test_weights_of_rows_average_both_terms():
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES.values())
-def test_a_schedule_starts_between_0_and_1_and_is_settled_at_1(objective):
+def test_a_schedule_starts_between_0_and_1_and_stays_at_1_in_the_end(objective):
     shares = np.linspace(0, 1, 401)
     weights = np.array([objective.kl_weight(share) for share in shares])
     assert weights.min() >= 0
     assert weights.max() == 1
-    assert (weights[shares >= objective.settled] == 1).all()
-    if objective.settled:
-        assert (weights[shares < objective.settled - 0.01] < 1).any()
+    assert (weights[shares >= objective.constant_from] == 1).all()
+    if objective.constant_from:
+        assert (weights[shares < objective.constant_from - 0.01] < 1).any()
 
 
 def test_linear_annealing_is_linear():
@@ -184,7 +183,6 @@ def test_free_bits_leave_a_dead_component_without_a_gradient():
         (lambda: LinearAnnealing(1.5), r"fraction must lie in \(0, 1\]; got 1.5"),
         (lambda: CyclicalAnnealing(0), "n_cycles must be at least 1; got 0"),
         (lambda: CyclicalAnnealing(2, 2.0), "fraction must lie"),
-        (lambda: LaggingEncoder(0), "n_steps must be at least 1; got 0"),
         (lambda: FreeBits(-1.0), "nats must be at least 0; got -1.0"),
         (lambda: FreeBits(1.0, per="row"), "per must be 'component' or 'code'; got 'row'"),
     ],

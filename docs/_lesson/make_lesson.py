@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from skvae import BNVAEEstimator, BNVAETextEstimator, Explorer, PosteriorCollapseWarning
 from skvae.bounds import gaussian_kl
 from skvae.datasets import make_sentences
-from skvae.display.arrays import class_looks
+from skvae.display.arrays import class_styles
 from skvae.display.explorer.description import described_model
 from skvae.display.explorer.packing import packed
 from skvae.display.explorer.page import ARITHMETIC, as_json, script
@@ -77,8 +77,8 @@ def snapshots(n_sentences, **settings):
 def colors_of(y):
     """A color for each row, alike for its class."""
     colors = np.empty(len(y), dtype=object)
-    for of_it, look in class_looks(y):
-        colors[of_it] = look["color"]
+    for of_class, style in class_styles(y):
+        colors[of_class] = style["color"]
     return colors.tolist()
 
 

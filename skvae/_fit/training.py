@@ -282,7 +282,7 @@ class Training:
         self.check_finite(score)
         self.scores.append(score + self.rows.log_jacobian())
         # While the weight of the KL still changes, scores of two epochs do not compare.
-        if self.progress() < self.objective.settled:
+        if self.progress() < self.objective.constant_from:
             return False
         return self.stopping.should_stop(self.scores[-1], model)
 

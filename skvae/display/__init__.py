@@ -1,9 +1,9 @@
-"""Pictures of fitted models, as scikit-learn's Display classes: arrays in, matplotlib out.
+"""Pictures of fitted models with matplotlib, in the manner of scikit-learn's Display classes.
 
-The constructor takes what is drawn, ``from_estimator`` computes it, and ``plot`` draws it,
-into a given ``ax`` or a figure of its own. Artists stay at hand as attributes. Nothing is shown
-and no global setting of matplotlib is changed. In every picture blue is the model, dashed red
-the floor and grey the prior, and information is in nats.
+The constructor takes arrays, ``from_estimator`` computes them, and ``plot`` draws them into a given
+``ax`` or a new figure. The artists are kept as attributes. Nothing is shown and no global setting
+of matplotlib is changed. In every picture the model is blue, the floor dashed red and the prior
+gray, and information is in nats.
 """
 
 from skvae.display.aggregated_posterior import AggregatedPosteriorDisplay

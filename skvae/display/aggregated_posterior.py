@@ -1,4 +1,4 @@
-"""The codes of all rows against the prior."""
+"""The aggregated posterior against the prior."""
 
 from typing import Self
 
@@ -6,23 +6,23 @@ import numpy as np
 from scipy.integrate import trapezoid
 
 from skvae.display.arrays import finite, vector
-from skvae.display.axes import begin, tidy
+from skvae.display.axes import axes_for, tidy
 from skvae.display.colors import MODEL, PRIOR
-from skvae.display.reading import posteriors
+from skvae.display.fitted import posteriors
 
 
 class AggregatedPosteriorDisplay:
     """Density of each component over all rows, against the standard normal prior.
 
-    The aggregated posterior is the mixture of the posteriors of all rows. Where it is not the
-    prior, samples from the prior meet codes that the decoder does not know.
+    The aggregated posterior is the mixture of the posteriors of all rows. Where it differs from
+    the prior, samples from the prior are codes on which the decoder was not trained.
 
     Parameters
     ----------
     grid : array-like of shape (n_points,)
-        Values of a component.
+        Values at which the density is given.
     density : array-like of shape (n_components, n_points)
-        Density of each component there.
+        Density of each component at these values.
 
     Attributes
     ----------
@@ -30,17 +30,17 @@ class AggregatedPosteriorDisplay:
         Distance of each density from the prior: half the integral of the absolute difference,
         between 0 and 1.
     lines_ : list of matplotlib Line2D
-        A curve for each component.
+        Curves of the components.
     prior_ : matplotlib artist
-        The prior's density, filled.
+        Filled density of the prior.
     ax_ : matplotlib Axes
-        Where they are.
+        Axes that were drawn into.
     figure_ : matplotlib Figure
-        What holds it.
+        Figure of the axes.
 
     See Also
     --------
-    LatentMapDisplay : The rows' codes one by one.
+    LatentMapDisplay : The codes of single rows.
 
     Examples
     --------
@@ -65,19 +65,19 @@ class AggregatedPosteriorDisplay:
 
     @classmethod
     def from_arrays(cls, loc, scale, *, n_points=201) -> Self:
-        """Compute the exact mixture density; call `plot` to draw.
+        """Compute the exact mixture density; call `plot` to draw it.
 
         Parameters
         ----------
         loc, scale : array-like of shape (n_samples, n_components)
             Posterior mean and standard deviation of each row.
         n_points : int, default=201
-            Points of the grid.
+            Number of points of the grid.
 
         Returns
         -------
         AggregatedPosteriorDisplay
-            Not drawn yet.
+            Display that is not drawn yet.
         """
         loc, scale = finite("loc", loc), finite("scale", scale)
         if loc.ndim != 2 or loc.shape != scale.shape or not loc.size:
@@ -86,10 +86,10 @@ class AggregatedPosteriorDisplay:
                 f"got {loc.shape} and {scale.shape}"
             )
         if not np.all(scale > 0):
-            raise ValueError(f"scale must be positive; its least value is {scale.min():g}")
+            raise ValueError(f"scale must be positive; its smallest value is {scale.min():g}")
         end = max(3.5, np.abs(loc).max() + 2 * np.median(scale))
         grid = np.linspace(-end, end, n_points)
-        scale = np.maximum(scale, grid[1] - grid[0])  # narrower ones would slip through
+        scale = np.maximum(scale, grid[1] - grid[0])  # narrower peaks would fall between points
         return cls(grid, _mixture(grid, loc, scale))
 
     @classmethod
@@ -99,37 +99,37 @@ class AggregatedPosteriorDisplay:
         Parameters
         ----------
         estimator : BNVAEEstimator
-            Fitted.
+            Fitted estimator.
         X : {array-like, CSR} of shape (n_samples, n_features)
-            The rows.
+            Rows to encode.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw into; None makes a new figure.
         **kwargs : dict
-            Passed to `matplotlib.axes.Axes.plot`, for the curves.
+            Keyword arguments for `matplotlib.axes.Axes.plot`, for the curves.
 
         Returns
         -------
         AggregatedPosteriorDisplay
-            Drawn.
+            Display with its drawn artists.
         """
         return cls.from_arrays(*posteriors(estimator, X)).plot(ax, **kwargs)
 
     def plot(self, ax=None, **kwargs):
-        """Draw.
+        """Draw the density of each component, and mark the one farthest from the prior.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw into; None makes a new figure.
         **kwargs : dict
-            Passed to `matplotlib.axes.Axes.plot`, for the curves.
+            Keyword arguments for `matplotlib.axes.Axes.plot`, for the curves.
 
         Returns
         -------
         AggregatedPosteriorDisplay
-            Itself.
+            This display.
         """
-        ax = begin(self, ax, (5.6, 3.4))
+        ax = axes_for(self, ax, (5.6, 3.4))
         d, worst = len(self.density), int(np.argmax(self.total_variation))
         self.prior_ = ax.fill_between(
             self.grid, _normal(self.grid), color=PRIOR, alpha=0.6, lw=0, label="prior"
@@ -164,10 +164,11 @@ def _normal(x):
 
 
 def _mixture(grid, loc, scale):
-    """Mean over rows of N(loc, scale) on the grid: (n_components, n_points)."""
+    """Mean density of ``N(loc, scale**2)`` over the rows, of shape (n_components, n_points)."""
     density = np.zeros((loc.shape[1], len(grid)))
-    size = max(1, 2**21 // density.size)
-    for start in range(0, len(loc), size):
-        m, s = (part[start : start + size, :, None] for part in (loc, scale))
+    chunk_size = max(1, 2**21 // density.size)
+    for start in range(0, len(loc), chunk_size):
+        chunk = slice(start, start + chunk_size)
+        m, s = loc[chunk, :, None], scale[chunk, :, None]
         density += (_normal((grid - m) / s) / s).sum(axis=0)
     return density / len(loc)

@@ -5,9 +5,9 @@ from typing import Self
 import numpy as np
 
 from skvae.display.arrays import vector
-from skvae.display.axes import begin, tidy
+from skvae.display.axes import axes_for, tidy
 from skvae.display.colors import FLOOR, MODEL, PRIOR
-from skvae.display.reading import learnt, mean_kl
+from skvae.display.fitted import fitted_attribute, mean_kl
 
 
 class KLDisplay:
@@ -20,25 +20,25 @@ class KLDisplay:
     floor : float or array-like of shape (n_components,), default=0.0
         Floor of each component's KL, in nats.
     dead_below : float, default=0.005
-        KL in nats below which a component is drawn grey and counted as dead. Below the default
-        it cannot be live: its mean varies by less than 0.01.
+        KL in nats below which a component is drawn gray and counted as dead. Below the default,
+        its mean varies by less than 0.01, so the component cannot be live.
 
     Attributes
     ----------
     order : ndarray of shape (n_components,)
-        The components as they are drawn.
+        Indices of the components in the order of drawing.
     bars_ : matplotlib BarContainer
-        A bar for each component, in that order.
+        Bars of the components, in the order of drawing.
     floor_line_ : matplotlib Line2D or None
-        The floor, if there is any.
+        Line of the floor, if any component has one.
     ax_ : matplotlib Axes
-        Where they are.
+        Axes that were drawn into.
     figure_ : matplotlib Figure
-        What holds it.
+        Figure of the axes.
 
     See Also
     --------
-    LatentMapDisplay : What two components say.
+    LatentMapDisplay : The codes of rows in the plane of two components.
 
     Examples
     --------
@@ -61,47 +61,47 @@ class KLDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, X=None, *, dead_below=0.005, ax=None, **kwargs) -> Self:
-        """Draw the KL of a fitted estimator.
+        """Draw the mean KL of each component of a fitted estimator.
 
         Parameters
         ----------
         estimator : BNVAEEstimator
-            Fitted.
+            Fitted estimator.
         X : {array-like, CSR} of shape (n_samples, n_features), default=None
-            The rows to take the mean over. None is the training rows, for which alone the floor
-            is guaranteed.
+            Rows to take the mean over. None stands for the training rows, the only rows for which
+            the floor is guaranteed.
         dead_below : float, default=0.005
             KL in nats below which a component counts as dead.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw into; None makes a new figure.
         **kwargs : dict
-            Passed to `matplotlib.axes.Axes.bar`.
+            Keyword arguments for `matplotlib.axes.Axes.bar`.
 
         Returns
         -------
         KLDisplay
-            Drawn.
+            Display with its drawn artists.
         """
-        kl = learnt(estimator, "kl_per_component_") if X is None else mean_kl(estimator, X)
-        floor = learnt(estimator, "module_").posterior_layer.component_floors()
+        kl = mean_kl(estimator, X)
+        floor = fitted_attribute(estimator, "module_").posterior_layer.component_floors()
         return cls(kl, floor, dead_below=dead_below).plot(ax, **kwargs)
 
     def plot(self, ax=None, **kwargs):
-        """Draw.
+        """Draw the bars, the largest first, and the floor.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw into; None makes a new figure.
         **kwargs : dict
-            Passed to `matplotlib.axes.Axes.bar`.
+            Keyword arguments for `matplotlib.axes.Axes.bar`.
 
         Returns
         -------
         KLDisplay
-            Itself.
+            This display.
         """
-        ax = begin(self, ax, (5.6, 3.4))
+        ax = axes_for(self, ax, (5.6, 3.4))
         from matplotlib.patheffects import withStroke
 
         d = len(self.kl)
@@ -142,6 +142,6 @@ class KLDisplay:
 
 
 def _span(values):
-    """A number, or the least and the largest of several."""
+    """The common value as text, or the range of several values."""
     low, high = f"{values.min():.2f}", f"{values.max():.2f}"
     return low if low == high else f"{low} to {high}"

@@ -4,49 +4,50 @@ from typing import Self
 
 import numpy as np
 
-from skvae.display.arrays import class_looks, component_numbers, finite, is_continuous, vector
-from skvae.display.axes import begin, component_name, tidy
+from skvae.display.arrays import class_styles, component_numbers, finite, is_continuous, vector
+from skvae.display.axes import axes_for, component_name, tidy
 from skvae.display.colors import MODEL, PRIOR
 
 
 class LatentMapDisplay:
-    """The codes of rows in the plane of two components, over the prior's circles.
+    """The codes of rows in the plane of two components, over circles of the prior.
 
     Parameters
     ----------
     codes : array-like of shape (n_samples, n_components)
         Codes, as `transform` returns them. A single component is drawn as a strip, whose
-        other axis only spreads the rows.
+        second axis has no meaning and only keeps the points apart.
     y : array-like of shape (n_samples,), default=None
-        Colours the rows: by class, with a legend, if it holds strings or at most ten whole
-        numbers, else on a scale. Of more than ten classes the eight largest get colours.
+        Values that color the rows: by class, with a legend, if these are strings or at most ten
+        whole numbers, and otherwise on a continuous scale. Of more than ten classes, the eight
+        largest get colors of their own.
     kl : array-like of shape (n_components,), default=None
         KL of each component, in nats.
     components : tuple of int, default=None
-        The two to draw. None takes those with the largest KL or, without `kl`, the largest
-        variance.
+        Indices of the two components to draw. None takes those with the largest KL or, without
+        `kl`, with the largest variance.
     y_name : str, default=None
         Title of the legend.
 
     Attributes
     ----------
     points_ : list of matplotlib PathCollection
-        One for each class, or a single one.
+        Points of each class, or of all rows.
     prior_ : list of matplotlib artists
-        The prior's 1 and 2 sigma.
+        Circles, or lines, at one and two standard deviations of the prior.
     legend_ : matplotlib Legend or None
         Names of the classes.
     colorbar_ : matplotlib Colorbar or None
-        The scale of a continuous `y`.
+        Color scale of a continuous `y`.
     ax_ : matplotlib Axes
-        Where they are.
+        Axes that were drawn into.
     figure_ : matplotlib Figure
-        What holds it.
+        Figure of the axes.
 
     See Also
     --------
-    KLDisplay : Which components say most.
-    TraversalDisplay : What a component says.
+    KLDisplay : The KL of each component.
+    TraversalDisplay : The effect of each component on decoded images.
 
     Examples
     --------
@@ -62,7 +63,7 @@ class LatentMapDisplay:
         self.codes = finite("codes", codes)
         if self.codes.ndim != 2 or not self.codes.size:
             raise ValueError(
-                "codes must have shape (n_samples, n_components), none of them 0; "
+                "codes must have shape (n_samples, n_components), both at least 1; "
                 f"got {self.codes.shape}"
             )
         n_samples, d = self.codes.shape
@@ -87,22 +88,22 @@ class LatentMapDisplay:
         Parameters
         ----------
         estimator : BNVAEEstimator
-            Fitted; or any transformer, pipelines among them.
+            Fitted estimator, or any other fitted transformer, such as a pipeline.
         X : {array-like, CSR} of shape (n_samples, n_features)
-            The rows.
+            Rows to encode.
         y : array-like of shape (n_samples,), default=None
-            Colours the rows; the name of a pandas Series becomes the legend's title.
+            Values that color the rows; the name of a pandas Series becomes the legend's title.
         components : tuple of int, default=None
-            The two to draw; None takes those with the largest KL.
+            Indices of the two components to draw; None takes those with the largest KL.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw into; None makes a new figure.
         **kwargs : dict
-            Passed to `matplotlib.axes.Axes.scatter`.
+            Keyword arguments for `matplotlib.axes.Axes.scatter`.
 
         Returns
         -------
         LatentMapDisplay
-            Drawn.
+            Display with its drawn artists.
         """
         return cls(
             np.asarray(estimator.transform(X)),
@@ -113,57 +114,64 @@ class LatentMapDisplay:
         ).plot(ax, **kwargs)
 
     def plot(self, ax=None, **kwargs):
-        """Draw.
+        """Draw the codes and the prior.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw into; None makes a new figure.
         **kwargs : dict
-            Passed to `matplotlib.axes.Axes.scatter`.
+            Keyword arguments for `matplotlib.axes.Axes.scatter`.
 
         Returns
         -------
         LatentMapDisplay
-            Itself.
+            This display.
         """
-        ax = begin(self, ax, (5.6, 4.4))
+        ax = axes_for(self, ax, (5.6, 4.4))
         n_samples = len(self.codes)
         style = {
             "s": np.clip(8000 / n_samples, 3, 25),
             "linewidths": 0,
             "alpha": 0.85,
-            "rasterized": n_samples > 5000,  # a file for print stays small
+            "rasterized": n_samples > 5000,  # keeps vector files small
         } | kwargs
         self.legend_ = self.colorbar_ = None
-        across, up = self._plane()
+        x, y = self._plane()
         if self.y is None:
-            self.points_ = [ax.scatter(across, up, **({"color": MODEL} | style))]
+            self.points_ = [ax.scatter(x, y, **({"color": MODEL} | style))]
         elif is_continuous(self.y):
-            self.points_ = [ax.scatter(across, up, c=self.y.astype(float), **style)]
-            self.colorbar_ = self.figure_.colorbar(self.points_[0], ax=ax, label=self.y_name)
-            self.colorbar_.outline.set_visible(False)
-            self.colorbar_.solids.set_alpha(1)
+            self.points_ = [ax.scatter(x, y, c=self.y.astype(float), **style)]
+            self._draw_colorbar()
         else:
             self.points_ = [
-                ax.scatter(across[rows], up[rows], **(look | style))
-                for rows, look in class_looks(self.y)
+                ax.scatter(x[rows], y[rows], **(class_style | style))
+                for rows, class_style in class_styles(self.y)
             ]
-            self.legend_ = ax.legend(
-                handles=sorted(self.points_, key=lambda points: points.get_zorder() < 1),
-                frameon=False,
-                title=self.y_name,
-                loc="center left",
-                bbox_to_anchor=(1, 0.5),
-                borderaxespad=0.2,
-                handletextpad=0.1,
-            )
-            for handle in self.legend_.legend_handles:
-                handle.set(sizes=[36], alpha=1)
+            self._draw_legend()
         self._draw_prior()
         return self
 
+    def _draw_colorbar(self):
+        self.colorbar_ = self.figure_.colorbar(self.points_[0], ax=self.ax_, label=self.y_name)
+        self.colorbar_.outline.set_visible(False)
+        self.colorbar_.solids.set_alpha(1)
+
+    def _draw_legend(self):
+        self.legend_ = self.ax_.legend(
+            handles=sorted(self.points_, key=lambda points: points.get_zorder() < 1),
+            frameon=False,
+            title=self.y_name,
+            loc="center left",
+            bbox_to_anchor=(1, 0.5),
+            borderaxespad=0.2,
+            handletextpad=0.1,
+        )
+        for handle in self.legend_.legend_handles:
+            handle.set(sizes=[36], alpha=1)
+
     def _plane(self):
+        """Both coordinates of the codes; those of a single component are spread evenly."""
         codes = self.codes[:, self.components].T
         if len(codes) == 2:
             return codes
@@ -177,7 +185,7 @@ class LatentMapDisplay:
         style = {"color": PRIOR, "linewidth": 1, "zorder": 0}
         if len(self.components) == 2:
             self.prior_ = [ax.add_patch(Circle((0, 0), r, fill=False, **style)) for r in (1, 2)]
-            ax.set_aspect("equal", adjustable="datalim")  # the legend stays beside the axes
+            ax.set_aspect("equal", adjustable="datalim")  # keeps the legend beside the axes
             ax.autoscale_view()
         else:
             self.prior_ = [ax.axvline(sigma, **style) for sigma in (-2, -1, 1, 2)]

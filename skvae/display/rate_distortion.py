@@ -1,13 +1,15 @@
-"""Rate and distortion of several fits."""
+"""Rate against distortion of several fits."""
 
 from typing import Self
 
 import numpy as np
 
 from skvae.display.arrays import vector
-from skvae.display.axes import begin, printed, tidy
-from skvae.display.colors import MODEL, QUIET
-from skvae.display.reading import learnt, rates_and_elbos
+from skvae.display.axes import as_texts, axes_for, tidy
+from skvae.display.colors import ANNOTATION, MODEL
+from skvae.display.fitted import fitted_attribute, rates_and_elbos
+
+EQUAL_ELBO = "equal ELBO"  # marks the artists of these lines
 
 
 class RateDistortionDisplay:
@@ -16,31 +18,31 @@ class RateDistortionDisplay:
     Parameters
     ----------
     rate, distortion : array-like of shape (n_fits,)
-        Mean KL of a row, and its mean expected ``-log p(x|z)``, in nats; drawn and connected in
-        the order of the rate.
+        Mean KL per row and mean expected ``-log p(x|z)`` per row, in nats. The points are
+        connected in the order of the rate.
     tau : array-like of shape (n_fits,), default=None
-        Labels of the points.
+        Values of tau, which label the points.
 
     Attributes
     ----------
     elbo : ndarray of shape (n_fits,)
-        ``-(rate + distortion)``.
+        ELBO of each fit, ``-(rate + distortion)``.
     line_ : matplotlib Line2D
-        The fits.
+        Points of the fits and the line that connects them.
     labels_ : list of matplotlib Annotation
-        The taus.
+        Values of tau beside the points.
     elbo_lines_ : list of matplotlib Line2D
-        Of slope -1.
+        Lines of equal ELBO, of slope -1.
     elbo_labels_ : list of matplotlib Text
-        Their values.
+        Values of the ELBO on these lines.
     ax_ : matplotlib Axes
-        Where they are.
+        Axes that were drawn into.
     figure_ : matplotlib Figure
-        What holds it.
+        Figure of the axes.
 
     See Also
     --------
-    TauTableDisplay : The same in numbers.
+    TauTableDisplay : A table of rate and ELBO.
 
     Examples
     --------
@@ -69,22 +71,22 @@ class RateDistortionDisplay:
         Parameters
         ----------
         estimators : list of BNVAEEstimator
-            Fitted. They are labelled with their tau, unless none of them has a floor.
+            Fitted estimators, labeled with their tau unless none of them has a floor.
         X : {array-like, CSR} of shape (n_samples, n_features), default=None
-            The rows to take the means over; None is the training rows of each.
+            Rows to take the means over; None stands for the training rows of each estimator.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw into; None makes a new figure.
         **kwargs : dict
-            Passed to `matplotlib.axes.Axes.plot`, for the fits.
+            Keyword arguments for `matplotlib.axes.Axes.plot`, for the fits.
 
         Returns
         -------
         RateDistortionDisplay
-            Drawn.
+            Display with its drawn artists.
         """
         rate, elbo = rates_and_elbos(estimators, X)
-        bound = any(learnt(estimator, "kl_floor_") > 0 for estimator in estimators)
-        tau = [estimator.tau_ for estimator in estimators] if bound else None
+        has_floor = any(fitted_attribute(estimator, "kl_floor_") > 0 for estimator in estimators)
+        tau = [estimator.tau_ for estimator in estimators] if has_floor else None
         return cls(rate, -(elbo + rate), tau=tau).plot(ax, **kwargs)
 
     @classmethod
@@ -94,37 +96,38 @@ class RateDistortionDisplay:
         Parameters
         ----------
         curve : RateDistortionCurve
-            As `skvae.rate_distortion_curve` returns it.
+            Result of `skvae.rate_distortion_curve`.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw into; None makes a new figure.
         **kwargs : dict
-            Passed to `matplotlib.axes.Axes.plot`, for the curve.
+            Keyword arguments for `matplotlib.axes.Axes.plot`, for the curve.
 
         Returns
         -------
         RateDistortionDisplay
-            Drawn.
+            Display with its drawn artists.
         """
         return cls(curve.rate, curve.distortion, tau=curve.tau.round(3)).plot(ax, **kwargs)
 
     def plot(self, ax=None, **kwargs):
-        """Draw; a second display on the same axes shares the lines of equal ELBO.
+        """Draw the fits; a second display on the same axes shares the lines of equal ELBO.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw into; None makes a new figure.
         **kwargs : dict
-            Passed to `matplotlib.axes.Axes.plot`, for the fits; with a `label` there is a legend.
+            Keyword arguments for `matplotlib.axes.Axes.plot`, for the fits; a `label` adds a
+            legend.
 
         Returns
         -------
         RateDistortionDisplay
-            Itself.
+            This display.
         """
-        ax = begin(self, ax, (5.6, 4.2))
-        for artist in [*ax.lines, *ax.texts]:  # another display's: the limits may change
-            if artist.get_gid() == "equal ELBO":
+        ax = axes_for(self, ax, (5.6, 4.2))
+        for artist in [*ax.lines, *ax.texts]:
+            if artist.get_gid() == EQUAL_ELBO:  # of an earlier display, for other limits
                 artist.remove()
         ax.relim()
         style = {"color": MODEL, "marker": "o", "markersize": 5} | kwargs
@@ -132,7 +135,7 @@ class RateDistortionDisplay:
         ax.margins(0.12)
         (self.line_,) = ax.plot(self.rate, self.distortion, **style)
         ax.set(xlabel="rate (nats per row)", ylabel="distortion (nats per row)")
-        self._widen()
+        self._set_limits()
         self._draw_equal_elbo()
         self._label_points()
         if "label" in kwargs:
@@ -140,23 +143,26 @@ class RateDistortionDisplay:
         tidy(ax, None)
         return self
 
-    def _widen(self):
-        """Fix the limits: two nats at least, and no negative rate."""
+    def _set_limits(self):
+        """Fix the limits, with a range of at least two nats and no negative rate."""
         (left, right), (low, high) = self.ax_.get_xlim(), self.ax_.get_ylim()
-        across, up = max(0, 2 - (right - left)) / 2, max(0, 2 - (high - low)) / 2
-        self.ax_.set(xlim=(max(0, left - across), right + across), ylim=(low - up, high + up))
+        x_margin, y_margin = max(0, 2 - (right - left)) / 2, max(0, 2 - (high - low)) / 2
+        self.ax_.set(
+            xlim=(max(0, left - x_margin), right + x_margin),
+            ylim=(low - y_margin, high + y_margin),
+        )
 
     def _label_points(self):
-        """Write taus beside the points; neighbours share a label."""
+        """Write tau beside each point; points that are close to each other share a label."""
         self.labels_ = []
         if self.tau is None:
             return
         points = np.column_stack([self.rate, self.distortion])
-        places = self.ax_.transData.transform(points) * 72 / self.figure_.dpi
+        positions = self._in_typographic_points(points)
         groups = []
-        for number, place in enumerate(places):
-            near = groups and np.all(np.abs(place - places[groups[-1][0]]) < (30, 12))
-            groups[-1].append(number) if near else groups.append([number])
+        for i, position in enumerate(positions):
+            is_close = groups and np.all(np.abs(position - positions[groups[-1][0]]) < (30, 12))
+            groups[-1].append(i) if is_close else groups.append([i])
         for group in groups:
             text = ", ".join(f"{tau:g}" for tau in self.tau[group])
             self.labels_.append(
@@ -170,6 +176,7 @@ class RateDistortionDisplay:
             )
 
     def _draw_equal_elbo(self):
+        """Draw lines of equal ELBO, with labels on the diagonal of the axes where there is room."""
         from matplotlib.ticker import MaxNLocator
 
         ax = self.ax_
@@ -177,44 +184,51 @@ class RateDistortionDisplay:
         low, high = ax.get_ylim()
         self.elbo_lines_, self.elbo_labels_ = [], []
         for elbo in MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(-right - high, -left - low):
-            along = (-elbo - left - low) / (right - left + high - low)  # up the diagonal
-            if not 0.03 < along < 0.97:
+            # The line crosses the diagonal of the axes at this share of its length.
+            share = (-elbo - left - low) / (right - left + high - low)
+            if not 0.03 < share < 0.97:
                 continue
             line = ax.axline((left, -elbo - left), slope=-1, color="0.85", lw=0.8, zorder=0)
-            line.set_gid("equal ELBO")
+            line.set_gid(EQUAL_ELBO)
             self.elbo_lines_.append(line)
-            place = left + along * (right - left), low + along * (high - low)
-            if self._is_free(place):
-                self.elbo_labels_.append(
-                    ax.text(
-                        *place,
-                        "ELBO " * (not self.elbo_labels_) + printed([elbo], None)[0],
-                        gid="equal ELBO",
-                        color=QUIET,
-                        fontsize="small",
-                        ha="center",
-                        va="center",
-                        rotation=-45,
-                        rotation_mode="anchor",
-                        transform_rotates_text=True,
-                        bbox={"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 0.8},
-                        zorder=0.5,
-                    )
-                )
+            crossing = left + share * (right - left), low + share * (high - low)
+            if self._is_free(crossing):
+                self._label_equal_elbo(elbo, crossing)
 
-    def _is_free(self, place):
-        """Whether a label fits there, between points and their labels."""
-        scale = 72 / self.figure_.dpi
-        x, y = self.ax_.transData.transform(place) * scale
+    def _label_equal_elbo(self, elbo, position):
+        text = "ELBO " * (not self.elbo_labels_) + as_texts([elbo], None)[0]
+        label = self.ax_.text(
+            *position,
+            text,
+            gid=EQUAL_ELBO,
+            color=ANNOTATION,
+            fontsize="small",
+            ha="center",
+            va="center",
+            rotation=-45,
+            rotation_mode="anchor",
+            transform_rotates_text=True,
+            bbox={"facecolor": self.ax_.get_facecolor(), "edgecolor": "none", "pad": 0.8},
+            zorder=0.5,
+        )
+        self.elbo_labels_.append(label)
+
+    def _is_free(self, position):
+        """Whether a label at this position overlaps neither curves nor the labels of points."""
+        x, y = self._in_typographic_points(position)
         for line in self.ax_.lines:
-            if line.get_gid() == "equal ELBO":
+            if line.get_gid() == EQUAL_ELBO:
                 continue
-            points = self.ax_.transData.transform(line.get_xydata()) * scale
-            numbers = np.arange(len(points))
-            fine = np.linspace(0, numbers[-1], 20 * len(points))
-            along = [np.interp(fine, numbers, column) for column in points.T]
-            if np.hypot(along[0] - x, along[1] - y).min() < 14:
+            vertices = self._in_typographic_points(line.get_xydata())
+            indices = np.arange(len(vertices))
+            fine = np.linspace(0, indices[-1], 20 * len(vertices))
+            curve_x, curve_y = (np.interp(fine, indices, column) for column in vertices.T)
+            if np.hypot(curve_x - x, curve_y - y).min() < 14:
                 return False
-            if np.any(np.all(abs(points - (x - 18, y - 8)) < (34, 16), axis=1)):
+            if np.any(np.all(abs(vertices - (x - 18, y - 8)) < (34, 16), axis=1)):
                 return False
         return True
+
+    def _in_typographic_points(self, positions):
+        """Positions in the axes, from the units of the data to 1/72 inch."""
+        return self.ax_.transData.transform(positions) * 72 / self.figure_.dpi

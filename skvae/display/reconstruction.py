@@ -1,4 +1,4 @@
-"""Rows and what the decoder makes of their codes."""
+"""Images beside their reconstructions."""
 
 from typing import Self
 
@@ -9,25 +9,25 @@ from skvae.display.axes import draw_mosaic
 
 
 class ReconstructionDisplay:
-    """Pictures above what the model makes of their codes.
+    """Images, each above its reconstruction from the code.
 
     Parameters
     ----------
     images, reconstructions : array-like of shape (n_samples, h, w) or (n_samples, h, w, 3)
-        Pictures, and what is decoded from their codes. Colours lie in [0, 1], or in [0, 255].
+        Images and their reconstructions. Color values lie in [0, 1] or in [0, 255].
 
     Attributes
     ----------
     image_ : matplotlib AxesImage
-        All pairs as one picture.
+        Mosaic of all pairs.
     ax_ : matplotlib Axes
-        Where it is.
+        Axes that were drawn into.
     figure_ : matplotlib Figure
-        What holds it.
+        Figure of the axes.
 
     See Also
     --------
-    TraversalDisplay : What single components say.
+    TraversalDisplay : The effect of each component on decoded images.
 
     Examples
     --------
@@ -55,22 +55,22 @@ class ReconstructionDisplay:
         Parameters
         ----------
         estimator : BNVAEEstimator
-            Fitted; or whatever has `transform` and `inverse_transform`.
+            Fitted estimator, or any other with `transform` and `inverse_transform`.
         X : array-like of shape (n_samples, n_features)
-            The rows; all of them are drawn.
+            Rows, all of which are drawn.
         image_shape : tuple of int
-            (h, w) or (h, w, 3), the shape of a row.
+            Shape of a row as an image, (h, w) or (h, w, 3).
         n_columns : int, default=10
-            Pairs side by side.
+            Number of pairs side by side.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw into; None makes a new figure.
         **kwargs : dict
-            Passed to `matplotlib.axes.Axes.imshow`.
+            Keyword arguments for `matplotlib.axes.Axes.imshow`.
 
         Returns
         -------
         ReconstructionDisplay
-            Drawn.
+            Display with its drawn artists.
         """
         decoded = estimator.inverse_transform(estimator.transform(X))
         display = cls.from_arrays(X, decoded, image_shape=image_shape)
@@ -78,49 +78,49 @@ class ReconstructionDisplay:
 
     @classmethod
     def from_arrays(cls, X, reconstructions, *, image_shape) -> Self:
-        """Make it from rows; call `plot` to draw.
+        """Make a display from rows; call `plot` to draw it.
 
         Parameters
         ----------
         X, reconstructions : array-like of shape (n_samples, n_features)
-            Rows, and what is decoded from their codes.
+            Rows and their reconstructions.
         image_shape : tuple of int
-            (h, w) or (h, w, 3), the shape of a row.
+            Shape of a row as an image, (h, w) or (h, w, 3).
 
         Returns
         -------
         ReconstructionDisplay
-            Not drawn yet.
+            Display that is not drawn yet.
         """
         return cls(
             *(rows_as_images("image_shape", rows, image_shape) for rows in (X, reconstructions))
         )
 
     def plot(self, ax=None, *, n_columns=10, **kwargs):
-        """Draw.
+        """Draw the images in bands, each above its reconstructions.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw into; None makes a new figure.
         n_columns : int, default=10
-            Pairs side by side.
+            Number of pairs side by side.
         **kwargs : dict
-            Passed to `matplotlib.axes.Axes.imshow`.
+            Keyword arguments for `matplotlib.axes.Axes.imshow`.
 
         Returns
         -------
         ReconstructionDisplay
-            Itself.
+            This display.
         """
         if n_columns < 1:
             raise ValueError(f"n_columns must be at least 1; got {n_columns}")
         n_columns = min(n_columns, len(self.images))
         n_bands = -(-len(self.images) // n_columns)
         pairs = np.stack([self.images, self.reconstructions], axis=1)
-        full = np.full((n_bands * n_columns, *pairs.shape[1:]), np.nan)
-        full[: len(pairs)] = pairs
-        grid = full.reshape(n_bands, n_columns, *pairs.shape[1:]).swapaxes(1, 2)
+        padded = np.full((n_bands * n_columns, *pairs.shape[1:]), np.nan)
+        padded[: len(pairs)] = pairs
+        grid = padded.reshape(n_bands, n_columns, *pairs.shape[1:]).swapaxes(1, 2)
         grid = grid.reshape(2 * n_bands, n_columns, *pairs.shape[2:])
         rows, _ = draw_mosaic(self, ax, grid, n_grouped=2, **kwargs)
         self.ax_.set_yticks(rows, ["row", "decoded"] * n_bands)

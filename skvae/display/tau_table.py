@@ -1,12 +1,12 @@
-"""Several fits in numbers, by tau."""
+"""A table of several fits by tau."""
 
 from typing import Self
 
 import numpy as np
 
 from skvae.display.arrays import vector
-from skvae.display.axes import begin, printed
-from skvae.display.reading import learnt, rates_and_elbos
+from skvae.display.axes import as_texts, axes_for
+from skvae.display.fitted import fitted_attribute, rates_and_elbos
 
 
 class TauTableDisplay:
@@ -15,22 +15,22 @@ class TauTableDisplay:
     Parameters
     ----------
     tau, floor, rate, elbo : array-like of shape (n_fits,)
-        The columns, all but the first in nats per row.
+        Columns of the table; all but the first are in nats per row.
     accuracy : array-like of shape (n_fits,), default=None
-        One more column, of whatever score the code is used for.
+        One more column, such as the accuracy of a classifier on the code.
 
     Attributes
     ----------
     table_ : matplotlib Table
-        The best ELBO and accuracy are bold.
+        Table in which the best ELBO and the best accuracy are bold.
     ax_ : matplotlib Axes
-        Where it is.
+        Axes that were drawn into.
     figure_ : matplotlib Figure
-        What holds it.
+        Figure of the axes.
 
     See Also
     --------
-    RateDistortionDisplay : The same as a picture.
+    RateDistortionDisplay : Rate and distortion as a picture.
 
     Examples
     --------
@@ -55,30 +55,30 @@ class TauTableDisplay:
 
     @classmethod
     def from_estimators(cls, estimators, X=None, *, accuracy=None, ax=None, fontsize=10) -> Self:
-        """Draw fitted estimators.
+        """Draw a table of fitted estimators.
 
         Parameters
         ----------
         estimators : list of BNVAEEstimator
-            Fitted.
+            Fitted estimators.
         X : {array-like, CSR} of shape (n_samples, n_features), default=None
-            The rows to take the means over; None is the training rows of each.
+            Rows to take the means over; None stands for the training rows of each estimator.
         accuracy : array-like of shape (n_fits,), default=None
-            What their codes reach in a task.
+            Score of each code in a task.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw into; None makes a new figure.
         fontsize : float, default=10
-            In points.
+            Size of the text, in points.
 
         Returns
         -------
         TauTableDisplay
-            Drawn.
+            Display with its drawn artists.
         """
         rate, elbo = rates_and_elbos(estimators, X)
         return cls(
             [estimator.tau_ for estimator in estimators],
-            floor=[learnt(estimator, "kl_floor_") for estimator in estimators],
+            floor=[fitted_attribute(estimator, "kl_floor_") for estimator in estimators],
             rate=rate,
             elbo=elbo,
             accuracy=accuracy,
@@ -86,23 +86,23 @@ class TauTableDisplay:
 
     @classmethod
     def from_curve(cls, curve, *, accuracy=None, ax=None, fontsize=10) -> Self:
-        """Draw one fit along its range of tau.
+        """Draw a table of one fit along its range of tau.
 
         Parameters
         ----------
         curve : RateDistortionCurve
-            As `skvae.rate_distortion_curve` returns it.
+            Result of `skvae.rate_distortion_curve`.
         accuracy : array-like of shape (n_taus,), default=None
-            What the codes reach in a task.
+            Score of the code at each tau in a task.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw into; None makes a new figure.
         fontsize : float, default=10
-            In points.
+            Size of the text, in points.
 
         Returns
         -------
         TauTableDisplay
-            Drawn.
+            Display with its drawn artists.
         """
         return cls(
             curve.tau.round(3),
@@ -113,32 +113,32 @@ class TauTableDisplay:
         ).plot(ax, fontsize=fontsize)
 
     def plot(self, ax=None, *, fontsize=10):
-        """Draw.
+        """Draw the table.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw into; None makes a new figure.
         fontsize : float, default=10
-            In points.
+            Size of the text, in points.
 
         Returns
         -------
         TauTableDisplay
-            Itself.
+            This display.
         """
         columns = {
-            r"$\tau$": printed(self.tau, None),
-            "floor (nats)": printed(self.floor, 2),
-            "rate (nats)": printed(self.rate, 2),
-            "ELBO (nats)": printed(self.elbo, 2),
+            r"$\tau$": as_texts(self.tau, None),
+            "floor (nats)": as_texts(self.floor, 2),
+            "rate (nats)": as_texts(self.rate, 2),
+            "ELBO (nats)": as_texts(self.elbo, 2),
         }
         best = {(int(np.argmax(self.elbo)) + 1, 3)}
         if self.accuracy is not None:
-            columns["accuracy"] = printed(self.accuracy, 3)
+            columns["accuracy"] = as_texts(self.accuracy, 3)
             best.add((int(np.argmax(self.accuracy)) + 1, 4))
         n_rows = len(self.tau) + 1
-        ax = begin(self, ax, (1.15 * len(columns), 0.32 * n_rows))
+        ax = axes_for(self, ax, (1.15 * len(columns), 0.32 * n_rows))
         ax.set_axis_off()
         self.table_ = ax.table(
             list(zip(*columns.values(), strict=True)),

@@ -1,4 +1,4 @@
-"""How a fit went: ELBO, rate and distortion over the epochs."""
+"""The course of a fit: ELBO, rate and distortion over the epochs."""
 
 from typing import Self
 
@@ -7,7 +7,7 @@ import numpy as np
 from skvae.display.arrays import vector
 from skvae.display.axes import pyplot, tidy
 from skvae.display.colors import FLOOR, MODEL
-from skvae.display.reading import learnt
+from skvae.display.fitted import fitted_attribute
 
 
 class TrainingCurveDisplay:
@@ -16,31 +16,31 @@ class TrainingCurveDisplay:
     Parameters
     ----------
     rate, distortion : array-like of shape (n_epochs,)
-        Mean KL of a row, and its mean expected ``-log p(x|z)``, in each epoch, in nats. The
-        ELBO is what both take away: ``-(rate + distortion)``.
+        Mean KL per row and mean expected ``-log p(x|z)`` per row in each epoch, in nats. The ELBO
+        is ``-(rate + distortion)``.
     objective : array-like of shape (n_epochs,), default=None
-        What training maximised, in nats; drawn where it is not the ELBO.
+        Objective that training maximized, in nats; drawn if it is not the ELBO.
     validation : array-like of shape (n_epochs,), default=None
-        Mean objective of the rows set aside, in nats.
+        Mean objective over the held-out rows, in nats.
     floor : float, default=None
         Floor of the rate, in nats.
 
     Attributes
     ----------
     elbo : ndarray of shape (n_epochs,)
-        The ELBO in each epoch.
+        ELBO in each epoch.
     elbo_line_, rate_line_, distortion_line_ : matplotlib Line2D
-        The curves.
+        Curves of ELBO, rate and distortion.
     objective_line_, validation_line_, floor_line_ : matplotlib Line2D or None
-        Those that there are.
+        Further lines, each None if it is not drawn.
     axes_ : ndarray of shape (3,) of matplotlib Axes
-        Of ELBO, rate and distortion.
+        Axes of ELBO, rate and distortion.
     figure_ : matplotlib Figure
-        What holds them.
+        Figure of the axes.
 
     See Also
     --------
-    KLDisplay : What the rate consists of in the end.
+    KLDisplay : The KL of each component at the end of the fit.
 
     Examples
     --------
@@ -59,7 +59,7 @@ class TrainingCurveDisplay:
         self.elbo = -(self.rate + self.distortion)
         self.objective = None if objective is None else vector("objective", objective, n_epochs)
         self.validation = None
-        if validation is not None and len(validation):  # an estimator's is empty without any
+        if validation is not None and len(validation):  # empty if the fit held out no rows
             self.validation = vector("validation", validation, n_epochs)
         self.floor = floor
 
@@ -70,33 +70,33 @@ class TrainingCurveDisplay:
         Parameters
         ----------
         estimator : BNVAEEstimator
-            Fitted; its ``history_`` is read.
-        ax : matplotlib Axes or array-like of 3 of them, default=None
-            As for `plot`.
+            Fitted estimator, whose ``history_`` is read.
+        ax : matplotlib Axes or array-like of three of them, default=None
+            Axes to draw into, which `plot` describes.
         **kwargs : dict
             Passed to the `plot` method of the axes.
 
         Returns
         -------
         TrainingCurveDisplay
-            Drawn.
+            Display with its drawn artists.
         """
-        history = learnt(estimator, "history_")
+        history = fitted_attribute(estimator, "history_")
         return cls(
             history["rate"],
             history["distortion"],
             objective=np.negative(history["loss"]),
             validation=getattr(estimator, "validation_scores_", None),
-            floor=learnt(estimator, "kl_floor_"),
+            floor=fitted_attribute(estimator, "kl_floor_"),
         ).plot(ax, **kwargs)
 
     def plot(self, ax=None, **kwargs):
-        """Draw.
+        """Draw the three curves side by side.
 
         Parameters
         ----------
-        ax : matplotlib Axes or array-like of 3 of them, default=None
-            Where to draw: three axes, or one whose place is shared out to three. None makes a
+        ax : matplotlib Axes or array-like of three of them, default=None
+            Three axes to draw into, or one whose place is divided among three; None makes a new
             figure.
         **kwargs : dict
             Passed to the `plot` method of the axes.
@@ -104,10 +104,17 @@ class TrainingCurveDisplay:
         Returns
         -------
         TrainingCurveDisplay
-            Itself.
+            This display.
         """
-        self._start_three(ax)
+        self.axes_ = self._three_axes(ax)
+        self.figure_ = self.axes_[0].figure
         epochs = np.arange(1, len(self.rate) + 1)
+        self._draw_curves(epochs, kwargs)
+        self._draw_objectives(epochs)
+        self._draw_floor()
+        return self
+
+    def _draw_curves(self, epochs, kwargs):
         style = {"color": MODEL, "marker": "o" if len(epochs) == 1 else None} | kwargs
         for name, panel in zip(("elbo", "rate", "distortion"), self.axes_, strict=True):
             (line,) = panel.plot(epochs, getattr(self, name), **style)
@@ -116,29 +123,37 @@ class TrainingCurveDisplay:
             panel.xaxis.get_major_locator().set_params(integer=True)
             tidy(panel)
         self.axes_[0].set_ylabel("nats per row")
-        self.objective_line_ = self.validation_line_ = self.floor_line_ = None
-        others = self.objective is not None and not np.allclose(self.objective, self.elbo)
-        if others:
-            (self.objective_line_,) = self.axes_[0].plot(
+
+    def _draw_objectives(self, epochs):
+        """Draw the objective where it is not the ELBO, and that of the held-out rows."""
+        panel = self.axes_[0]
+        self.objective_line_ = self.validation_line_ = None
+        is_elbo = self.objective is None or np.allclose(self.objective, self.elbo)
+        if not is_elbo:
+            (self.objective_line_,) = panel.plot(
                 epochs, self.objective, ":", color=MODEL, label="objective"
             )
         if self.validation is not None:
-            label = "objective, rows set aside" if others else "rows set aside"
-            (self.validation_line_,) = self.axes_[0].plot(
+            label = "held-out rows" if is_elbo else "objective, held-out rows"
+            (self.validation_line_,) = panel.plot(
                 epochs, self.validation, "--", color="black", lw=1.2, label=label
             )
-        if others or self.validation is not None:
-            self.elbo_line_.set_label("ELBO" if others else "training rows")
-            self.axes_[0].legend(frameon=False, fontsize="small")
+        if not is_elbo or self.validation is not None:
+            self.elbo_line_.set_label("training rows" if is_elbo else "ELBO")
+            panel.legend(frameon=False, fontsize="small")
+
+    def _draw_floor(self):
+        panel = self.axes_[1]
+        self.floor_line_ = None
         if self.floor:
-            self.floor_line_ = self.axes_[1].axhline(
+            self.floor_line_ = panel.axhline(
                 self.floor, color=FLOOR, linestyle="--", label=f"floor {self.floor:.2f}"
             )
-            self.axes_[1].legend(frameon=False)
-        self.axes_[1].set_ylim(0, 1.3 * max(self.rate.max(), self.floor or 0) or 1)
-        return self
+            panel.legend(frameon=False)
+        panel.set_ylim(0, 1.3 * max(self.rate.max(), self.floor or 0) or 1)
 
-    def _start_three(self, ax):
+    def _three_axes(self, ax):
+        """Three axes: those given, three in the place of a single one, or those of a new figure."""
         plt = pyplot(self)
         if ax is None:
             _, ax = plt.subplots(1, 3, figsize=(9, 2.9), layout="constrained")
@@ -147,13 +162,13 @@ class TrainingCurveDisplay:
             place = ax.get_subplotspec()
             if place is None:
                 raise ValueError(
-                    "ax must be part of a grid, as plt.subplots makes them, to be shared out to "
-                    "three; pass three axes instead"
+                    "ax must be part of a grid, as made by plt.subplots, so that its place can be "
+                    "divided among three axes; pass three axes instead"
                 )
             wspace = 0.45 if ax.figure.get_layout_engine() is None else None
             grid = place.subgridspec(1, 3, wspace=wspace)
             ax = [ax.figure.add_subplot(cell) for cell in grid]
-        self.axes_ = np.asarray(ax, dtype=object).ravel()
-        if len(self.axes_) != 3:
-            raise ValueError(f"ax must be one axes or three; got {len(self.axes_)}")
-        self.figure_ = self.axes_[0].figure
+        axes = np.asarray(ax, dtype=object).ravel()
+        if len(axes) != 3:
+            raise ValueError(f"ax must be one axes or three; got {len(axes)}")
+        return axes

@@ -1,4 +1,4 @@
-"""What each component does to a row."""
+"""The effect of each component on decoded images."""
 
 from typing import Self
 
@@ -7,35 +7,35 @@ from scipy.special import ndtri
 
 from skvae.display.arrays import as_images, component_numbers, rows_as_images, vector
 from skvae.display.axes import component_name, draw_mosaic
-from skvae.display.reading import learnt
+from skvae.display.fitted import fitted_attribute
 
 
 class TraversalDisplay:
-    """Pictures decoded while one component at a time walks through the prior.
+    """Images decoded while one component at a time moves through the prior.
 
     Parameters
     ----------
     images : array-like of shape (n_shown, n_steps, h, w) or (n_shown, n_steps, h, w, 3)
-        Decoded pictures, a row for each component. Colours lie in [0, 1], or in [0, 255].
+        Decoded images, in a row for each component. Color values lie in [0, 1] or in [0, 255].
     components : array-like of int of shape (n_shown,)
-        The components that walk.
+        Indices of the components that move.
     values : array-like of shape (n_steps,)
-        Where they stop, in standard deviations of the prior.
+        Values that each of them takes, in standard deviations of the prior.
     kl : array-like of shape (n_components,), default=None
-        KL of all components, in nats, to write beside them.
+        KL of all components in nats, which is written beside their names.
 
     Attributes
     ----------
     image_ : matplotlib AxesImage
-        All pictures as one.
+        Mosaic of all images.
     ax_ : matplotlib Axes
-        Where it is.
+        Axes that were drawn into.
     figure_ : matplotlib Figure
-        What holds it.
+        Figure of the axes.
 
     See Also
     --------
-    ReconstructionDisplay : What the code keeps of a row.
+    ReconstructionDisplay : Images beside their reconstructions.
 
     Examples
     --------
@@ -71,42 +71,42 @@ class TraversalDisplay:
         ax=None,
         **kwargs,
     ) -> Self:
-        """Draw what the decoder makes of the prior's quantiles.
+        """Draw the decoded images while components move through the prior's quantiles.
 
         Parameters
         ----------
         estimator : BNVAEEstimator
-            Fitted.
+            Fitted estimator.
         X : array-like of shape (n_samples, n_features), default=None
-            The mean code of these rows is where the other components stay, so pass one row to
-            walk from there. None is the prior's mean.
+            Rows whose mean code gives the values of the components that do not move; pass one row
+            to vary that row. None stands for the prior's mean.
         image_shape : tuple of int
-            (h, w) or (h, w, 3), the shape of a row.
+            Shape of a row as an image, (h, w) or (h, w, 3).
         components : array-like of int, default=None
-            The components to walk; None takes those with the largest KL.
+            Indices of the components to move; None takes those with the largest KL.
         n_shown : int, default=6
-            How many, if `components` is None.
+            Number of components to move if `components` is None.
         quantiles : array-like of float, default=(0.01, 0.05, 0.15, ..., 0.95, 0.99)
-            Stops, as quantiles of the prior, in (0, 1).
+            Quantiles of the prior that each component moves through, in (0, 1).
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw into; None makes a new figure.
         **kwargs : dict
-            Passed to `matplotlib.axes.Axes.imshow`.
+            Keyword arguments for `matplotlib.axes.Axes.imshow`.
 
         Returns
         -------
         TraversalDisplay
-            Drawn.
+            Display with its drawn artists.
         """
-        kl = learnt(estimator, "kl_per_component_")
+        kl = fitted_attribute(estimator, "kl_per_component_")
         quantiles = vector("quantiles", quantiles)
         if not np.all((quantiles > 0) & (quantiles < 1)):
             raise ValueError(f"quantiles must lie between 0 and 1, both excluded; got {quantiles}")
         if components is None:
             components = np.argsort(-kl, kind="stable")[:n_shown]
         components, values = component_numbers(components, len(kl)), ndtri(quantiles)
-        start = np.zeros(len(kl)) if X is None else np.mean(estimator.transform(X), axis=0)
-        codes = np.tile(start, (len(components), len(values), 1))
+        origin = np.zeros(len(kl)) if X is None else np.mean(estimator.transform(X), axis=0)
+        codes = np.tile(origin, (len(components), len(values), 1))
         codes[np.arange(len(components)), :, components] = values
         rows = estimator.inverse_transform(codes.reshape(-1, len(kl)))
         images = rows_as_images("image_shape", rows, image_shape)
@@ -118,19 +118,19 @@ class TraversalDisplay:
         ).plot(ax, **kwargs)
 
     def plot(self, ax=None, **kwargs):
-        """Draw.
+        """Draw the images as a mosaic, with a row for each component.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw into; None makes a new figure.
         **kwargs : dict
-            Passed to `matplotlib.axes.Axes.imshow`.
+            Keyword arguments for `matplotlib.axes.Axes.imshow`.
 
         Returns
         -------
         TraversalDisplay
-            Itself.
+            This display.
         """
         rows, columns = draw_mosaic(self, ax, self.images, **kwargs)
         names = [component_name(component, self.kl, "\n") for component in self.components]

@@ -1,4 +1,4 @@
-"""A page to explore one's own fitted model in the browser: one file, no server and no network."""
+"""A page to explore a fitted model in the browser: one file, without a server or a network."""
 
 from html import escape
 from numbers import Integral
@@ -7,36 +7,39 @@ from typing import Self
 
 import numpy as np
 
-from skvae.display.arrays import class_looks, finite, is_continuous, rows_as_images
+from skvae.display.arrays import class_styles, finite, is_continuous, rows_as_images
 from skvae.display.colors import MODEL_ON_PAGES, SCALE
 from skvae.display.explorer.packing import unpacked
 from skvae.display.explorer.page import page
 
+OTHER_CLASSES = "#8a8f98"  # color of the classes without a color of their own
+
 
 class Explorer:
-    """A page on which a fitted model answers at once: move a component, and see what it means.
+    """An interactive page that shows what each component of a fitted model means.
 
     The page has a slider for each component, ordered by KL, with its KL and its floor; a map of
-    the codes, on which a click takes a row and dragging moves the code; the row, its
-    reconstruction, its standard deviations and its neighbours; draws from the prior; the way from
-    one row to another; and, of a model that was fitted for a range of tau, the dial. It is one
-    file of HTML that needs no network. The networks' weights are in it, in float32, and the page
-    computes all it shows from them.
+    the codes, on which a click selects a row and dragging moves the code; the row, its
+    reconstruction, its standard deviations and its neighbors; draws from the prior; the way from
+    one row to another; and, for a model that was fitted for a range of tau, a dial for tau. It is
+    one file of HTML that needs no network. The weights of the model are stored in it in float32,
+    and the page computes everything from them.
 
     Parameters
     ----------
     data : dict
-        What the page shows, as `from_estimator` collects it.
+        Content of the page, as collected by `from_estimator`.
 
     See Also
     --------
-    TraversalDisplay : What a component means, as a figure.
-    LatentMapDisplay : The map, as a figure.
+    TraversalDisplay : The effect of each component on decoded images, as a figure.
+    LatentMapDisplay : The map of the codes, as a figure.
 
     Notes
     -----
-    The rows that the page shows are in the file, and so are names of columns, categories and of
-    sentences the vocabulary: who has the file has them. `n_rows` limits the rows.
+    The file contains the rows that the page shows, the names of columns and categories, and the
+    vocabulary of a model of sentences, so whoever has the file has these data. `n_rows` limits the
+    number of rows.
 
     Examples
     --------
@@ -56,42 +59,42 @@ class Explorer:
     def from_estimator(
         cls, estimator, X, y=None, *, image_shape=None, n_rows=500, title=None, y_name=None
     ) -> Self:
-        """Collect what the page of a fitted estimator shows.
+        """Collect the content of the page from a fitted estimator.
 
         Parameters
         ----------
         estimator : BNVAEEstimator or BNVAETextEstimator
-            Fitted, for one tau or for a range.
+            Fitted estimator, for one tau or for a range.
         X : {array-like, DataFrame, CSR} of shape (n_samples, n_features), or list of str
             Rows to show, as `transform` takes them.
         y : array-like of shape (n_samples,), default=None
-            Colors the rows on the map, and names them.
+            Values that color the rows on the map and appear in their names.
         image_shape : tuple of int, default=None
-            ``(h, w)`` or ``(h, w, 3)`` of rows that are images.
+            Shape of a row as an image, ``(h, w)`` or ``(h, w, 3)``; None if rows are not images.
         n_rows : int, default=500
-            So many rows at most are put into the page, at even distances in X.
+            Largest number of rows in the page; if X has more, evenly spaced ones are taken.
         title : str, default=None
             Title of the page.
         y_name : str, default=None
-            What y is.
+            Name of the quantity in `y`.
 
         Returns
         -------
         Explorer
-            To be saved, or shown by a notebook.
+            Page that can be saved, and that a notebook shows.
 
         Raises
         ------
         TypeError
-            If the page cannot compute a network, the posterior or the likelihood; such as are
-            no part of skvae.
+            If the page cannot compute a network, the posterior or the likelihood, for example
+            because it is not part of skvae.
         ValueError
-            If the estimator is not fitted, if y has another length than X, if rows have no such
-            shape or if `n_rows` is below 1.
+            If the estimator is not fitted, if the lengths of `y` and `X` differ, if `image_shape`
+            does not fit the rows or if `n_rows` is below 1.
         """
         if not isinstance(n_rows, Integral) or n_rows < 1:
             raise ValueError(f"n_rows must be an int of at least 1; got {n_rows!r}")
-        # Here, so that importing displays does not load PyTorch.
+        # The import is here so that importing the displays does not load PyTorch.
         from skvae.display.explorer.description import described_model, described_rows
 
         model = described_model(estimator)
@@ -112,22 +115,22 @@ class Explorer:
         Returns
         -------
         str
-            HTML.
+            The page as HTML.
         """
         return page(self.data, self.data["title"])
 
     def save(self, path):
-        """Write the page into a file.
+        """Write the page to a file, which opens in any browser.
 
         Parameters
         ----------
         path : str or PathLike
-            Where to; the file opens in any browser.
+            Path of the file.
 
         Returns
         -------
         Explorer
-            Itself.
+            This page.
         """
         Path(path).write_text(self.html(), encoding="utf-8")
         return self
@@ -139,11 +142,9 @@ class Explorer:
 
 
 def _ranges(values, image_shape):
-    """What bars and images reach from and to, by the rows that are shown."""
-    with np.errstate(all="ignore"):
-        there = np.where(np.isnan(values), np.inf, values)
-        low = there.min(axis=0)
-        high = np.where(np.isnan(values), -np.inf, values).max(axis=0)
+    """Ranges of the columns, or of the pixels, over the rows of the page; NaN does not count."""
+    low = np.where(np.isnan(values), np.inf, values).min(axis=0)
+    high = np.where(np.isnan(values), -np.inf, values).max(axis=0)
     low, high = (np.where(np.isfinite(end), end, 0.0) for end in (low, high))
     if image_shape is None:
         return {"low": low.tolist(), "high": high.tolist()}
@@ -155,7 +156,7 @@ def _ranges(values, image_shape):
 
 
 def _colored(y, index, n_samples, y_name):
-    """A color for each row that is shown, what the colors mean, and the rows' names."""
+    """Color and label of each row of the page, and the legend of the colors."""
     if y is None:
         return {"colors": {"rows": [MODEL_ON_PAGES] * len(index)}}
     y = np.asarray(y)
@@ -171,20 +172,19 @@ def _colored(y, index, n_samples, y_name):
         legend["scale"] = {"colors": SCALE, "low": low, "high": high}
         labels = [f"{value:.4g}" for value in values]
     else:
-        colors, labels, legend["classes"] = [""] * len(y), [str(one) for one in y], []
-        for of_it, look in class_looks(y):
-            color = MISCELLANEOUS if look["color"].startswith("0.") else look["color"]
-            legend["classes"].append({"name": look["label"], "color": color})
-            for i in np.flatnonzero(of_it):
+        colors, labels, legend["classes"] = [""] * len(y), [str(value) for value in y], []
+        for of_class, style in class_styles(y):
+            color = OTHER_CLASSES if style["color"].startswith("0.") else style["color"]
+            legend["classes"].append({"name": style["label"], "color": color})
+            for i in np.flatnonzero(of_class):
                 colors[i] = color
-    named = [label if y_name is None else f"{y_name} {label}" for label in labels]
-    return {"colors": {"rows": colors, "legend": legend}, "labels": named}
-
-
-MISCELLANEOUS = "#8a8f98"  # classes without a color of their own
+    if y_name is not None:
+        labels = [f"{y_name} {label}" for label in labels]
+    return {"colors": {"rows": colors, "legend": legend}, "labels": labels}
 
 
 def _summary(estimator, n_shown, n_samples):
+    """A paragraph below the title."""
     rate, floor = estimator.kl_per_component_.sum(), estimator.kl_floor_
     return (
         f"{type(estimator).__name__}, tau {estimator.tau_:.3g}: rate {rate:.2f} nats, floor "

@@ -1,22 +1,22 @@
-// Numbers: unpacked from the text of the page, and between nodes of a polynomial.
+// Arrays of numbers: unpacking from the text of the page, and interpolation.
 
-/** Turn what Python packed back into numbers: {shape, values}. */
+/** Unpack an array that Python packed: {shape, values}. */
 export function unpack(packed) {
   const bytes = Uint8Array.from(atob(packed.float32 ?? packed.uint8), (letter) => letter.charCodeAt(0));
   if (packed.float32 !== undefined) {
     return { shape: packed.shape, values: new Float32Array(bytes.buffer) };
   }
-  const different = unpack(packed.values).values; // of few values, their places
+  const different = unpack(packed.values).values; // the bytes are indices of these values
   return { shape: packed.shape, values: Float32Array.from(bytes, (place) => different[place]) };
 }
 
-/** Row i of a matrix, which it shares its numbers with. */
+/** Row i of a matrix, as a view of its values. */
 export function rowOf(matrix, i) {
   const width = matrix.shape[1];
   return matrix.values.subarray(i * width, (i + 1) * width);
 }
 
-/** A stack of weights at t, a parabola each: a + b t + c t^2. */
+/** Weights at t, each of which is a parabola: a + b t + c t^2. */
 export function alongParabola(coefficients, t, out) {
   const n = out.length;
   for (let i = 0; i < n; i++) {
@@ -24,12 +24,12 @@ export function alongParabola(coefficients, t, out) {
   }
 }
 
-/** Rising extremes of a Chebyshev polynomial, from -1 to 1. */
+/** Extrema of a Chebyshev polynomial in increasing order, from -1 to 1. */
 export function nodes(n) {
   return Array.from({ length: n }, (_, i) => Math.sin((Math.PI * (2 * i + 1 - n)) / (2 * (n - 1))));
 }
 
-/** The polynomials through the rows of a matrix at the nodes, at t (Salzer 1972). */
+/** Values at t of the polynomials through the rows of a matrix at the nodes (Salzer 1972). */
 export function between(matrix, t) {
   const [n, width] = [matrix.shape[0], matrix.values.length / matrix.shape[0]];
   const at = (i, j) => matrix.values[i * width + j];
@@ -48,7 +48,7 @@ export function between(matrix, t) {
 export const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 export const logit = (p) => Math.log(p / (1 - p));
 
-/** Softmax of numbers, largest subtracted first so that none overflows. */
+/** Softmax, computed after subtracting the largest number so that none overflows. */
 export function softmax(logits) {
   const largest = Math.max(...logits);
   const powers = Array.from(logits, (logit) => Math.exp(logit - largest));

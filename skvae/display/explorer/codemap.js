@@ -1,11 +1,11 @@
-// The map: codes of rows in the plane of two components, and the code that is decoded.
+// The map: the codes of rows in the plane of two components, and the code that is being decoded.
 
 import { colorOf, make, printed } from "./elements.js";
 
-const NEAR = 14; // pixels within which a click takes a row
+const NEAR = 14; // pixels from a point within which a click selects its row
 
 export class CodeMap {
-  /** `colors` are those of the rows; `onMove(x, y)` and `onPick(row)` answer what is done here. */
+  /** `colors` has a color for each row; `onMove(x, y)` and `onPick(row)` are called on input. */
   constructor({ colors, onMove, onPick }) {
     Object.assign(this, { colors, onMove, onPick, axes: [0, 0], codes: [], reach: 3 });
     this.canvas = make("canvas", {
@@ -18,14 +18,14 @@ export class CodeMap {
       pointerup: (event) => this.release(event),
       keydown: (event) => this.key(event),
     });
-    this.size = 0; // asked for only when it changes: to ask is to have the page laid out
+    this.size = 0; // read only when it changes, because reading it forces a layout of the page
     new ResizeObserver(() => {
       this.size = this.canvas.clientWidth;
       this.draw();
     }).observe(this.canvas);
   }
 
-  /** Show these codes, the code that is decoded, and which row is taken. */
+  /** Show the codes of all rows, the code that is being decoded, and the selected row. */
   show({ codes, code, row, axes }) {
     Object.assign(this, { codes, code, row, axes });
     const farthest = codes.reduce((most, one) => Math.max(most, ...axes.map((j) => Math.abs(one[j]))), 2.2);
@@ -119,7 +119,7 @@ export class CodeMap {
     event.preventDefault();
   }
 
-  /** The row nearest to a place on the map, if it is within so many pixels. */
+  /** The row nearest to a position in pixels, or null if none is closer than `within`. */
   nearest([x, y], within) {
     let [best, found] = [within, null];
     this.codes.forEach((code, i) => {
@@ -146,7 +146,7 @@ function dot(pen, [x, y], radius, color) {
   pen.fill();
 }
 
-/** What the colors mean: names of classes, or the ends of a scale. */
+/** Legend of the colors: names of classes, or the ends of a scale. */
 export function legendOf({ name, classes, scale }) {
   const title = name ? [make("strong", {}, `${name}: `)] : [];
   if (scale) {

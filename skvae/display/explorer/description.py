@@ -1,7 +1,7 @@
-"""A fitted estimator as plain data: all that a page must know to compute what it computes.
+"""A fitted estimator as plain data, from which a page computes codes and decoded rows.
 
-What is read of the estimators' insides is read here, and nowhere else in the explorer. Of a model
-for a range of tau that is little: the plain models that it makes at some values of tau.
+Private attributes of estimators are read here, and nowhere else in the explorer. A model for a
+range of tau is described by the plain models that it becomes at some values of tau.
 """
 
 import numpy as np
@@ -9,23 +9,17 @@ import torch
 from torch import nn
 
 from skvae import likelihoods, posteriors
+from skvae.display.explorer.layers import NotComputable, described_network, linear
 from skvae.display.explorer.packing import packed
-from skvae.display.reading import learnt
+from skvae.display.fitted import fitted_attribute
 from skvae.likelihoods.sentences import TokensLikelihood
-from skvae.networks import ACTIVATIONS, MLP
-from skvae.networks.images import _Chain
 from skvae.networks.recurrent import N_SPECIAL
 
-N_MOMENTS, N_TERMS = 33, 9  # values of tau that moments and nats are interpolated between
-LARGEST = 8_000_000  # numbers in the networks of a page, which are 43 MB
+N_MOMENTS, N_TERMS = 33, 9  # values of tau between which moments and nats are interpolated
+MOST_WEIGHTS = 8_000_000  # in the networks of a page, which then takes 43 MB
 
-ACTIVATION_NAMES = {layer: name for name, layer in ACTIVATIONS.items()}
 POSTERIOR_NAMES = {layer: name for name, layer in posteriors.POSTERIORS.items()}
 LIKELIHOOD_NAMES = {layer: name for name, layer in likelihoods.LIKELIHOODS.items()}
-
-
-class NotComputable(TypeError):
-    """A model that the page cannot compute."""
 
 
 def described_model(estimator):
@@ -34,25 +28,26 @@ def described_model(estimator):
     Parameters
     ----------
     estimator : BNVAEEstimator or BNVAETextEstimator
-        Fitted, for one tau or for a range.
+        Fitted estimator, for one tau or for a range.
 
     Returns
     -------
     dict
-        What `json.dumps` takes: networks layer by layer, posterior, likelihood, units of the
-        columns, conditions, and along the range of tau what changes with it.
+        Data that `json.dumps` can write: the networks layer by layer, the posterior, the
+        likelihood, the units of the columns, the conditions, and the values along the range of tau
+        of everything that depends on tau.
 
     Raises
     ------
     NotComputable
-        If a network, the posterior or the likelihood is none that the page can compute.
+        If the page cannot compute a network, the posterior or the likelihood.
     """
-    module = learnt(estimator, "module_")
-    n_numbers = sum(p.numel() for p in module.parameters())
-    if n_numbers > LARGEST:
+    module = fitted_attribute(estimator, "module_")
+    n_weights = sum(p.numel() for p in module.parameters())
+    if n_weights > MOST_WEIGHTS:
         raise NotComputable(
-            f"The networks have {n_numbers:,} weights, and a page takes at most {LARGEST:,}. Fit "
-            "smaller networks, or of sentences fewer words (max_features=...)."
+            f"The networks have {n_weights:,} weights, and a page takes at most {MOST_WEIGHTS:,}. "
+            "Fit smaller networks or, for sentences, fewer words (max_features=...)."
         )
     weights = Weights(estimator)
     description = {
@@ -66,8 +61,8 @@ def described_model(estimator):
         return {**description, "writer": _writer(estimator, weights)}
     return {
         **description,
-        "encoder": _network("encoder", module.encoder, weights),
-        "decoder": _network("decoder", module.decoder, weights),
+        "encoder": described_network("encoder", module.encoder, weights),
+        "decoder": described_network("decoder", module.decoder, weights),
         "likelihood": _likelihood(module.likelihood_layer, weights),
         "units": {
             "offset": packed(estimator._model.units.offset),
@@ -79,12 +74,14 @@ def described_model(estimator):
 
 
 class Weights:
-    """Weights by their names: numbers, or where tau is a dial parabolas along its logit.
+    """Packed weights of the layers of an estimator.
+
+    The weights of a model for a range of tau are parabolas along the logit of tau.
 
     Parameters
     ----------
     estimator : BNVAEEstimator or BNVAETextEstimator
-        Fitted.
+        Fitted estimator.
     """
 
     def __init__(self, estimator):
@@ -96,121 +93,41 @@ class Weights:
         self._names = {id(module): name for name, module in estimator.module_.named_modules()}
 
     def ends(self):
-        """The ends of the range of tau, if it is one."""
+        """The ends of the range of tau; nothing for a model of a single tau."""
         return {} if self.every is None else {"low": self.every.low, "high": self.every.high}
 
     def of(self, layer, name):
-        """The weights of a layer, packed."""
+        """The packed weights of a layer, or the packed coefficients of their parabolas."""
         full = f"{self._names[id(layer)]}.{name}"
         values = [state[full].detach().double().cpu().numpy() for state in self._states]
         first = values[0]
         if all(np.array_equal(first, other) for other in values[1:]):
             return packed(first)
         low, middle, high = values
-        parabola = middle, (high - low) / 2, (high + low) / 2 - middle  # 1, t and t^2
+        parabola = middle, (high - low) / 2, (high + low) / 2 - middle  # factors of 1, t, t^2
         return {**packed(parabola), "parabola": True}
 
-
-# -- networks ----------------------------------------------------------------------------------
-
-
-def _network(name, network, weights):
-    """A network as a list of layers."""
-    if type(network) is MLP:
-        told = {"layer": "context"}  # what is told stands beside the input; nothing, if nothing is
-        return [told, *_network(name, network.layers, weights)]
-    if type(network) is _Chain:
-        return [
-            layer
-            for part in (network.first, network.second)
-            for layer in _network(name, part, weights)
-        ]
-    if type(network) is nn.Sequential:
-        return [layer for part in network for layer in _network(name, part, weights)]
-    if type(network) in LAYERS:
-        layers = LAYERS[type(network)](network, weights)
-        if layers is not None:
-            return layers
-    known = sorted(layer.__name__ for layer in (*LAYERS, nn.Sequential))
-    raise NotComputable(
-        f"The {name} holds a layer that the page cannot compute: {network!r}. It computes those of "
-        f"BNVAEEstimator, ConvEncoder and ConvDecoder, and networks of {', '.join(known)} in their "
-        "usual forms."
-    )
-
-
-def _linear(layer, weights):
-    bias = {} if layer.bias is None else {"bias": weights.of(layer, "bias")}
-    return [{"layer": "linear", "weight": weights.of(layer, "weight"), **bias}]
-
-
-def _convolution(layer, weights):
-    unusual = layer.groups != 1 or set(layer.dilation) != {1} or layer.padding_mode != "zeros"
-    if unusual or isinstance(layer.padding, str) or layer.bias is None:
-        return None
-    return [
-        {
-            "layer": "convolution",
-            "weight": weights.of(layer, "weight"),
-            "bias": weights.of(layer, "bias"),
-            "stride": list(layer.stride),
-            "padding": list(layer.padding),
-        }
-    ]
-
-
-def _upsample(layer, weights):
-    if layer.mode != "nearest" or not isinstance(layer.size, tuple):
-        return None
-    return [{"layer": "upsample", "size": list(layer.size)}]
-
-
-def _activation(layer, weights):
-    if repr(layer).replace("inplace=True", "") != repr(
-        ACTIVATIONS[ACTIVATION_NAMES[type(layer)]]()
-    ):
-        return None  # of other settings than the usual ones
-    return [{"layer": ACTIVATION_NAMES[type(layer)]}]
-
-
-def _unflatten(layer, weights):
-    return [{"layer": "shape", "shape": list(layer.unflattened_size)}]
-
-
-def _nothing(layer, weights):
-    return []
-
-
-LAYERS = {
-    nn.Linear: _linear,
-    nn.Conv2d: _convolution,
-    nn.Upsample: _upsample,
-    nn.Unflatten: _unflatten,
-    nn.Flatten: _nothing,
-    nn.Identity: _nothing,
-    nn.Dropout: _nothing,
-    **dict.fromkeys(ACTIVATION_NAMES, _activation),
-}
 
 # -- distributions -----------------------------------------------------------------------------
 
 
 def _posterior(estimator, weights):
+    """Kind, heads, moments along the range of tau, and further weights of the posterior."""
     layer = estimator.module_.posterior_layer
     if type(layer) is posteriors.PriorPosterior:
         raise NotComputable("posterior='none' has no code to explore. Fit another posterior.")
     if type(layer) not in POSTERIOR_NAMES:
         raise NotComputable(
-            f"The page cannot compute a posterior of your own, {type(layer).__name__}; it computes "
+            f"The page cannot compute the custom posterior {type(layer).__name__}; it computes "
             f"{sorted(POSTERIOR_NAMES.values())}."
         )
     moments = [at.posterior_layer.stored_moments() for at in _models(estimator, N_MOMENTS)]
     described = {
         "kind": POSTERIOR_NAMES[type(layer)],
         "eps": layer.eps,
-        "heads": _linear(layer.heads, weights)[0],
+        "heads": linear(layer.heads, weights),
         "moments": {
-            name: packed(np.array([getattr(one, name).double().cpu().numpy() for one in moments]))
+            name: packed([getattr(each, name).double().cpu().numpy() for each in moments])
             for name in ("mean", "variance", "mean_square")
         },
     }
@@ -223,7 +140,7 @@ def _posterior(estimator, weights):
 
 
 def _models(estimator, n_nodes):
-    """The plain models at so many values of tau, spread as `nodes` spreads them."""
+    """The plain models at the values of tau that `nodes` gives, or the only model there is."""
     every = estimator._model.every
     if every is None:
         return [estimator.module_]
@@ -231,23 +148,23 @@ def _models(estimator, n_nodes):
 
 
 def nodes(n):
-    """Places from -1 to 1 that a polynomial is known by.
+    """Nodes of polynomial interpolation on [-1, 1].
 
     Parameters
     ----------
     n : int
-        How many.
+        Number of nodes.
 
     Returns
     -------
     ndarray of shape (n,)
-        The extremes of a Chebyshev polynomial, rising.
+        Extrema of a Chebyshev polynomial, in increasing order.
     """
     return np.sin(np.pi * np.arange(1 - n, n, 2) / (2 * (n - 1)))
 
 
 def _terms(estimator):
-    """Mean KL and floor of each component and the distortion, along the range of tau, in nats."""
+    """Mean KL and floor of each component, and distortion, along the range of tau; in nats."""
     every = estimator._model.every
     taus = [] if every is None else [every.tau_at(t) for t in nodes(N_TERMS)]
     moved = [estimator.at_tau(tau) for tau in taus] or [estimator]
@@ -261,20 +178,21 @@ def _terms(estimator):
 
 
 def _likelihood(layer, weights):
-    """Means and inputs of each kind of columns: what kind, which columns, which outputs."""
+    """Kind, columns, number of outputs and constants for each kind of columns."""
     pairs = [(layer, range(layer.n_features))]
     if type(layer) is likelihoods.MixedLikelihood:
         pairs = zip(layer.parts, layer.columns, strict=True)
     parts = [
-        {"columns": [int(j) for j in columns], **_part(part, weights)} for part, columns in pairs
+        {"columns": [int(j) for j in columns], **_kind(part, weights)} for part, columns in pairs
     ]
     return {"parts": parts, "missing": bool(layer.missing), "n_columns": layer.n_features}
 
 
-def _part(layer, weights):
+def _kind(layer, weights):
+    """A likelihood whose columns are all of one kind."""
     if type(layer) not in LIKELIHOOD_NAMES:
         raise NotComputable(
-            f"The page cannot compute a likelihood of your own, {type(layer).__name__}; it "
+            f"The page cannot compute the custom likelihood {type(layer).__name__}; it "
             f"computes {sorted(LIKELIHOOD_NAMES.values())}."
         )
     described = {"kind": LIKELIHOOD_NAMES[type(layer)], "n_outputs": layer.n_outputs}
@@ -284,7 +202,7 @@ def _part(layer, weights):
         described["n_categories"] = layer.n_categories
     if getattr(layer, "n_rows", None) is not None:
         described["constant"] = weights.of(layer, "constant")
-    # All that means and inputs are made of; noise scales are not drawn.
+    # The page shows means and no noise, so it needs no scales of the noise.
     for name in ("bias", "log_mean", "seen_offset", "seen_scale", "log_total"):
         if hasattr(layer, name):
             described[name] = weights.of(layer, name)
@@ -295,7 +213,7 @@ def _part(layer, weights):
 
 
 def _columns(estimator):
-    """Names of the columns that are described, and their categories."""
+    """Names and categories of the columns that the model describes."""
     table = estimator._model.reader
     described = table.modeled.tolist() if table.has_kinds else range(estimator.n_features_in_)
     names, columns = table.names, []
@@ -310,7 +228,7 @@ def _columns(estimator):
 
 
 def _conditions(estimator):
-    """What the conditions are, each with its place in the context."""
+    """Name and categories, or name and range, of each condition, in the order of the context."""
     if estimator.conditions is None:
         return []
     table, conditions = estimator._model.reader, []
@@ -329,60 +247,59 @@ def _conditions(estimator):
 
 
 def _writer(estimator, weights):
-    """The network that writes sentences, and its words by their numbers."""
+    """The network that writes sentences, and the words of its vocabulary in order."""
     module = estimator.module_
     if type(module.decoder) is not nn.Identity:
         raise NotComputable("The page cannot compute a decoder between the code and the writer.")
     network = module.likelihood_layer.network
     recurrence = network.recurrence
-    tied = network.output.weight is network.embedding.weight
+    has_narrow = isinstance(network.narrow, nn.Linear)
+    output = {"bias": weights.of(network.output, "bias")}
+    if network.output.weight is not network.embedding.weight:
+        output["weight"] = weights.of(network.output, "weight")
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    known = {number: word for word, number in estimator.vocabulary_.items()}
-    vocabulary = [str(known.get(number, "")) for number in range(N_SPECIAL + len(known))]
+    words_by_index = {index: word for word, index in estimator.vocabulary_.items()}
+    n_words = N_SPECIAL + len(words_by_index)  # special tokens come first, and have no word
+    vocabulary = [str(words_by_index.get(index, "")) for index in range(n_words)]
     join = estimator._analysis().joined
     return {
         "cell": "gru" if isinstance(recurrence, nn.GRU) else "lstm",
         "recurrence": {name: weights.of(recurrence, name) for name in names},
         "embedding": weights.of(network.embedding, "weight"),
-        "to_state": _linear(network.to_state, weights)[0],
-        "to_input": _linear(network.to_input, weights)[0],
-        "to_output": _linear(network.to_output, weights)[0],
-        "narrow": _linear(network.narrow, weights)[0]
-        if isinstance(network.narrow, nn.Linear)
-        else None,
-        "output": {
-            "bias": weights.of(network.output, "bias"),
-            **({} if tied else {"weight": weights.of(network.output, "weight")}),
-        },
+        "to_state": linear(network.to_state, weights),
+        "to_input": linear(network.to_input, weights),
+        "to_output": linear(network.to_output, weights),
+        "narrow": linear(network.narrow, weights) if has_narrow else None,
+        "output": output,
         "max_length": module.likelihood_layer.max_length,
         "words": vocabulary,
-        # After and before which words no space is written.
+        # Whether no space is written after, or before, each word.
         "tight_after": [int(join([word, "x"]) == word + "x") for word in vocabulary],
         "tight_before": [int(join(["x", word]) == "x" + word) for word in vocabulary],
     }
 
 
 def described_rows(estimator, X, n_rows):
-    """Describe some rows, at even distances.
+    """Describe evenly spaced rows as plain data.
 
     Parameters
     ----------
     estimator : BNVAEEstimator or BNVAETextEstimator
-        Fitted.
+        Fitted estimator.
     X : {array-like, DataFrame, CSR, list of str}
-        The rows, as `transform` takes them.
+        Rows, as `transform` takes them.
     n_rows : int
-        How many, at most.
+        Largest number of rows to describe.
 
     Returns
     -------
     described : dict
-        The rows as the page takes them: the "values" of a table in its own units, or "sentences"
-        and the "features" that the encoder makes of them; and the "context".
+        The "values" of a table in its own units and its "context"; or "sentences" and their
+        "features", the outputs of the encoder.
     index : ndarray of int
-        Which rows they are.
+        Indices of the rows in X.
     n_samples : int
-        Rows of X.
+        Number of rows of X.
     """
     rows = estimator._read_rows(X)
     index = np.unique(np.linspace(0, len(rows) - 1, min(n_rows, len(rows))).astype(int))

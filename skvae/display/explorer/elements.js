@@ -1,6 +1,6 @@
-// Parts of a page, made from plain text: nothing that comes from data is ever read as HTML.
+// Elements of the page, made from plain text: nothing from the data is ever parsed as HTML.
 
-/** An element with attributes (functions are listeners) and children (strings are text). */
+/** Make an element with attributes (functions become listeners) and children (strings become text). */
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -12,20 +12,20 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** A number as people read it: some four digits, and a real minus sign. */
+/** A number as readable text: about four digits, and a true minus sign. */
 export function printed(value, digits = null) {
   if (Number.isNaN(value)) return "missing";
   const places = digits ?? (value === Math.round(value) ? 0 : Math.max(0, 3 - Math.floor(Math.log10(Math.abs(value) + 1e-9))));
   return value.toFixed(Math.min(places, 4)).replace("-", "\u2212");
 }
 
-/** A color of the page's style, which is another one in the dark. */
+/** A color of the page's style, which differs between light and dark mode. */
 export const colorOf = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
-/** Red, green and blue of a color such as #3f90da. */
+/** Red, green and blue channels of a color such as #3f90da. */
 export const channels = (color) => [1, 3, 5].map((start) => parseInt(color.slice(start, start + 2), 16));
 
-/** A bar of a share of its track. */
+/** A bar that fills a share of its track. */
 export function bar(share) {
   const fill = make("span", { class: "fill" });
   fill.style.width = `${100 * Math.min(Math.max(share || 0, 0), 1)}%`;

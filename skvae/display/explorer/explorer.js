@@ -1,4 +1,4 @@
-// The explorer: what was moved decides what is decoded, and everything shown follows from that.
+// The explorer: its state is a code, a row and tau, and everything that it shows follows from them.
 
 import { rowOf } from "./arrays.js";
 import { CodeMap, legendOf } from "./codemap.js";
@@ -6,10 +6,10 @@ import { make, printed } from "./elements.js";
 import { Model } from "./model.js";
 import { viewOf } from "./views.js";
 
-const DEAD = 0.005; // nats below which a component cannot be live
+const DEAD = 0.005; // a component with a KL below this, in nats, cannot be live
 const N_NEIGHBORS = 6;
 const N_DRAWS = 8;
-const N_STEPS = 7; // of a walk
+const N_STEPS = 7; // images on the way from row to row
 
 export class Explorer {
   constructor(root, data) {
@@ -19,7 +19,7 @@ export class Explorer {
     this.code = new Float64Array(this.model.n_components);
     this.context = this.rows[0].context;
     this.row = 0;
-    this.following = true; // whether the code is the row's
+    this.following = true; // whether the code is that of the row
     this.order = this.byKL();
     this.axes = [this.order[0], this.order[1] ?? this.order[0]];
     this.view = viewOf({ ...data, model: this.model });
@@ -38,7 +38,7 @@ export class Explorer {
 
   // -- rows -------------------------------------------------------------------------------
 
-  /** Rows with what the encoder makes of them, which is the same for every tau. */
+  /** Rows with their encoder features, which are the same for every tau. */
   readRows({ values, sentences, features, context }) {
     const n = sentences ? sentences.length : values.shape[0];
     return Array.from({ length: n }, (_, i) => {
@@ -70,7 +70,7 @@ export class Explorer {
     return others.sort((a, b) => a[0] - b[0]).slice(0, N_NEIGHBORS).map(([, i]) => i);
   }
 
-  // -- what can be done ---------------------------------------------------------------------
+  // -- input --------------------------------------------------------------------------------
 
   take(row) {
     [this.row, this.following] = [row, true];
@@ -115,15 +115,15 @@ export class Explorer {
     this.later("told");
   }
 
-  /** The code on the way from one row to the other. */
+  /** The code at a share of the way from one row to the other. */
   between(share) {
     const [from, to] = this.walk.map((row) => this.rows[row].loc);
     return from.map((m, j) => m + share * (to[j] - m));
   }
 
-  // -- what is shown ------------------------------------------------------------------------
+  // -- output -------------------------------------------------------------------------------
 
-  /** Show at the next frame, once, whatever happens until then: the code, or what more changed. */
+  /** Update the page once at the next frame: for a new code, and for whatever else changed by then. */
   later(what = "code") {
     this.changed ??= new Set();
     if (!this.changed.size) requestAnimationFrame(() => this.answer());
@@ -145,7 +145,7 @@ export class Explorer {
     if (changed.has("rows") || changed.has("told")) this.showStripsSoon();
   }
 
-  /** Show the sliders that were moved or, if more has changed, all that is beside them too. */
+  /** Update the sliders that were moved or, with `all`, every slider and its KL. */
   showSliders(all) {
     for (const [j, parts] of this.sliders.entries()) {
       if (!all && parts.shown === this.code[j]) continue;
@@ -159,7 +159,7 @@ export class Explorer {
     }
   }
 
-  /** The row's mean, plus and minus its standard deviation. */
+  /** Show the band of the row's mean, plus and minus its standard deviation. */
   showBand(j, { band }, reach) {
     const { loc, scale } = this.rows[this.row];
     const share = (z) => 100 * Math.min(Math.max((z + reach) / (2 * reach), 0), 1);
@@ -202,7 +202,7 @@ export class Explorer {
     );
   }
 
-  /** Small pictures wait until the hand rests: what is moved must follow it at once. */
+  /** Update the small pictures after a pause in the input, so that dragging stays fluent. */
   showStripsSoon() {
     clearTimeout(this.waiting);
     this.waiting = setTimeout(() => this.showStrips(), 100);
@@ -217,7 +217,7 @@ export class Explorer {
     this.walkStrip.replaceChildren(...steps.map((share) => ofCode(this.between(share), `${Math.round(100 * share)} percent of the way`)));
   }
 
-  /** A row in small, as a button. */
+  /** A small picture of a row, as a button. */
   small(row, name, click) {
     return make("li", {}, make("button", { type: "button", title: name, click }, this.view.small(row, name)));
   }
@@ -261,7 +261,7 @@ export class Explorer {
     );
   }
 
-  /** Arrow keys on a slider without steps move it by a fiftieth of its length, in every browser alike. */
+  /** Move the dial by a fiftieth of its range on an arrow key, because browsers differ for step="any". */
   nudge(event) {
     const sign = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
     if (!sign) return;
@@ -358,7 +358,7 @@ export class Explorer {
     return { item, input, value, nats, kl, floor, band, bar: klBar };
   }
 
-  /** Put the sliders into the order of the KL. */
+  /** Order the sliders by the KL of their components. */
   arrange() {
     this.order = this.byKL();
     const held = document.activeElement;
@@ -402,7 +402,7 @@ export class Explorer {
   }
 }
 
-/** A condition of several categories. */
+/** Input for a condition of several categories. */
 function chooser({ categories }, put, place) {
   const change = () => put(categories.map((_, i) => Number(i === Number(element.value))));
   const element = make("select", { change }, ...categories.map((name, i) => make("option", { value: i }, name)));
@@ -410,9 +410,9 @@ function chooser({ categories }, put, place) {
   return { element, show };
 }
 
-/** A condition that is a number, which the networks are told standardized. */
+/** Input for a condition that is a number, which the networks receive standardized. */
 function numeric({ mean, scale, low, high }, put, place) {
-  const input = () => element.value !== "" && put([scale && (Number(element.value) - mean) / scale]); // 0: it never varied
+  const input = () => element.value !== "" && put([scale && (Number(element.value) - mean) / scale]); // a scale of 0 means that it never varied
   const element = make("input", { type: "number", step: "any", title: `seen from ${printed(low)} to ${printed(high)}`, input });
   const show = (context) => (element.value = Number((context[place] * scale + mean).toPrecision(6)));
   return { element, show };

@@ -1,8 +1,8 @@
-// p(x|z): from the decoder's outputs to what is expected, and from a row to what the encoder sees.
+// p(x|z): expected values from the decoder's outputs, and the encoder's inputs from a row.
 
 import { sigmoid, softmax } from "./arrays.js";
 
-/** Expected values of the columns of one kind; of categories, all probabilities of each column. */
+/** Expected values of the columns of one kind; for categories, a list of probabilities per column. */
 const MEANS = {
   gaussian: varying,
   student_t: varying,
@@ -19,7 +19,7 @@ const MEANS = {
   },
 };
 
-/** Numbers as they are, but 0 where the column had a single value in the training. */
+/** Values unchanged, but 0 where the column had a single value in the training. */
 function varying(part, values) {
   return Array.from(values, (value, j) => (part.constant?.values[j] ? 0 : value));
 }
@@ -30,13 +30,13 @@ function rates(part, outputs) {
     const total = Math.exp(part.log_total.values[0]);
     return softmax(Array.from(outputs, (output, j) => output + logMean[j])).map((share) => share * total);
   }
-  // Far out a rate grows linearly and no longer exponentially.
+  // A rate grows exponentially up to `until`, and linearly beyond.
   return Array.from(outputs, (output, j) =>
     Math.exp(Math.min(output, part.until) + Math.log1p(Math.max(output - part.until, 0)) + logMean[j]),
   );
 }
 
-/** What the encoder sees of the columns of one kind. */
+/** Inputs of the encoder for the columns of one kind. */
 const SEEN = {
   gaussian: varying,
   student_t: (part, values) => varying(part, values).map(Math.asinh),
@@ -56,7 +56,7 @@ function seenCounts(part, values) {
   return values.map((value, j) => (Math.log1p(value * share) - part.seen_offset.values[j]) / part.seen_scale.values[j]);
 }
 
-/** Expected row in the units of the data: a number a column, of categories a list of probabilities. */
+/** Expected row in the units of the data: a number per column, or for categories a list of probabilities. */
 export function expected(likelihood, units, outputs) {
   const row = new Array(likelihood.n_columns);
   let end = 0;
@@ -71,7 +71,7 @@ export function expected(likelihood, units, outputs) {
   return row;
 }
 
-/** A row in the units of the data as the encoder's input; NaN where a cell is missing. */
+/** The encoder's input for a row in the units of the data, which is NaN where a cell is missing. */
 export function inputs(likelihood, units, row) {
   const standard = Array.from(row, (value, j) => (value - units.offset.values[j]) / units.scale.values[j]);
   const seen = likelihood.parts.flatMap((part) => SEEN[part.kind](part, part.columns.map((j) => standard[j])));

@@ -1,4 +1,4 @@
-// The model: the three distributions, at whatever tau it was moved to.
+// The model: posterior, likelihood and their networks at the current tau.
 
 import { alongParabola, between, logit, unpack } from "./arrays.js";
 import { inputs, expected } from "./likelihood.js";
@@ -8,13 +8,13 @@ import { written } from "./recurrent.js";
 
 export class Model {
   constructor(description) {
-    this.told = []; // the weights that are functions of tau
+    this.told = []; // weights that are functions of tau
     Object.assign(this, this.unpacked(description));
     this.hasDial = this.tau.low !== undefined;
     this.moveTo(this.tau.at);
   }
 
-  /** The description with numbers in place of packed ones. */
+  /** Copy a description with all packed arrays unpacked. */
   unpacked(thing) {
     if (Array.isArray(thing)) return thing.map((one) => this.unpacked(one));
     if (thing === null || typeof thing !== "object") return thing;
@@ -29,7 +29,7 @@ export class Model {
     return weights;
   }
 
-  /** Take the weights, moments and nats of another tau. */
+  /** Set the weights, moments and nats to those of another tau. */
   moveTo(tau) {
     this.at = tau;
     const { low, high } = this.tau;
@@ -42,23 +42,23 @@ export class Model {
     const d = this.n_components;
     const least = Array.from({ length: d }, (_, j) => Math.min(...excess.values.filter((_, i) => i % d === j)));
     this.floor = between(floor, t);
-    // Where the floor binds the excess is next to nothing: the polynomial must not go below.
+    // Near the floor the excess is almost 0, and a polynomial between its nodes could be negative.
     this.kl = between(excess, t).map((nats, j) => Math.max(nats, least[j]) + this.floor[j]);
     this.distortion = between(distortion, t)[0];
     this.rate = this.kl.reduce((a, b) => a + b);
   }
 
-  /** What the encoder makes of a row, the same for every tau. */
+  /** Features of a row from the encoder, which are the same for every tau. */
   features(row, context) {
     return forward(this.encoder, inputs(this.likelihood, this.units, row), context);
   }
 
-  /** Mean and standard deviation of a row's code. */
+  /** Posterior mean and standard deviation of a row from its features. */
   encoded(features) {
     return standardised(this.posterior, this.at, this.moments, features);
   }
 
-  /** What is expected of a code: a row in the units of the data, or a sentence. */
+  /** Decode a code: to the expected row in the units of the data, or to a sentence. */
   decoded(code, context) {
     if (this.writer) return written(this.writer, code);
     return expected(this.likelihood, this.units, forward(this.decoder, Float32Array.from(code), context));

@@ -1,6 +1,6 @@
-// Networks: a list of layers, each a function from numbers to numbers.
+// Networks: lists of layers, each of which is a function from numbers to numbers.
 
-/** x W^T + b, by the rows of W. */
+/** A linear layer, x W^T + b. */
 export function linear(layer, x) {
   const [rows, columns] = layer.weight.shape;
   const weight = layer.weight.values;
@@ -13,7 +13,7 @@ export function linear(layer, x) {
   return out;
 }
 
-/** Error function (Abramowitz & Stegun 7.1.26, to 2e-7). */
+/** Error function with an error of at most 2e-7 (Abramowitz & Stegun 7.1.26). */
 function erf(x) {
   const s = 1 / (1 + 0.3275911 * Math.abs(x));
   const tail = ((((1.061405429 * s - 1.453152027) * s + 1.421413741) * s - 0.284496736) * s + 0.254829592) * s;
@@ -29,7 +29,7 @@ const ACTIVATIONS = {
   silu: (x) => x / (1 + Math.exp(-x)),
 };
 
-/** A convolution of planes, each output plane the sum over kernels of all input planes. */
+/** A convolution: each output plane is the sum of all input planes, each filtered by a kernel. */
 function convolution(layer, x, [planes, height, width]) {
   const [outPlanes, , kernelHeight, kernelWidth] = layer.weight.shape;
   const [[strideY, strideX], [padY, padX]] = [layer.stride, layer.padding];
@@ -52,7 +52,7 @@ function convolution(layer, x, [planes, height, width]) {
   return { x: out, shape: [outPlanes, outHeight, outWidth] };
 }
 
-/** Add a shifted plane times a weight to another. */
+/** Add a shifted and weighted plane to another plane. */
 function addShifted(target, source, weight, { dy, dx, strideY, strideX, height, width, outHeight, outWidth }) {
   for (let row = 0; row < outHeight; row++) {
     const y = row * strideY + dy;
@@ -64,7 +64,7 @@ function addShifted(target, source, weight, { dy, dx, strideY, strideX, height, 
   }
 }
 
-/** Planes enlarged to another height and width, each pixel the nearest. */
+/** Enlarge planes to another height and width by repeating the nearest pixel. */
 function upsample(layer, x, [planes, height, width]) {
   const [outHeight, outWidth] = layer.size;
   const out = new Float32Array(planes * outHeight * outWidth);
@@ -79,9 +79,9 @@ function upsample(layer, x, [planes, height, width]) {
   return { x: out, shape: [planes, outHeight, outWidth] };
 }
 
-/** Send one row through all layers; context is what stands beside it, of a conditional model. */
+/** Send one row through all layers; the context of a conditional model is appended to it. */
 export function forward(layers, x, context = []) {
-  let shape = null; // planes, height and width, between the layers that know them
+  let shape = null; // planes, height and width, once a layer has set them
   for (const layer of layers) {
     if (layer.layer === "context") {
       if (context.length) x = Float32Array.of(...x, ...context);

@@ -1,4 +1,4 @@
-"""Arrays as text: what a page can hold and a browser turns back into numbers."""
+"""Arrays as text, which a page can contain and a browser turns back into numbers."""
 
 import base64
 
@@ -6,18 +6,18 @@ import numpy as np
 
 
 def packed(values):
-    """Pack numbers in float32, or exactly in a byte each where they take few values.
+    """Pack numbers in float32, with one byte per number if there are few distinct values.
 
     Parameters
     ----------
     values : array-like
-        Of any shape.
+        Numbers, in any shape.
 
     Returns
     -------
     dict
-        The "shape", and base64 of the numbers as "float32"; or of their places as "uint8" in a
-        list of "values", which is packed too.
+        The "shape", and the numbers as "float32" in base64. For few distinct values, their indices
+        as "uint8" in base64, and the packed "values" that these indices stand for.
 
     Examples
     --------
@@ -27,29 +27,29 @@ def packed(values):
     """
     values = np.asarray(values, dtype="<f4")
     shape = list(values.shape)
-    different, places = np.unique(values, return_inverse=True)
-    if 4 * len(different) + values.size < 4 * values.size and len(different) <= 256:
-        bytes_ = places.astype(np.uint8)
-        return {"shape": shape, "uint8": _base64(bytes_), "values": packed(different)}
+    distinct, indices = np.unique(values, return_inverse=True)
+    if 4 * len(distinct) + values.size < 4 * values.size and len(distinct) <= 256:
+        as_bytes = indices.astype(np.uint8)
+        return {"shape": shape, "uint8": _base64(as_bytes), "values": packed(distinct)}
     return {"shape": shape, "float32": _base64(values)}
 
 
 def unpacked(array):
-    """Turn what `packed` returned back into numbers.
+    """Turn the result of `packed` back into numbers.
 
     Parameters
     ----------
     array : dict
-        As `packed` returns it.
+        Result of `packed`.
 
     Returns
     -------
     ndarray
-        In float32.
+        Numbers in float32, in their original shape.
     """
     if "uint8" in array:
-        places = np.frombuffer(base64.b64decode(array["uint8"]), np.uint8)
-        return unpacked(array["values"])[places].reshape(array["shape"])
+        indices = np.frombuffer(base64.b64decode(array["uint8"]), np.uint8)
+        return unpacked(array["values"])[indices].reshape(array["shape"])
     return np.frombuffer(base64.b64decode(array["float32"]), "<f4").reshape(array["shape"])
 
 

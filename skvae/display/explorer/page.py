@@ -1,4 +1,4 @@
-"""One file of HTML out of the modules of JavaScript, the style and the data beside them."""
+"""One file of HTML, made from the modules of JavaScript, the style sheet and the data."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 HERE = Path(__file__).parent
-# A module comes after those that it imports from.
+# Modules in the order of their imports: each one imports only from those before it.
 ARITHMETIC = ("arrays", "network", "recurrent", "posterior", "likelihood", "model")
 VIEWS = ("elements", "views", "codemap", "explorer")
 
@@ -17,15 +17,15 @@ def script(modules=(*ARITHMETIC, *VIEWS), folder=HERE):
     Parameters
     ----------
     modules : sequence of str
-        Names, in the order of their dependence. In the files they import each other, so that each
-        says what it needs; on a page that is opened from a disk they could not.
+        Names of the modules, each after those that it imports. A page that is opened from a disk
+        cannot import modules, so they are joined.
     folder : Path
-        Where they lie.
+        Folder of the modules.
 
     Returns
     -------
     str
-        To be put into a script element of the type "module".
+        Content of a script element of the type "module".
     """
     texts = [(folder / f"{name}.js").read_text(encoding="utf-8") for name in modules]
     texts = [re.sub(r"^import [^;]*;\n+", "", text, flags=re.MULTILINE) for text in texts]
@@ -33,17 +33,17 @@ def script(modules=(*ARITHMETIC, *VIEWS), folder=HERE):
 
 
 def as_json(data):
-    """Write data so that no text in them can end the script element that they stand in.
+    """Write data as JSON that cannot end the script element that contains it.
 
     Parameters
     ----------
     data : dict
-        What `json.dumps` takes.
+        Data that `json.dumps` can write.
 
     Returns
     -------
     str
-        JSON without a ``<``, which is an escape in it.
+        JSON in which every ``<`` is escaped.
     """
     return json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
@@ -54,9 +54,9 @@ def page(data, title):
     Parameters
     ----------
     data : dict
-        What the page shows.
+        Content of the page.
     title : str
-        Its title.
+        Title of the page.
 
     Returns
     -------
@@ -70,4 +70,4 @@ def page(data, title):
         "script": script(),
     }
     template = (HERE / "page.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{ (\w+) \}\}", lambda place: parts[place[1]], template)
+    return re.sub(r"\{\{ (\w+) \}\}", lambda match: parts[match[1]], template)

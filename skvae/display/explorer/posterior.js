@@ -1,24 +1,24 @@
-// q(z|x): from features to mean and standard deviation, as skvae.posteriors has it.
+// q(z|x): mean and standard deviation from the features, with the equations of skvae.posteriors.
 
 import { between, sigmoid } from "./arrays.js";
 import { linear } from "./network.js";
 
-/** Moments over the training rows at t. Squares are means of exponentials, so their logs lie between. */
+/** Moments over the training rows at t. Mean squares are interpolated by their logs, which keeps them positive. */
 export function momentsAt(posterior, t) {
   const { mean, variance, mean_square: square } = posterior.moments;
   const logSquare = { shape: square.shape, values: Float64Array.from(square.values, Math.log) };
   return { mean: between(mean, t), variance: between(variance, t), meanSquare: between(logSquare, t).map(Math.exp) };
 }
 
-/** The variance that a head's log stands for; neither 0 nor infinite. */
+/** The variance from the head's log variance, bounded away from 0 and infinity. */
 const varianceOf = (head) => Math.exp(Math.min(Math.max(head, -40), 30));
 
-/** gamma_mu^2 and gamma_sigma^2 of theta: at least tau, and the rest of 1. */
+/** gamma_mu^2, which is at least tau, and gamma_sigma^2 = 1 - gamma_mu^2, from theta. */
 function gammaSquares(tau, theta) {
   return [tau + (1 - tau) * sigmoid(theta), (1 - tau) * sigmoid(-theta)];
 }
 
-/** Matched moments: a share of at least tau of each component's unit second moment is signal. */
+/** Matched moments: each component has unit second moment, at least the share tau of it signal. */
 function moment({ tau, eps, theta, theta_pace: pace }, moments, location, head) {
   return each(location, head, (m, l, j) => {
     const [variance, square] = [moments.variance[j] + eps, moments.meanSquare[j]];
@@ -33,12 +33,12 @@ function moment({ tau, eps, theta, theta_pace: pace }, moments, location, head) 
   });
 }
 
-/** The plain VAE: both heads as they are. */
+/** The plain VAE: both heads unchanged. */
 function gaussian(_, moments, location, head) {
   return each(location, head, (m, l) => [m, Math.sqrt(varianceOf(l))]);
 }
 
-/** Batch normalization on the mean only. */
+/** Batch normalization of the mean only. */
 function batchnormMean({ tau, eps, beta }, moments, location, head) {
   return each(location, head, (m, l, j) => {
     const standard = (m - moments.mean[j]) / Math.sqrt(moments.variance[j] + eps);
@@ -46,7 +46,7 @@ function batchnormMean({ tau, eps, beta }, moments, location, head) {
   });
 }
 
-/** Batch normalization on the mean and on a standard deviation with a sign. */
+/** Batch normalization of the mean and of a signed standard deviation. */
 function batchnorm({ tau, eps, theta }, moments, location, head) {
   const d = location.length;
   const standard = (value, j) => (value - moments.mean[j]) / Math.sqrt(moments.variance[j] + eps);
@@ -57,7 +57,7 @@ function batchnorm({ tau, eps, theta }, moments, location, head) {
   });
 }
 
-/** Normalization within the row. */
+/** Layer normalization, within the row. */
 function layernorm({ tau, eps }, moments, location, head) {
   const mean = location.reduce((a, b) => a + b, 0) / location.length;
   const variance = location.reduce((sum, m) => sum + (m - mean) ** 2, 0) / location.length;
@@ -67,7 +67,7 @@ function layernorm({ tau, eps }, moments, location, head) {
 
 /** At least delta nats in every component of every row. */
 function delta({ tau, eps }, moments, location, head) {
-  const wanted = 1 - Math.log1p(-tau); // u - log u of the variances that cost delta by themselves
+  const wanted = 1 - Math.log1p(-tau); // u - log u of the variances u whose KL is delta at mean 0
   const [lowest, highest] = [rootOf(wanted, -wanted), rootOf(wanted, Math.log(2 * wanted))];
   return each(location, head, (m, l) => {
     const log = lowest + (highest - lowest) * sigmoid(l);
@@ -76,7 +76,7 @@ function delta({ tau, eps }, moments, location, head) {
   });
 }
 
-/** log u with u - log u = wanted, by Newton's steps. */
+/** log u with u - log u = wanted, by Newton's method. */
 function rootOf(wanted, log) {
   for (let step = 0; step < 60; step++) log -= (Math.exp(log) - log - wanted) / (Math.exp(log) - 1);
   return log;
@@ -84,7 +84,7 @@ function rootOf(wanted, log) {
 
 const KINDS = { moment, gaussian, "batchnorm-mean": batchnormMean, batchnorm, layernorm, delta };
 
-/** Mean and standard deviation of every component. */
+/** Posterior mean and standard deviation of every component. */
 export function standardised(posterior, tau, moments, features) {
   const heads = linear(posterior.heads, features);
   const d = heads.length / 2;

@@ -1,4 +1,4 @@
-// Sentences: a code written word by word, each the likeliest to follow.
+// Sentences: a code is decoded word by word, each the most probable next word.
 
 import { rowOf, sigmoid } from "./arrays.js";
 import { linear } from "./network.js";
@@ -7,7 +7,7 @@ const [PADDING, BOUNDARY, UNKNOWN] = [0, 1, 2];
 
 const plus = (a, b) => a.map((value, i) => value + b[i]);
 
-/** One step of an LSTM; its gates are input, forget, cell and output. */
+/** One step of an LSTM, whose gates are input, forget, cell and output. */
 function lstm({ ofInput, ofState }, x, { hidden, cell }) {
   const gates = plus(linear(ofInput, x), linear(ofState, hidden));
   const n = hidden.length;
@@ -15,7 +15,7 @@ function lstm({ ofInput, ofState }, x, { hidden, cell }) {
   return { hidden: next.map((c, i) => sigmoid(gates[3 * n + i]) * Math.tanh(c)), cell: next };
 }
 
-/** One step of a GRU; its gates are reset, update and new. */
+/** One step of a GRU, whose gates are reset, update and new. */
 function gru({ ofInput, ofState }, x, { hidden }) {
   const [given, remembered] = [linear(ofInput, x), linear(ofState, hidden)];
   const n = hidden.length;
@@ -28,7 +28,7 @@ function gru({ ofInput, ofState }, x, { hidden }) {
   };
 }
 
-/** The likeliest token that may be written: neither padding nor the unknown word. */
+/** The most probable token other than padding and the unknown word. */
 function likeliest(logits) {
   let best = BOUNDARY;
   for (let token = 0; token < logits.length; token++) {
@@ -37,7 +37,7 @@ function likeliest(logits) {
   return best;
 }
 
-/** The sentence that greedy search finds for a code. */
+/** Decode a code to a sentence by greedy search. */
 export function written(writer, code) {
   const { recurrence } = writer;
   const weights = {
@@ -62,7 +62,7 @@ export function written(writer, code) {
   return joined(writer, tokens);
 }
 
-/** Words as a sentence, with a space where the script has one. */
+/** Join words to a sentence, with spaces where the script has them. */
 function joined({ words, tight_after: after, tight_before: before }, tokens) {
   const spaced = (token, i) => i > 0 && !after[tokens[i - 1]] && !before[token];
   return tokens.map((token, i) => (spaced(token, i) ? " " : "") + words[token]).join("");

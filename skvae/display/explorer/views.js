@@ -1,8 +1,8 @@
-// Rows as people see them: images, sentences, or the columns of a table as bars.
+// Views of rows: as images, as sentences, or as a table of columns with bars.
 
 import { bar, channels, colorOf, make, printed } from "./elements.js";
 
-/** Draw a row into a canvas, a pixel a number (or three). */
+/** Draw a row into a canvas, with one pixel for each number (or three, for colors). */
 export function paint(canvas, row, { shape, low, high }) {
   const [height, width, depth = 1] = shape;
   [canvas.width, canvas.height] = [width, height];
@@ -66,7 +66,7 @@ function sentencesView() {
   return { element, show, kind: "sentences", small: (sentence) => make("span", {}, sentence || "(no word)") };
 }
 
-/** A cell in words: a number, or the most probable category. */
+/** The text of a cell: a number, or the most probable category. */
 function inWords(value, column) {
   if (!column.categories) return printed(value);
   if (!Array.isArray(value)) return column.categories[value] ?? "missing";
@@ -104,7 +104,7 @@ function chances(column, probabilities) {
   );
 }
 
-/** What rows of these data are shown as. */
+/** The view that fits the data. */
 export function viewOf(data) {
   if (data.model.writer) return sentencesView();
   return data.image ? imagesView(data) : tableView(data);
