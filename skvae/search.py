@@ -317,6 +317,7 @@ class BNVAEEstimatorCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     inverse_transform = _delegated("inverse_transform")
     perplexity = _delegated("perplexity")
     sample = _delegated("sample")
+    sample_posterior = _delegated("sample_posterior")
     score_samples = _delegated("score_samples")
     transform = _delegated("transform")
 

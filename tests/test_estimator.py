@@ -723,3 +723,49 @@ def test_a_fit_warns_of_nothing():
         X = rows()
         X.flags.writeable = False
         small().fit(X).transform(X[::-1])
+
+
+# -- draws from the posterior, and the noise -------------------------------------------------------
+
+
+def test_draws_from_the_posterior_have_its_moments(fitted):
+    X = rows(20)
+    loc, scale = fitted.encode(X)
+    draws = fitted.sample_posterior(X, n_draws=4000, random_state=0)
+    assert draws.shape == (4000, 20, 2)
+    standard = (draws - loc) / scale
+    np.testing.assert_allclose(standard.mean(0), 0.0, atol=0.08)
+    np.testing.assert_allclose(standard.std(0), 1.0, atol=0.06)
+
+
+def test_draws_from_the_posterior_belong_to_their_seed(fitted):
+    first, again, other = (
+        fitted.sample_posterior(rows(5), 2, random_state=seed) for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).all()
+    with pytest.raises(ValueError, match="n_draws must be an int of at least 1; got 0"):
+        fitted.sample_posterior(rows(5), 0)
+
+
+def test_the_noise_variance_is_in_the_units_of_the_data():
+    X = rows(200)
+    noise = small(max_iter=5).fit(X).noise_variance_
+    assert noise.shape == (4,) and (noise > 0).all()
+    scale = np.array([1.0, 10.0, 0.1, 1e3])
+    np.testing.assert_allclose(
+        small(max_iter=5).fit(X * scale + 3.0).noise_variance_, noise * scale**2, rtol=1e-3
+    )
+
+
+def test_a_constant_column_has_no_noise():
+    X = np.c_[rows(60), np.full(60, 3.0)]
+    assert small().fit(X).noise_variance_[-1] == 0.0
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "poisson"])
+def test_only_noise_scales_have_a_noise_variance(likelihood):
+    model = small(likelihood=likelihood).fit((rows() > 0).astype(float))
+    with pytest.raises(AttributeError, match=r"noise_variance_ is there for .*gaussian"):
+        model.noise_variance_  # noqa: B018
+    assert not hasattr(model, "noise_variance_")

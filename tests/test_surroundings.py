@@ -123,6 +123,7 @@ COMMON = {
     "diagnose": lambda vae, _: vae.diagnose(vae_rows(vae), 8).kl_per_component,
     "inverse_transform": lambda vae, _: vae.inverse_transform(CODES),
     "sample": lambda vae, _: vae.sample(3, random_state=0),
+    "sample_posterior": lambda vae, _: vae.sample_posterior(vae_rows(vae), 2, random_state=0),
     "save": saved_and_loaded,
     "load": saved_and_loaded,
     "pickle": unpickled_and_trained_on,
