@@ -751,7 +751,8 @@ def test_draws_from_the_posterior_belong_to_their_seed(fitted):
 def test_the_noise_variance_is_in_the_units_of_the_data():
     X = rows(200)
     noise = small(max_iter=5).fit(X).noise_variance_
-    assert noise.shape == (4,) and (noise > 0).all()
+    assert noise.shape == (4,)
+    assert (noise > 0).all()
     scale = np.array([1.0, 10.0, 0.1, 1e3])
     np.testing.assert_allclose(
         small(max_iter=5).fit(X * scale + 3.0).noise_variance_, noise * scale**2, rtol=1e-3
