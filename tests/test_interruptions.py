@@ -81,7 +81,10 @@ def breaks():
 def everything(model):
     """All that a fit has made, as bytes and numbers."""
     module = model._model.every or model.module_
-    weights = {name: w.numpy().tobytes() for name, w in module.state_dict().items()}
+    weights = {
+        name: w.numpy().tobytes() if isinstance(w, torch.Tensor) else w
+        for name, w in module.state_dict().items()
+    }
     curves = model.history_, model.validation_scores_, model.lower_bound_, model._model.seed
     return weights, curves, model.kl_per_component_.tobytes()
 
@@ -92,7 +95,6 @@ CASES = {
     "plain": {},
     "early stopping": {"early_stopping": True, "max_iter": 40, "n_iter_no_change": 3, "tol": 0.05},
     "annealing": {"objective": "cyclical-annealing"},
-    "lagging encoder": {"objective": "lagging-encoder"},
     "dropout": {"encoder": Drops},
     "weights": {},
     "a range of tau": {"tau": (0.1, 0.9), "early_stopping": True},
@@ -397,7 +399,7 @@ def epochs_in(path):
     if not path.exists():
         return 0
     pairs = dict(read(path).settings["fit"]["dict"])
-    history = dict(dict(pairs["fit"]["dict"])["history"]["dict"])
+    history = dict(pairs["history"]["dict"])
     return len(history["loss"])
 
 
