@@ -5,6 +5,8 @@ from torch import nn
 from torch.distributions import Normal
 from torch.distributions.kl import register_kl
 
+from skvae._closed_form import KLToStandardNormal
+
 
 class _Standard(Normal):
     """A normal distribution that is known to be the standard one."""
@@ -12,7 +14,7 @@ class _Standard(Normal):
 
 @register_kl(Normal, _Standard)
 def _kl_to_standard(q, p):
-    return 0.5 * (q.loc.square() + q.scale.square() - 1.0) - q.scale.log()
+    return KLToStandardNormal.apply(q.loc, q.scale)
 
 
 class StandardNormal(nn.Module):

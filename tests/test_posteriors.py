@@ -66,12 +66,19 @@ def make(name, d=3, tau=0.5, seed=0):
     return posterior
 
 
-def make_direct(cls, d=1, tau=0.5, **options):
-    """A posterior whose features are its two raw heads."""
-    posterior = cls(2 * d, d, tau, **options).double()
+def see_raw_heads(posterior):
+    """Let the features of a posterior be its two raw heads from now on."""
+    d = posterior.n_components
+    posterior.heads = type(posterior.heads)(2 * d, 2 * d).double()
     with torch.no_grad():
         posterior.heads.weight.copy_(torch.eye(2 * d))
         posterior.heads.bias.zero_()
+
+
+def make_direct(cls, d=1, tau=0.5, **options):
+    """A posterior whose features are its two raw heads."""
+    posterior = cls(2 * d, d, tau, **options).double()
+    see_raw_heads(posterior)
     return posterior
 
 
@@ -674,7 +681,7 @@ def later(name, seed=0):
 def gradient_of_heads(posterior, features, value):
     """Gradient of a value of mean and scale over the raw heads, and these."""
     raw = posterior.heads(features).detach()
-    posterior.heads = nn.Identity()
+    see_raw_heads(posterior)
     q = posterior(raw.requires_grad_())
     (gradient,) = torch.autograd.grad(value(q.loc, q.scale), raw)
     return gradient, raw.detach()
