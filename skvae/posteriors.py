@@ -18,6 +18,7 @@ from torch.distributions import Normal
 from torch.nn import functional as F
 
 from skvae._closed_form import MatchedMoments
+from skvae._torch import normal
 from skvae.bounds import kl_floor, layer_norm_kl_floor, mean_kl_floor, shrinkage
 
 
@@ -363,8 +364,7 @@ class Posterior(nn.Module):
         """
         share = self.share_of_batch()
         running = self.stored_moments().mix(batch, share)
-        # Not in place: the gradient of an earlier batch may still need the former ones. And not
-        # by attribute, which PyTorch looks up in six places.
+        # Not in place: the gradient of an earlier batch may still need the former ones.
         self._buffers.update(running._asdict())
         self.n_batches += 1
         return running, share
@@ -424,7 +424,8 @@ class Posterior(nn.Module):
         Moments
             Views of the buffers; their weight is 0 until `finalise` was called.
         """
-        return Moments(self.weight, self.mean, self.variance, self.mean_square)
+        # Not by attribute, which PyTorch would look up in three dictionaries each.
+        return Moments(*(self._buffers[name] for name in Moments._fields))
 
     @torch.no_grad()
     def finalise(self, batches, previous=None):
@@ -754,8 +755,7 @@ class MomentPosterior(Posterior):
             running, share = self.update_running(batch)
         row_share = 1 / len(features) if weight is None else (weight / batch.weight).unsqueeze(-1)
         values = location, spread, row_share, batch, running, share, self.tau, self.eps
-        loc, scale = MatchedMoments.apply(features, heads.weight, heads.bias, *values)
-        return Normal(loc, scale, validate_args=False)
+        return normal(*MatchedMoments.apply(features, heads.weight, heads.bias, *values))
 
     def gains(self, moments):
         """Share out the unit second moment of each component, at least tau to its mean.

@@ -6,6 +6,7 @@ from torch.distributions import Normal
 from torch.distributions.kl import register_kl
 
 from skvae._closed_form import KLToStandardNormal
+from skvae._torch import normal
 
 
 class _Standard(Normal):
@@ -45,4 +46,4 @@ class StandardNormal(nn.Module):
         Normal
             Of batch shape (n_components,).
         """
-        return _Standard(self.loc, self.scale, validate_args=False)
+        return normal(self.loc, self.scale, _Standard)

@@ -932,7 +932,10 @@ def test_reach_of_running_moments():
 def in_training(posterior, location, spread, n_before=0):
     """Raw heads that require a gradient, and their q(z|x) in training, after other batches."""
     posterior.heads = type(posterior.heads)(*[2 * posterior.n_components] * 2).double()
-    posterior.heads.weight.data, posterior.heads.bias.data = torch.eye(2*posterior.n_components, dtype=torch.float64), torch.zeros(2*posterior.n_components, dtype=torch.float64)
+    posterior.heads.weight.data, posterior.heads.bias.data = (
+        torch.eye(2 * posterior.n_components, dtype=torch.float64),
+        torch.zeros(2 * posterior.n_components, dtype=torch.float64),
+    )
     posterior.train()
     for seed in range(n_before):
         posterior(2.0 * drawn(20, 2 * posterior.n_components, seed=seed) + 1.0)
