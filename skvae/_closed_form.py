@@ -1,24 +1,23 @@
-"""A gradient in closed form where autograd would spend its time on calls, not on arithmetic.
-
-The equation stands in plain words elsewhere and is what the closed form is tested against. It
-is declared once differentiable: whoever asks for second derivatives gets an error, not a wrong
-number, and takes the plain equation instead.
-"""
+"""Gradients in closed form, where autograd would spend more time on calls than on arithmetic."""
 
 import torch
 from torch.autograd.function import once_differentiable
 
 
 class MatchedMoments(torch.autograd.Function):
-    """The gradient of `skvae.posteriors.MomentPosterior` in its raw heads, while training.
+    """Linear heads and `skvae.posteriors.MomentPosterior` in training, with their gradient.
 
     ``mu = sqrt(signal) (m - E m) + const`` and ``sigma^2 = noise r`` with
     ``signal = tau / V + rest``, ``noise = rest + eps signal / R``, ``rest = (1 - tau) / (V + R)``
     and ``V = Var m + eps``, ``R = E r``, ``r = exp(l)``. The values of V and R are running ones,
     their relative changes those of the batch, of which a share q flows: with the share w of each
-    row in the batch, its centered mean head c and its own moments V_B and R_B::
+    row in the batch, its centered first head c and the batch's own moments V_B and R_B::
 
         dE m = w dm,    dV = q (V - eps) 2 w c dm / V_B,    dR = q R w r dl / R_B
+
+    The bias of the first head gets no gradient, as in `skvae.posteriors.Heads`. Tests compare
+    values and gradients with those of `standardise` under autograd. A second derivative raises an
+    error; ``closed_form = False`` on the posterior selects the equations that have one.
     """
 
     @staticmethod
@@ -52,10 +51,10 @@ class MatchedMoments(torch.autograd.Function):
         inverse, square, signal, root, noise, curvature, flow_v, flow_r = known
         share, tau, eps = ctx.row_share, ctx.tau, ctx.eps
         g_log_scale = g_scale * scale
-        # Twice the gradient in each of these, which have no rows.
+        # Sums over the rows: twice the gradient with respect to noise, signal, V and R.
         g_noise = g_log_scale.sum(0).div_(noise)
         g_signal = (g_loc * centered).sum(0).div_(root).addcdiv_(g_noise, square, value=eps)
-        less = (g_signal + g_noise).mul_(curvature)  # in V and in R alike
+        less = (g_signal + g_noise).mul_(curvature)  # the part that V and R have in common
         in_v = torch.addcmul(less, g_signal, inverse.square(), value=tau).mul_(flow_v)
         in_r = less.addcdiv_(g_noise.mul_(signal), square.square(), value=eps).mul_(flow_r)
         g_mean = g_loc.sum(0)

@@ -931,14 +931,14 @@ def test_reach_of_running_moments():
 
 def in_training(posterior, location, spread, n_before=0):
     """Raw heads that require a gradient, and their q(z|x) in training, after other batches."""
-    posterior.heads = type(posterior.heads)(*[2 * posterior.n_components] * 2).double()
-    posterior.heads.weight.data, posterior.heads.bias.data = (
-        torch.eye(2 * posterior.n_components, dtype=torch.float64),
-        torch.zeros(2 * posterior.n_components, dtype=torch.float64),
-    )
+    width = 2 * posterior.n_components
+    posterior.heads = type(posterior.heads)(width, width).double()
+    with torch.no_grad():
+        posterior.heads.weight.copy_(torch.eye(width))
+        posterior.heads.bias.zero_()
     posterior.train()
     for seed in range(n_before):
-        posterior(2.0 * drawn(20, 2 * posterior.n_components, seed=seed) + 1.0)
+        posterior(2.0 * drawn(20, width, seed=seed) + 1.0)
     raw = torch.as_tensor(np.hstack([location, spread])).requires_grad_()
     return raw, posterior(raw)
 
