@@ -1,11 +1,11 @@
 """q(z|x): from features to a Gaussian posterior that cannot collapse.
 
-Each posterior is a module from features to a `torch.distributions.Normal`, to be put at the
-end of any encoder. What sets them apart is how the two raw heads become mean and standard
-deviation. Most normalize the heads by moments over the rows. In training these are running
-moments, through which the gradient of the batch's own moments flows (batch renormalization);
-afterwards they are the running moments as they stand or, once :meth:`Posterior.finalise` has
-seen all training rows, the exact moments of those. Only :meth:`Posterior.moments` knows which.
+Each posterior is a module that maps features to a `torch.distributions.Normal` and can follow any
+encoder. Posteriors differ in how the two raw heads become mean and standard deviation. Most
+normalize the heads by moments over the rows. In training these are running moments that carry
+the gradient of the batch's own moments (batch renormalization). In evaluation they are the stored
+moments: the last running ones or, after :meth:`Posterior.finalise`, the exact moments of all
+training rows. Only :meth:`Posterior.moments` makes this choice.
 """
 
 from typing import Literal, NamedTuple
@@ -18,20 +18,21 @@ from torch.distributions import Normal
 from torch.nn import functional as F
 
 from skvae._closed_form import MatchedMoments
+from skvae._torch import normal
 from skvae.bounds import kl_floor, layer_norm_kl_floor, mean_kl_floor, shrinkage
 
 
 class Moments(NamedTuple):
-    """Mean and variance of some columns and mean square of others, over weighted rows.
+    """Mean and variance of some columns and mean of some squares, over weighted rows.
 
     Parameters
     ----------
     weight : Tensor of shape ()
         Sum of the rows' weights.
     mean, variance : Tensor of shape (n_columns,)
-        Of the columns.
+        Mean and variance of each column.
     mean_square : Tensor of shape (n_squares,)
-        Mean of the squares.
+        Mean of each column of squares.
     """
 
     weight: torch.Tensor
@@ -41,24 +42,25 @@ class Moments(NamedTuple):
 
     @staticmethod
     def of(columns, squares, weight=None):
-        """Measure them, rows along the first axis.
+        """Compute the moments of rows.
 
         Parameters
         ----------
         columns : Tensor of shape (n_samples, ..., n_columns)
-            Of which mean and variance are wanted.
+            Values whose mean and variance are computed.
         squares : Tensor of shape (n_samples, ..., n_squares)
-            Of which the mean is wanted.
+            Squares whose mean is computed.
         weight : Tensor of shape (n_samples,), optional
             Weights of the rows.
 
         Returns
         -------
         Moments
-            With variances that divide by the number of rows.
+            Moments over the first axis; the variance divides by the number of rows.
         """
         if weight is None:
-            variance, mean = torch.var_mean(columns, 0, correction=0)
+            mean = columns.mean(0)  # var_mean takes two to three times as long
+            variance = (columns - mean).square().mean(0)
             return Moments(columns.new_full((), len(columns)), mean, variance, squares.mean(0))
         total = weight.sum()
         share = (weight / total).view(-1, *[1] * (columns.dim() - 1))
@@ -67,23 +69,23 @@ class Moments(NamedTuple):
         return Moments(total, mean, variance, (share * squares).sum(0))
 
     def merge(self, other):
-        """Merge with the moments of other rows (Chan et al. 1979).
+        """Combine with the moments of other rows (Chan et al. 1979).
 
         Parameters
         ----------
         other : Moments
-            Of the same columns.
+            Moments of the same columns.
 
         Returns
         -------
         Moments
-            Of the rows of both.
+            Moments of all rows together.
         """
         total = self.weight + other.weight
         return self.mix(other, float(other.weight / total))._replace(weight=total)
 
     def mix(self, other, share):
-        """Take the moments of a mixture of these rows and others.
+        """Compute the moments of a mixture of these rows and others.
 
         Parameters
         ----------
@@ -100,49 +102,52 @@ class Moments(NamedTuple):
         step = other.mean - self.mean
         return Moments(
             self.weight,
-            torch.add(self.mean, step, alpha=share),
+            torch.lerp(self.mean, other.mean, share),
             torch.lerp(self.variance, other.variance, share).addcmul_(
                 step, step, value=share * (1 - share)
             ),
             torch.lerp(self.mean_square, other.mean_square, share),
         )
 
-    def at_scale_of(self, running, gradient_share=1.0):
-        """Take variance and mean square from other moments, with the gradient of these.
+    def with_values_of(self, running, gradient_share=1.0):
+        """Give variance and mean square other values, but keep their gradient.
 
         Parameters
         ----------
         running : Moments
-            Moments of the same columns, whose values are taken.
+            Moments of the same columns, which provide the values.
         gradient_share : float or Tensor of shape (n_columns,), default=1.0
-            Share of the gradient that flows through them.
+            Share of the gradient that flows through variance and mean square.
 
         Returns
         -------
         Moments
-            Moments with the mean of these. The other two keep the *relative* change of these:
-            columns that they normalize are blind to a scale of the raw ones.
+            Moments with the mean of this one. Variance and mean square keep their *relative*
+            derivatives, so that the gradient of columns normalized by them has no part along the
+            scale of the raw columns.
         """
 
-        def at_value(value, mine):
-            ratio = mine / mine.detach().clamp_min(torch.finfo(mine.dtype).tiny)
+        def with_value(value, own):
+            ratio = own / own.detach().clamp_min(torch.finfo(own.dtype).tiny)
             return value * (1.0 + gradient_share * (ratio - ratio.detach()))
 
         return self._replace(
-            variance=at_value(running.variance, self.variance),
-            mean_square=at_value(running.mean_square, self.mean_square),
+            variance=with_value(running.variance, self.variance),
+            mean_square=with_value(running.mean_square, self.mean_square),
         )
 
 
 def gamma_squares(tau, theta):
-    """The article's scales: ``tau + (1 - tau) sigmoid(theta)`` and the rest of 1.
+    """Compute the article's scales ``gamma_mu^2`` and ``gamma_sigma^2``.
+
+    These are ``tau + (1 - tau) sigmoid(theta)`` and the rest of 1.
 
     Parameters
     ----------
     tau : float or Tensor
-        Lower bound of the first, in (0, 1).
+        Lower bound of ``gamma_mu^2``, in (0, 1).
     theta : Tensor of shape (n_components,)
-        Free.
+        Any real numbers.
 
     Returns
     -------
@@ -153,19 +158,24 @@ def gamma_squares(tau, theta):
 
 
 class Heads(nn.Linear):
-    """Two linear heads, of which the bias of the first is not trained.
+    """Two linear heads side by side; the bias of the first is not trained.
 
-    For posteriors that take the mean out of the first head: that bias has no effect, and its
-    gradient is nothing but rounding. Adam would make whole steps of it, which the running mean
-    follows late.
+    Posteriors that subtract the mean of the first head need this: its bias has no effect, and the
+    gradient of this bias is only rounding error. Adam would turn that into steps of full length,
+    which the running mean would follow late.
 
     Parameters
     ----------
     in_features : int
-        Columns of the features.
+        Number of features.
     out_features : int
         Twice the number of components.
     """
+
+    def __init__(self, in_features, out_features):
+        super().__init__(in_features, out_features)
+        trained = torch.cat([torch.zeros(out_features // 2), torch.ones(out_features // 2)])
+        self.register_buffer("trained", trained, persistent=False)
 
     def forward(self, features):
         """Map features to both raw heads.
@@ -178,33 +188,34 @@ class Heads(nn.Linear):
         Returns
         -------
         Tensor of shape (n_samples, out_features)
-            The first head and the second, side by side.
+            First and second head, side by side.
         """
-        first, second = self.bias.chunk(2)
-        return F.linear(features, self.weight, torch.cat([first.detach(), second]))
+        # The value is that of the bias; its gradient is 0 where `trained` is 0.
+        bias = torch.lerp(self.bias.detach(), self.bias, self.trained)
+        return F.linear(features, self.weight, bias)
 
 
 class Posterior(nn.Module):
-    """Abstract base: two linear heads, their moments, and a Gaussian made of both.
+    """Abstract base class: two linear heads, their moments, and the Gaussian that they define.
 
-    A subclass says which moments it needs (`collect`) and how heads and moments become mean and
-    standard deviation (`standardise`). The second head is a log variance, unless `spread` says
-    otherwise.
+    A subclass defines which moments it needs (`collect`) and how heads and moments become mean and
+    standard deviation (`standardise`). The second head is a log variance unless `spread` is
+    overridden.
 
     Parameters
     ----------
     in_features : int
-        Columns of the features.
+        Number of features.
     n_components : int
-        Components of the code.
+        Number of components of the code.
     tau : float, default=0.5
-        In (0, 1): lower bound of the second moment of each component's mean.
+        Lower bound of the second moment of each component's mean, in (0, 1).
     """
 
     eps = 1e-8  # added to variances; at 1e-5 a small initialisation loses the floor
-    smallest_share = 0.05  # of the newest batch in the running moments
-    renormalized = True  # whether training takes the running moments or those of the batch
-    centered = False  # whether `standardise` takes the mean of the first head out
+    smallest_share = 0.05  # smallest share of a new batch in the running moments
+    renormalized = True  # whether training normalizes by running moments or by those of the batch
+    centered = False  # whether `standardise` subtracts the mean of the first head
 
     def __init__(self, in_features, n_components, tau=0.5):
         super().__init__()
@@ -219,37 +230,37 @@ class Posterior(nn.Module):
         self.register_buffer("mean", torch.zeros(columns.shape[1]))
         self.register_buffer("variance", torch.ones(columns.shape[1]))
         self.register_buffer("mean_square", torch.ones(squares.shape[1]))
-        self.n_batches = 0  # batches in the running moments
+        self.n_batches = 0  # number of batches in the running moments
 
     def spread(self, head):
-        """Read the second head: as the log of a variance, unless overridden.
+        """Transform the second head; unless overridden it is the logarithm of a variance.
 
         Parameters
         ----------
         head : Tensor of shape (n_samples, n_components)
-            Any numbers.
+            Raw second head, any real numbers.
 
         Returns
         -------
         Tensor of shape (n_samples, n_components)
-            The variance.
+            Variance, called `spread` in the other methods.
         """
-        # Neither 0 nor infinite, however far a row is from those of the training.
+        # Neither 0 nor infinite, however far a row lies from the training rows.
         return head.clamp(-40.0, 30.0).exp()
 
     def collect(self, location, spread):
-        """Name the moments that this posterior asks for; none unless overridden.
+        """Select the columns whose moments this posterior needs; none unless overridden.
 
         Parameters
         ----------
         location, spread : Tensor of shape (n_samples, n_components)
-            The first head, and the second as `spread` reads it.
+            First head, and second head transformed by `spread`.
 
         Returns
         -------
         tuple of Tensor
-            Columns whose mean and variance are needed, the location first, and squares of which
-            only the mean is; rows along the first axis.
+            Columns whose mean and variance are needed, the location first, and squares whose mean
+            is needed; rows along the first axis.
         """
         return location[..., :0], spread[..., :0]
 
@@ -259,9 +270,9 @@ class Posterior(nn.Module):
         Parameters
         ----------
         location, spread : Tensor of shape (n_samples, n_components)
-            The first head, and the second as `spread` reads it.
+            First head, and second head transformed by `spread`.
         moments : Moments
-            Of what `collect` returned, over the batch or over all training rows.
+            Moments of what `collect` returns, over the batch or over all training rows.
 
         Returns
         -------
@@ -283,30 +294,30 @@ class Posterior(nn.Module):
         Returns
         -------
         Normal
-            Of batch shape (n_samples, n_components).
+            Distribution of batch shape (n_samples, n_components).
         """
         location, spread = self.read(self.heads(features))
         loc, scale = self.standardise(location, spread, self.moments(location, spread, weight))
         if self.training and self.renormalized:
-            # What lies between the batch's mean and the running one is a constant (Ioffe 2017), so
-            # that the gradient stays blind to a shift and to the scale of the raw head.
+            # The offset between the batch's mean and the running mean is a constant (Ioffe 2017),
+            # so that the gradient has no part along a shift or the scale of the raw head.
             with torch.no_grad():
                 value, _ = self.standardise(location, spread, self.stored_moments())
             loc = loc + (value - loc).detach()
         return Normal(loc, scale, validate_args=False)
 
     def read(self, heads):
-        """Split the raw heads, the second read by `spread`.
+        """Split the raw heads and transform the second by `spread`.
 
         Parameters
         ----------
         heads : Tensor of shape (n_samples, 2 * n_components)
-            The raw heads, side by side.
+            Raw heads, side by side.
 
         Returns
         -------
         location, spread : Tensor of shape (n_samples, n_components)
-            What the other methods take.
+            First head, and second head transformed by `spread`.
         """
         location, head = heads.chunk(2, dim=-1)
         return location, self.spread(head)
@@ -314,32 +325,33 @@ class Posterior(nn.Module):
     def moments(self, location, spread, weight=None):
         """Return the moments to normalize with.
 
-        In evaluation these are the stored ones. In training the batch first takes its share in
-        the stored ones, which are running moments then. Variance and mean square have their
-        values, free of the noise of a single batch, and the gradient of the batch's own, as far
-        as `gradient_share` lets it through; the mean is the batch's.
+        In evaluation these are the stored moments. In training the stored moments are running
+        moments, which the batch first updates. Variance and mean square then have the values of
+        the running moments, free of the noise of a single batch, and the gradient of the batch's
+        moments, multiplied by `gradient_share`; the mean is that of the batch.
 
         Parameters
         ----------
         location, spread : Tensor of shape (n_samples, n_components)
-            The first head, and the second as `spread` reads it.
+            First head, and second head transformed by `spread`.
         weight : Tensor of shape (n_samples,), optional
             Weights of the rows.
 
         Returns
         -------
         Moments
-            Moments of what `collect` names.
+            Moments of what `collect` returns.
         """
         if not self.training or not len(self.mean):
             return self.stored_moments()
         batch = Moments.of(*self.collect(location, spread), weight)
-        running, gradient_share = self.run(batch)
-        return batch.at_scale_of(running, gradient_share) if self.renormalized else batch
+        with torch.no_grad():
+            running, share = self.update_running(batch)
+            gradient_share = self.gradient_share(running, share)
+        return batch.with_values_of(running, gradient_share) if self.renormalized else batch
 
-    @torch.no_grad()
-    def run(self, batch):
-        """Take a batch into the running moments.
+    def update_running(self, batch):
+        """Update the running moments by a batch, outside the graph of the gradient.
 
         Parameters
         ----------
@@ -350,15 +362,15 @@ class Posterior(nn.Module):
         -------
         running : Moments
             The running moments, which are the stored ones now.
-        gradient_share : float or Tensor of shape (n_columns,)
-            As `gradient_share` returns it.
+        share : float
+            Share of the batch in them.
         """
         share = self.share_of_batch()
         running = self.stored_moments().mix(batch, share)
         # Not in place: the gradient of an earlier batch may still need the former ones.
-        _, self.mean, self.variance, self.mean_square = running
+        self._buffers.update(running._asdict())
         self.n_batches += 1
-        return running, self.gradient_share(running, share)
+        return running, share
 
     def share_of_batch(self):
         """Return the share of the next batch in the running moments.
@@ -371,7 +383,7 @@ class Posterior(nn.Module):
         return max(self.smallest_share, 9 / (9 + self.n_batches))
 
     def get_extra_state(self):
-        """Return what `state_dict` holds beside parameters and buffers.
+        """Return what `state_dict` holds in addition to parameters and buffers.
 
         Returns
         -------
@@ -381,7 +393,7 @@ class Posterior(nn.Module):
         return torch.tensor(self.n_batches)
 
     def set_extra_state(self, state):
-        """Take what `get_extra_state` returned.
+        """Restore what `get_extra_state` returned.
 
         Parameters
         ----------
@@ -403,7 +415,7 @@ class Posterior(nn.Module):
         Returns
         -------
         float or Tensor of shape (n_columns,)
-            All of it, unless overridden.
+            1, the whole gradient, unless overridden.
         """
         return 1.0
 
@@ -413,9 +425,10 @@ class Posterior(nn.Module):
         Returns
         -------
         Moments
-            Views of the buffers; their weight is 0 until `finalise` was called.
+            Buffers, not copies; the weight is 0 until `finalise` is called.
         """
-        return Moments(self.weight, self.mean, self.variance, self.mean_square)
+        # Not by attribute, which PyTorch would look up in three dictionaries each.
+        return Moments(*(self._buffers[name] for name in Moments._fields))
 
     @torch.no_grad()
     def finalise(self, batches, previous=None):
@@ -424,14 +437,14 @@ class Posterior(nn.Module):
         Parameters
         ----------
         batches : iterable of (features, weight)
-            All rows, as `forward` takes them; computed with the final encoder.
+            Arguments of `forward` for all rows, computed with the final encoder.
         previous : Moments, optional
-            Moments to merge with, of rows seen before.
+            Moments of earlier rows, to merge with.
         """
-        moments = None  # merged as they come: small tensors that stay would hold up the memory
+        moments = None  # merged one by one: many small tensors kept alive would fragment the memory
         for features, weight in batches:
-            part = self.measure(features, weight)
-            moments = part if moments is None else moments.merge(part)
+            new = self.measure(features, weight)
+            moments = new if moments is None else moments.merge(new)
         if moments is None:
             raise ValueError("finalise needs at least one batch of rows; got none")
         if previous is not None:
@@ -439,7 +452,7 @@ class Posterior(nn.Module):
         self.store(moments)
 
     def measure(self, features, weight=None):
-        """Take the moments of rows, in double precision where the device has it.
+        """Compute the moments of rows, in double precision where the device has it.
 
         Parameters
         ----------
@@ -451,7 +464,7 @@ class Posterior(nn.Module):
         Returns
         -------
         Moments
-            Of what `collect` names.
+            Moments of what `collect` returns.
         """
         columns, squares = self.collect(*self.read(self.heads(features)))
         dtype = columns.dtype if columns.device.type == "mps" else torch.float64
@@ -459,33 +472,35 @@ class Posterior(nn.Module):
         return Moments.of(columns.to(dtype), squares.to(dtype), weight.to(dtype))
 
     def store(self, moments):
-        """Keep moments for evaluation.
+        """Store moments for evaluation.
 
         Parameters
         ----------
         moments : Moments
-            Of all rows.
+            Moments of all rows.
         """
         for stored, new in zip(self.stored_moments(), moments, strict=True):
             stored.copy_(new)
 
     def component_floors(self):
-        """Floor of each component's mean KL over the rows of the stored moments, in nats.
+        """Compute the floor of each component's mean KL, in nats.
+
+        The mean is over the rows of the stored moments.
 
         Returns
         -------
         ndarray of shape (n_components,)
-            Zero where the encoder cannot tell those rows apart.
+            Lower bounds; 0 where the encoder does not distinguish these rows.
         """
         raise NotImplementedError
 
     def kl_floor(self):
-        """Floor of the mean KL over the rows of the stored moments, all components, in nats.
+        """Compute the floor of the mean KL of all components together, in nats.
 
         Returns
         -------
         float
-            The sum of `component_floors`, unless the scheme knows only a total.
+            Sum of `component_floors`, unless a posterior has only a floor of the total.
         """
         return float(self.component_floors().sum())
 
@@ -493,12 +508,12 @@ class Posterior(nn.Module):
         return f"n_components={self.n_components}, tau={self.tau}"
 
     def location_variance(self):
-        """Stored variance of the raw mean head, for the floors.
+        """Return the stored variance of the raw first head, on which the floors depend.
 
         Returns
         -------
         ndarray of shape (n_components,)
-            Of the schemes whose first columns of moments are that head.
+            Variance in double precision, for posteriors whose `collect` returns that head first.
         """
         return self.variance[: self.n_components].double().cpu().numpy()
 
@@ -509,11 +524,11 @@ class GaussianPosterior(Posterior):
     Parameters
     ----------
     in_features : int
-        Columns of the features.
+        Number of features.
     n_components : int
-        Components of the code.
+        Number of components of the code.
     tau : float, default=0.5
-        Without effect: there is no floor.
+        Ignored, because there is no floor.
 
     References
     ----------
@@ -535,18 +550,18 @@ class GaussianPosterior(Posterior):
 
 
 class PriorPosterior(GaussianPosterior):
-    """The prior itself, for every row: a code that says nothing, and a KL of exactly 0.
+    """The prior itself for every row: a code without information, and a KL of exactly 0.
 
-    With a decoder that does not listen either, what is left is a model of x alone.
+    With a decoder that ignores the code, what remains is a model of x alone.
 
     Parameters
     ----------
     in_features : int
-        Columns of the features.
+        Number of features.
     n_components : int
-        Components of the code.
+        Number of components of the code.
     tau : float, default=0.5
-        Without effect: there is no floor.
+        Ignored, because there is no floor.
 
     Examples
     --------
@@ -565,16 +580,16 @@ class BatchNormMeanPosterior(Posterior):
     """Batch normalization on the mean only, as in the paper.
 
     ``mu = gamma (m - E m) / sqrt(Var m + eps) + beta`` with ``gamma = sqrt(tau)`` fixed and
-    ``beta`` learnt; ``log sigma^2`` free. The mean KL over the batch is at least
-    ``1/2 sum_j (gamma^2 + beta_j^2)``. Tau is ``gamma^2`` here so that one word serves all
-    schemes: the paper's gamma 0.7 is tau 0.49.
+    ``beta`` learned; ``log sigma^2`` free. The mean KL over the batch is at least
+    ``1/2 sum_j (gamma^2 + beta_j^2)``. Tau is ``gamma^2`` here, so that it means the same in all
+    posteriors: the paper's gamma 0.7 is tau 0.49.
 
     Parameters
     ----------
     in_features : int
-        Columns of the features.
+        Number of features.
     n_components : int
-        Components of the code.
+        Number of components of the code.
     tau : float, default=0.5
         ``gamma^2``, in (0, 1).
 
@@ -614,22 +629,22 @@ class BatchNormPosterior(Posterior):
     """Batch normalization on mean *and* standard deviation, as in the article.
 
     Both heads go through a batch normalization without scale and shift (eps 1e-8) and are then
-    multiplied by ``gamma_mu`` and ``gamma_sigma``, tied by one learnt ``theta`` a component::
+    multiplied by ``gamma_mu`` and ``gamma_sigma``, tied by one learned ``theta`` per component::
 
         gamma_mu^2    = tau + (1 - tau) sigmoid( theta)
         gamma_sigma^2 =       (1 - tau) sigmoid(-theta)
 
     so that ``E mu = 0`` and ``E mu^2 + E sigma^2 = 1`` over the batch, as under the prior. The
-    second head is a *signed* standard deviation; its sign means nothing, the noise being
-    symmetric. It crosses zero within the batch, where the gradient of ``log sigma^2`` has no
-    bound: :class:`MomentPosterior` keeps the moments without that.
+    second head is a *signed* standard deviation; its sign has no effect, since the noise is
+    symmetric. It crosses zero within the batch, where the gradient of ``log sigma^2`` is
+    unbounded. :class:`MomentPosterior` has the same moments without this flaw.
 
     Parameters
     ----------
     in_features : int
-        Columns of the features.
+        Number of features.
     n_components : int
-        Components of the code.
+        Number of components of the code.
     tau : float, default=0.5
         Lower bound of ``gamma_mu^2``, in (0, 1).
 
@@ -663,7 +678,7 @@ class BatchNormPosterior(Posterior):
         standard = (columns - moments.mean) * (moments.variance + self.eps).rsqrt()
         loc, signed = standard.chunk(2, dim=-1)
         gamma_mu, gamma_sigma = (square.sqrt() for square in gamma_squares(self.tau, self.theta))
-        # Only a head that is exactly 0 is moved: its log and the noise must stay finite.
+        # Only a head of almost exactly 0 is changed: its logarithm must stay finite.
         return gamma_mu * loc, (gamma_sigma * signed).abs().clamp_min(1e-15)
 
     def component_floors(self):
@@ -686,15 +701,15 @@ class MomentPosterior(Posterior):
     Parameters
     ----------
     in_features : int
-        Columns of the features.
+        Number of features.
     n_components : int
-        Components of the code.
+        Number of components of the code.
     tau : float, default=0.5
         Lower bound of ``gamma_mu^2``, in (0, 1).
     gamma : {"heads", "theta"}, default="heads"
-        Where theta comes from: read off the heads as the log of their signal-to-noise ratio
-        ``Var m / E r``, or a parameter of its own, ten times as fast as the others under
-        Adam because at their pace it hardly leaves 0 in a normal fit.
+        Source of theta: the logarithm of the heads' signal-to-noise ratio ``Var m / E r``, or a
+        separate parameter. The latter moves ten times as fast as the others under Adam, because
+        at their pace it would hardly leave 0 during a fit.
 
     Examples
     --------
@@ -735,23 +750,21 @@ class MomentPosterior(Posterior):
         return signal.sqrt() * (location - moments.mean), (noise * spread).sqrt()
 
     def forward(self, features, weight=None):
-        if not (self.training and self.closed_form and type(self) is MomentPosterior):
+        heads = self.heads
+        # The closed form contains the equations of this class and the product of plain heads.
+        closed_form = self.closed_form and type(self) is MomentPosterior and type(heads) is Heads
+        if not (closed_form and self.training):
             return super().forward(features, weight)
-        heads = self.heads(features)
         with torch.no_grad():
-            location, spread = self.read(heads)
+            location, spread = self.read(F.linear(features, heads.weight, heads.bias))
             batch = Moments.of(location, spread, weight)
-            running, gradient_share = self.run(batch)
-            signal, noise = self.gains(running)
-            root = signal.sqrt()
-            loc, scale = root * (location - running.mean), (noise * spread).sqrt_()
-        share = 1 / len(heads) if weight is None else (weight / batch.weight).unsqueeze(-1)
-        known = (spread, *batch[1:], *running[2:], signal, root, noise, gradient_share)
-        loc, scale = MatchedMoments.apply(heads, loc, scale, share, self.tau, self.eps, *known)
-        return Normal(loc, scale, validate_args=False)
+            running, share = self.update_running(batch)
+        row_share = 1 / len(features) if weight is None else (weight / batch.weight).unsqueeze(-1)
+        values = location, spread, row_share, batch, running, share, self.tau, self.eps
+        return normal(*MatchedMoments.apply(features, heads.weight, heads.bias, *values))
 
     def gains(self, moments):
-        """Share out the unit second moment of each component, at least tau to its mean.
+        """Divide the unit second moment of each component between mean and noise.
 
         Parameters
         ----------
@@ -762,14 +775,14 @@ class MomentPosterior(Posterior):
         -------
         signal, noise : Tensor of shape (n_components,)
             Factors of ``(m - E m)^2`` and of r: ``gamma_mu^2 / (Var m + eps)``, and
-            ``gamma_sigma^2 / E r`` with what eps takes from the former.
+            ``gamma_sigma^2 / E r`` plus what eps takes from the mean.
         """
         gamma_sigma_sq = (1 - self.tau) * self.noise_share(moments)
         signal = (1 - gamma_sigma_sq) / (moments.variance + self.eps)
         return signal, torch.add(gamma_sigma_sq, signal, alpha=self.eps) / moments.mean_square
 
     def noise_share(self, moments):
-        """Return the noise's share ``sigmoid(-theta)`` of what tau leaves free.
+        """Return the share ``sigmoid(-theta)`` that the noise has in ``1 - tau``.
 
         Parameters
         ----------
@@ -779,18 +792,18 @@ class MomentPosterior(Posterior):
         Returns
         -------
         Tensor of shape (n_components,)
-            ``E r / (Var m + eps + E r)`` where theta is read off the heads.
+            ``E r / (Var m + eps + E r)`` where theta comes from the heads.
         """
         if self.theta is not None:
             return (-self.theta_pace * self.theta).sigmoid()
         return moments.mean_square / (moments.variance + self.eps + moments.mean_square)
 
     def gradient_share(self, running, share):
-        """Return the share of the gradient, which is that of the noise in the component.
+        """Return the share of the batch's gradient, which grows with the component's noise.
 
-        The floor holds up a component that is all noise: the force on its scale needs the answer
-        that the gradient through the moments gives. A precise component feels no such force on
-        average, and the answer would only be noise.
+        In a component that is all noise, the floor is active, and the loss pulls at the scale of
+        its raw heads in every step; the gradient through the moments cancels that pull. A precise
+        component feels no such pull on average, and the gradient through its moments is only noise.
 
         Parameters
         ----------
@@ -811,7 +824,7 @@ class MomentPosterior(Posterior):
 
 
 class LayerNormPosterior(Posterior):
-    """Normalization within each row instead of over the batch: for teaching why not.
+    """Normalization within each row instead of over the batch, to show why that is not enough.
 
     ``mu = gamma (m - mean_j m) / sqrt(var_j m + eps)`` with ``gamma = sqrt(tau)``, the mean and
     variance taken over the components of one row; ``log sigma^2`` free. Every row's KL is at
@@ -820,9 +833,9 @@ class LayerNormPosterior(Posterior):
     Parameters
     ----------
     in_features : int
-        Columns of the features.
+        Number of features.
     n_components : int
-        Components of the code.
+        Number of components of the code.
     tau : float, default=0.5
         ``gamma^2``, in (0, 1).
 
@@ -852,19 +865,19 @@ class LayerNormPosterior(Posterior):
 
 
 class DeltaPosterior(Posterior):
-    """Every row's KL at least delta in every component, by construction; to compare with.
+    """The constraint of delta-VAEs: every row's KL is at least delta in every component.
 
     ``sigma^2`` lies between the roots of ``u - log u - 1 = 2 delta``, and
-    ``mu = sqrt(2 delta + 1 + log sigma^2 - sigma^2) + max(0, m)`` makes up for the rest. Delta is
-    the floor that tau stands for elsewhere, ``-1/2 log(1 - tau)``. It is a floor for each row, not
-    a spread over the rows: a code that is the same for all rows meets it.
+    ``mu = sqrt(2 delta + 1 + log sigma^2 - sigma^2) + max(0, m)`` adds what is missing. Delta is
+    the floor that tau implies in the other posteriors, ``-1/2 log(1 - tau)``. It is a floor for
+    each row and does not require that rows differ: a code that is the same for all rows meets it.
 
     Parameters
     ----------
     in_features : int
-        Columns of the features.
+        Number of features.
     n_components : int
-        Components of the code.
+        Number of components of the code.
     tau : float, default=0.5
         In (0, 1); delta is `skvae.bounds.kl_floor` of it.
 

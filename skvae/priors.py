@@ -5,6 +5,9 @@ from torch import nn
 from torch.distributions import Normal
 from torch.distributions.kl import register_kl
 
+from skvae._closed_form import KLToStandardNormal
+from skvae._torch import normal
+
 
 class _Standard(Normal):
     """The standard normal distribution, as a type of its own with a shorter KL."""
@@ -12,7 +15,7 @@ class _Standard(Normal):
 
 @register_kl(Normal, _Standard)
 def _kl_to_standard(q, p):
-    return 0.5 * (q.loc.square() + q.scale.square() - 1.0) - q.scale.log()
+    return KLToStandardNormal.apply(q.loc, q.scale)
 
 
 class StandardNormal(nn.Module):
@@ -43,4 +46,4 @@ class StandardNormal(nn.Module):
         Normal
             Distribution of batch shape (n_components,).
         """
-        return _Standard(self.loc, self.scale, validate_args=False)
+        return normal(self.loc, self.scale, _Standard)

@@ -26,6 +26,7 @@ from skvae.posteriors import (
     Posterior,
     gamma_squares,
 )
+from skvae.priors import StandardNormal
 
 
 def moment_theta(in_features, n_components, tau=0.5):
@@ -66,12 +67,19 @@ def make(name, d=3, tau=0.5, seed=0):
     return posterior
 
 
-def make_direct(cls, d=1, tau=0.5, **options):
-    """A posterior whose features are its two raw heads."""
-    posterior = cls(2 * d, d, tau, **options).double()
+def see_raw_heads(posterior):
+    """Let the features of a posterior be its two raw heads from now on."""
+    d = posterior.n_components
+    posterior.heads = type(posterior.heads)(2 * d, 2 * d).double()
     with torch.no_grad():
         posterior.heads.weight.copy_(torch.eye(2 * d))
         posterior.heads.bias.zero_()
+
+
+def make_direct(cls, d=1, tau=0.5, **options):
+    """A posterior whose features are its two raw heads."""
+    posterior = cls(2 * d, d, tau, **options).double()
+    see_raw_heads(posterior)
     return posterior
 
 
@@ -674,7 +682,7 @@ def later(name, seed=0):
 def gradient_of_heads(posterior, features, value):
     """Gradient of a value of mean and scale over the raw heads, and these."""
     raw = posterior.heads(features).detach()
-    posterior.heads = nn.Identity()
+    see_raw_heads(posterior)
     q = posterior(raw.requires_grad_())
     (gradient,) = torch.autograd.grad(value(q.loc, q.scale), raw)
     return gradient, raw.detach()
@@ -774,6 +782,35 @@ def test_the_closed_form_refuses_second_derivatives():
         first.sum().backward()
 
 
+def test_heads_of_another_kind_are_trained_by_the_equations():
+    class Scaled(nn.Linear):
+        def forward(self, features):
+            return 3 * super().forward(features)
+
+    features, found = normal(9, IN_FEATURES), []
+    for heads_type, factor in ((Scaled, 1.0), (nn.Linear, 3.0)):
+        posterior = make("moment")
+        weight = posterior.heads.weight.detach()
+        posterior.heads = heads_type(IN_FEATURES, 6, bias=False).double()
+        with torch.no_grad():
+            posterior.heads.weight.copy_(factor * weight)
+        q = posterior(features)
+        found.append((q.loc, q.scale))
+    assert_close(*found)
+
+
+def test_frozen_heads_get_no_gradient_in_closed_form():
+    posterior, features = make("moment"), normal(9, IN_FEATURES).requires_grad_()
+    posterior.heads.requires_grad_(False)
+    q = posterior(features)
+    (gradient,) = torch.autograd.grad(wavy(q.loc, q.scale), features)
+    assert gradient.abs().max() > 0
+    posterior.heads.weight.requires_grad_(True)
+    q = posterior(features.detach())
+    (gradient,) = torch.autograd.grad(wavy(q.loc, q.scale), posterior.heads.weight)
+    assert gradient.abs().max() > 0
+
+
 def test_two_batches_may_pass_before_the_gradient_of_the_first():
     def gradient(closed_form, n_between):
         posterior = make("moment")
@@ -805,6 +842,18 @@ def test_a_posterior_of_ones_own_equations_needs_no_more_than_them():
     posterior = Wider(IN_FEATURES, 2)
     q = posterior(torch.randn(50, IN_FEATURES, generator=seeded(0)))
     assert_close(q.loc.square().mean(0) + q.scale.square().mean(0) / 4, torch.ones(2))
+
+
+def test_the_kl_to_the_prior_and_its_derivatives_are_those_of_pytorch():
+    prior = StandardNormal(3).double()()
+    loc, scale = normal(9, 3).requires_grad_(), normal(9, 3, seed=1).exp().requires_grad_()
+
+    def to_prior(loc, scale):
+        return kl_divergence(Normal(loc, scale), prior)
+
+    assert_close(to_prior(loc, scale), kl_divergence(Normal(loc, scale), Normal(0.0, 1.0)))
+    assert torch.autograd.gradcheck(to_prior, (loc, scale))
+    assert torch.autograd.gradgradcheck(to_prior, (loc, scale))
 
 
 # -- links to the plain VAE ----------------------------------------------------------------

@@ -918,10 +918,10 @@ def test_reach_of_running_moments():
     zero = torch.zeros(1, dtype=torch.float64)
     weights = []
     # A linear filter is known by its answer to one batch that differs from all others.
-    posterior.run(Moments(zero.sum(), zero + 1.0, zero, zero + 1.0))
+    posterior.update_running(Moments(zero.sum(), zero + 1.0, zero, zero + 1.0))
     for _ in range(500):
         weights.append(posterior.mean.item())
-        posterior.run(Moments(zero.sum(), zero, zero, zero + 1.0))
+        posterior.update_running(Moments(zero.sum(), zero, zero, zero + 1.0))
     share = posterior.share_of_batch()
     assert weights[0] == pytest.approx(share)
     assert 1 / np.square(weights).sum() == pytest.approx((2 - share) / share, rel=1e-6)
@@ -931,10 +931,14 @@ def test_reach_of_running_moments():
 
 def in_training(posterior, location, spread, n_before=0):
     """Raw heads that require a gradient, and their q(z|x) in training, after other batches."""
-    posterior.heads = nn.Identity()
+    width = 2 * posterior.n_components
+    posterior.heads = type(posterior.heads)(width, width).double()
+    with torch.no_grad():
+        posterior.heads.weight.copy_(torch.eye(width))
+        posterior.heads.bias.zero_()
     posterior.train()
     for seed in range(n_before):
-        posterior(2.0 * drawn(20, 2 * posterior.n_components, seed=seed) + 1.0)
+        posterior(2.0 * drawn(20, width, seed=seed) + 1.0)
     raw = torch.as_tensor(np.hstack([location, spread])).requires_grad_()
     return raw, posterior(raw)
 
