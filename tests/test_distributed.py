@@ -1,6 +1,7 @@
 """Two processes give the result of one."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ from torch import distributed
 from skvae import BNVAEEstimator
 from skvae import _base as base
 from skvae._fit import training as fitting
-from skvae.distributed import LostProcess, Processes, joined, processes
+from skvae._fit.processes import LostProcess, OneProcess, Processes, processes
+from skvae.distributed import joined
 from skvae.objectives import FreeBits
 
 ROWS = np.random.RandomState(0).randn(90, 3) @ np.random.RandomState(1).randn(3, 5)
@@ -24,10 +26,10 @@ CASES = {
     # One epoch: where a standard deviation crosses 0 its gradient has no bound, and rounding grows.
     "batchnorm": {"posterior": "batchnorm", "max_iter": 1},
     "batchnorm-mean": {"posterior": "batchnorm-mean"},
-    "odd batches": {"batch_size": 7},
+    # Parts of three and four rows are multiplied in other blocks: rounding grows with the steps.
+    "odd batches": {"batch_size": 7, "max_iter": 2},
     "early stopping": {"early_stopping": True},
     "free bits": {"objective": FreeBits(0.7)},
-    "lagging encoder": {"objective": "lagging-encoder", "max_iter": 2},
     "a range of tau": {"tau": (0.1, 0.9)},
     "gaps": {},
     "conditions": {"conditions": [0]},
@@ -84,6 +86,8 @@ def in_each_process(folder):
 def ends_early(folder):
     """One process ends within the fit, and the other says so."""
     folder, rank = Path(folder), os.environ["RANK"]
+    # torchrun ends the others when it notices: this one is to say first what it saw.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     class Ends:
         n_left = 3
@@ -165,7 +169,7 @@ def test_a_lost_process_is_an_error_and_the_checkpoint_goes_on(tmp_path):
 
 def test_a_process_by_itself_fits_as_always():
     with joined():
-        assert processes() is None
+        assert isinstance(processes(), OneProcess)
         np.testing.assert_array_equal(results(model().fit(ROWS)), results(model().fit(ROWS)))
 
 
@@ -181,17 +185,12 @@ def group(monkeypatch, tmp_path):
     distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("case", ["moment", "lagging encoder", "a range of tau", "weights"])
+@pytest.mark.parametrize("case", ["moment", "conditions", "a range of tau", "weights"])
 def test_the_way_of_several_processes_is_that_of_one(case, group, monkeypatch):
     together = results(fitted(case))
     for module in (fitting, base):
-        monkeypatch.setattr(module, "processes", lambda: None)
+        monkeypatch.setattr(module, "processes", OneProcess)
     np.testing.assert_allclose(together, results(fitted(case)), rtol=0, atol=1e-5)
-
-
-def test_the_rows_of_a_batch_are_shared_out_to_the_last():
-    parts = [Processes(rank, 3).part(8) for rank in range(3)]
-    assert [range(8)[part] for part in parts] == [range(2), range(2, 5), range(5, 8)]
 
 
 def test_what_a_collective_raises_is_named(group):
@@ -199,4 +198,4 @@ def test_what_a_collective_raises_is_named(group):
         raise RuntimeError("Connection closed by peer")
 
     with pytest.raises(LostProcess, match="has ended or does not answer: Connection closed"):
-        group._ask(fails, torch.ones(1))
+        group._collective(fails, torch.ones(1))

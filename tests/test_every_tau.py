@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -11,19 +10,18 @@ import torch
 from numpy.polynomial.legendre import legval
 from sklearn.base import clone
 from torch import nn
-from torch.func import functional_call
 from torch.testing import assert_close
 
 from skvae import BNVAEEstimator, BNVAETextEstimator
 from skvae._data.rows import Batch
+from skvae._fit.optimizer import Adam
 from skvae.bounds import gaussian_kl, kl_floor
-from skvae.every_tau import EveryTau, RangeAdam, _between, _interpolated, _nodes
+from skvae.every_tau import EveryTau, _between, _interpolated, _nodes
 from skvae.likelihoods import GaussianLikelihood
 from skvae.likelihoods.sentences import TokensLikelihood
 from skvae.model import VAE
 from skvae.networks import MLP, ConvDecoder
 from skvae.networks.recurrent import RecurrentEncoder
-from skvae.objectives import elbo_terms
 from skvae.posteriors import POSTERIORS
 from skvae.priors import StandardNormal
 
@@ -72,36 +70,34 @@ def mean_kl(model, X):
 # -- functions of tau ----------------------------------------------------------
 
 
-def test_told_are_posterior_biases_and_the_matrix_that_reads_the_code():
-    module = make()
-    names = {id(parameter): name for name, parameter in module.named_parameters()}
-    assert [names[id(parameter)] for parameter in EveryTau(module, 0.1, 0.9).told] == [
+def test_posterior_biases_and_the_matrix_that_reads_the_code_depend_on_tau():
+    assert {*EveryTau(make(), 0.1, 0.9).places} == {
         "posterior_layer.heads.weight",
         "posterior_layer.heads.bias",
         "decoder.layers.0.bias",
         "decoder.layers.2.bias",
         "likelihood_layer.log_scale",
         "decoder.layers.0.weight",
-    ]
+    }
 
 
-def told_matrices(module):
-    """Names of the weights, vectors and those of the posterior left out, that depend on tau."""
-    names = {id(parameter): name for name, parameter in module.named_parameters()}
-    told = [p for p in EveryTau(module, 0.1, 0.9).told if p.dim() > 1]
-    return [name for name in map(names.get, map(id, told)) if "posterior_layer" not in name]
+def matrices_of_tau(module):
+    """Names of the matrices outside the posterior that depend on tau."""
+    places = EveryTau(module, 0.1, 0.9).places
+    matrices = {name for name, parameter in module.named_parameters() if parameter.dim() > 1}
+    return sorted(name for name in matrices & {*places} if "posterior_layer" not in name)
 
 
 @pytest.mark.parametrize("sizes", [(4, 8, 6), (8, 8, 6), (6, 8, 6), (6, 6, 6)], ids=str)
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_sizes_that_coincide_do_not_change_which_weights_of_a_sentence_are_told(sizes, tied, cell):
+def test_sizes_that_coincide_do_not_change_which_weights_depend_on_tau(sizes, tied, cell):
     d, embedding, hidden = sizes
     likelihood = TokensLikelihood(9, 5, d, embedding, hidden, cell, tied)
     encoder = RecurrentEncoder(9, embedding, hidden)
     posterior, prior = POSTERIORS["moment"](hidden, d), StandardNormal(d)
-    assert told_matrices(VAE(encoder, posterior, nn.Identity(), likelihood, prior)) == [
-        f"likelihood_layer.network.to_{way}.weight" for way in ("state", "input", "output")
+    assert matrices_of_tau(VAE(encoder, posterior, nn.Identity(), likelihood, prior)) == [
+        f"likelihood_layer.network.to_{way}.weight" for way in ("input", "output", "state")
     ]
 
 
@@ -110,19 +106,19 @@ def with_decoder(decoder):
     return VAE(*layers, GaussianLikelihood(12), StandardNormal(D))
 
 
-def test_of_images_the_matrix_that_reads_the_code_is_told():
+def test_of_images_the_matrix_that_reads_the_code_depends_on_tau():
     decoder = ConvDecoder((1, 3, 4), channels=(4,), hidden_layer_sizes=(8,))(D, 12)
-    assert told_matrices(with_decoder(decoder)) == ["decoder.first.layers.0.weight"]
+    assert matrices_of_tau(with_decoder(decoder)) == ["decoder.first.layers.0.weight"]
 
 
-def test_of_a_decoder_that_does_not_say_the_first_weights_are_told():
+def test_of_a_decoder_that_does_not_say_the_first_weights_depend_on_tau():
     decoder = nn.Sequential(
         nn.Unflatten(1, (D, 1, 1)),
         nn.ConvTranspose2d(D, 2, (3, 2)),
         nn.Flatten(),
         nn.Linear(12, 12),
     )
-    assert told_matrices(with_decoder(decoder)) == ["decoder.1.weight"]
+    assert matrices_of_tau(with_decoder(decoder)) == ["decoder.1.weight"]
 
 
 class Glance(nn.Module):
@@ -142,7 +138,10 @@ class Glance(nn.Module):
 
 
 def test_a_decoder_can_say_which_weights_read_the_code():
-    assert told_matrices(with_decoder(Glance())) == ["decoder.first.weight", "decoder.last.weight"]
+    assert matrices_of_tau(with_decoder(Glance())) == [
+        "decoder.first.weight",
+        "decoder.last.weight",
+    ]
 
 
 @pytest.mark.parametrize("declared", [nn.Parameter(torch.zeros(2, 2)), [torch.zeros(2, 2)]])
@@ -153,72 +152,85 @@ def test_what_a_decoder_says_are_parameters_of_its_own(declared):
         EveryTau(with_decoder(decoder), 0.1, 0.9)
 
 
-def test_told_and_shared_are_all_parameters():
+def test_coefficients_are_trained_in_place_of_the_weights_that_depend_on_tau():
     module = make()
     every = EveryTau(module, 0.1, 0.9)
-    assert {*map(id, [*every.told, *every.shared])} == {*map(id, module.parameters())}
+    trained = {name for name, p in every.named_parameters() if p.requires_grad}
+    others = {f"module.{name}" for name, _ in module.named_parameters() if name not in every.places}
+    assert trained == {"coefficients", *others}
 
 
 @pytest.mark.parametrize("t", [-1.0, -0.3, 0.0, 1.0])
-def test_told_weights_are_legendre_series_along_the_logit(t):
+def test_weights_are_legendre_series_along_the_logit(t):
     every = wavy()
-    every.move(every.tau(t))
     expected = legval(t, every.coefficients.detach().numpy())
-    found = torch.cat([parameter.detach().flatten() for parameter in every.told])
+    found = torch.cat([w.detach().flatten() for w in every.weights(every.tau_at(t)).values()])
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 def test_a_new_range_is_the_module_at_every_tau():
     module = make()
     before = copy.deepcopy(module.state_dict())
-    EveryTau(module, 0.1, 0.9).move(0.3)
-    assert_close(module.state_dict(), before)
+    assert_close(EveryTau(module, 0.1, 0.9).at_tau(0.3).state_dict(), before)
 
 
 @pytest.mark.parametrize(("t", "tau"), [(-1.0, 0.1), (0.0, 0.5), (1.0, 0.9)])
 def test_the_range_runs_along_the_logit(t, tau):
-    assert EveryTau(make(), 0.1, 0.9).tau(t) == pytest.approx(tau)
+    assert EveryTau(make(), 0.1, 0.9).tau_at(t) == pytest.approx(tau)
 
 
 def test_the_posterior_follows():
-    assert EveryTau(make(), 0.1, 0.9).move(0.3).posterior_layer.tau == 0.3
+    assert EveryTau(make(), 0.1, 0.9).at_tau(0.3).posterior_layer.tau == 0.3
 
 
 def test_features_do_not_depend_on_tau():
     every, x = wavy(), noise(10, 5).double()
-    low, high = (every.move(tau).features(x) for tau in (0.05, 0.95))
+    low, high = (every.at_tau(tau).features(x) for tau in (0.05, 0.95))
     assert_close(low, high, rtol=0, atol=0)
 
 
-def test_gradient_is_that_of_autograd_through_the_functions():
+def test_the_gradient_of_the_coefficients_is_an_outer_product():
     every, x = wavy(), noise(20, 5).double()
-    tau, t = every.tau(0.4), 0.4
     draw = noise(20, D, seed=2).double()
-    every.move(tau)
+    alone = every.at_tau(every.tau_of_step(0)).train()  # the tau that the first step takes
+    loss = every.train()(x, draw).elbo().mean()
+    (found,) = torch.autograd.grad(loss, [every.coefficients])
+    expected = torch.autograd.grad(alone(x, draw).elbo().mean(), [*alone.parameters()])
+    by_name = dict(zip(dict(alone.named_parameters()), expected, strict=True))
+    flat = torch.cat([by_name[name].flatten() for name in every.places])
+    t = every.place_of(every.tau)
+    basis = torch.tensor([1.0, t, (3 * t**2 - 1) / 2], dtype=torch.float64)
+    assert_close(found, torch.outer(basis, flat))
 
-    def loss(module):
-        module.posterior_layer.n_batches = 0  # each time the first batch
-        return elbo_terms(module, x, draw).elbo().mean()
 
-    found = every.gradient(torch.autograd.grad(loss(every.module), every.told))
-    flat = torch.tensor([1.0, t, (3 * t**2 - 1) / 2], dtype=torch.float64) @ every.coefficients
-    names = {id(parameter): name for name, parameter in every.module.named_parameters()}
-    parts = flat.split([parameter.numel() for parameter in every.told])
-    weights = {
-        f"module.{names[id(parameter)]}": part.view_as(parameter)
-        for parameter, part in zip(every.told, parts, strict=True)
-    }
+def test_the_terms_are_those_of_the_plain_model_of_that_tau():
+    every, x = wavy(), noise(20, 5).double()
+    draw = noise(20, D, seed=2).double()
+    for step in range(3):
+        alone = every.at_tau(every.tau_of_step(step)).train()
+        alone.posterior_layer.store(
+            _interpolated(every.running_moments(), every.place_of(every.tau_of_step(step)))
+        )
+        assert_close(every.train()(x, draw), alone(x, draw))
 
-    class Loss(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.module = every.module
 
-        def forward(self):
-            return loss(self.module)
+def gru_range():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        likelihood = TokensLikelihood(9, 5, D, 4, 6, "gru")
+        parts = RecurrentEncoder(9, 4, 6), POSTERIORS["moment"](6, D), nn.Identity(), likelihood
+        return EveryTau(VAE(*parts, StandardNormal(D)), 0.1, 0.9)
 
-    (expected,) = torch.autograd.grad(functional_call(Loss(), weights), [every.coefficients])
-    assert_close(found, expected)
+
+def test_biases_of_a_recurrence_of_pytorch_depend_on_tau():
+    # It keeps its weights in a list of its own, which must follow.
+    every = gru_range()
+    with torch.no_grad():
+        every.coefficients += 0.3 * noise(*every.coefficients.shape, seed=1)
+    x = torch.tensor([[1, 4, 5, 1], [1, 6, 1, 0], [1, 3, 7, 1]])
+    draw = noise(3, D)
+    alone = every.at_tau(every.tau_of_step(0)).train()
+    assert_close(every.train()(x, draw), alone(x, draw))
 
 
 @pytest.mark.parametrize("name", ["moment", "batchnorm-mean"])
@@ -226,42 +238,37 @@ def test_running_moments_at_any_tau_are_those_of_a_fit_at_that_tau(name):
     every = wavy(name)
     with torch.no_grad():
         every.coefficients[1:] *= 0.3  # as far as trained weights move along the range
-    posterior = every.module.posterior_layer.train()
-    batches = [noise(20, 8, seed=seed).double() for seed in range(5)]
     weight = noise(20, seed=9).double().square()
-    alone = {tau: copy.deepcopy(every.move(tau).posterior_layer) for tau in TAUS}
-    with every.running():
-        for features, tau in zip(batches, TAUS, strict=False):  # another one each time
-            every.move(tau)
-            posterior(features, weight)
-    for tau, layer in alone.items():
-        for features in batches:
-            layer(features, weight)
-        found = _interpolated(every.running_moments(), every._t(tau))
+    batches = [noise(20, 5, seed=seed).double() for seed in range(5)]
+    alone = {tau: every.at_tau(tau).train() for tau in TAUS}
+    for x in batches:  # each at another tau
+        every.train()(x, noise(20, D).double(), weight=weight)
+    for tau, module in alone.items():
+        for x in batches:
+            module.posterior(x, weight=weight)
+        found = _interpolated(every.running_moments(), every.place_of(tau))
+        layer = module.posterior_layer
         assert_close(found.mean, layer.mean)
         assert_close(found.variance, layer.variance)
         assert_close(found.mean_square, layer.mean_square, rtol=5e-3, atol=0)
 
 
-def test_in_training_the_values_are_those_of_the_running_moments_at_the_present_tau():
-    every = wavy()
-    posterior = every.module.posterior_layer.train()
-    with every.running():
-        for seed, tau in enumerate((0.1, 0.9, 0.3)):
-            features = noise(20, 8, seed=seed).double()
-            q = every.move(tau).posterior_layer(features)
-    expected = _interpolated(every.running_moments(), every._t(0.3))
-    assert_close(q.loc.mean(0), posterior.eval()(features).loc.mean(0))
-    assert_close(posterior.mean, expected.mean)
+def test_in_training_the_posterior_has_the_running_moments_of_the_present_tau():
+    every = wavy().train()
+    for seed in range(3):
+        every(noise(20, 5, seed=seed).double(), noise(20, D).double())
+    expected = _interpolated(every.running_moments(), every.place_of(every.tau))
+    assert_close(every.posterior_layer.mean, expected.mean)
+    assert_close(every.posterior_layer.variance, expected.variance)
 
 
 def test_staggered_components_differ_where_tau_is_low_and_not_where_it_is_high():
     every = EveryTau(make(), 0.05, 0.95)
     start = every.module.posterior_layer.heads.bias.detach().clone()[D:]
     every.stagger(4.0)
-    low, high = (every.move(tau).posterior_layer.heads.bias[D:].clone() for tau in (0.05, 0.95))
-    assert_close(low - start, torch.tensor([-4.0, 0.0, 4.0]))
-    assert_close(high - start, torch.zeros(3))
+    low, high = (every.at_tau(tau).posterior_layer.heads.bias[D:] for tau in (0.05, 0.95))
+    assert_close((low - start).detach(), torch.tensor([-4.0, 0.0, 4.0]))
+    assert_close((high - start).detach(), torch.zeros(3))
 
 
 @pytest.mark.parametrize("posterior", sorted({*POSTERIORS} - {"moment"}))
@@ -275,43 +282,51 @@ def test_only_the_moment_posterior_is_staggered(posterior):
 # -- the taus of the training --------------------------------------------------
 
 
-def test_draws_stay_in_the_range():
-    taus = list(islice(EveryTau(make(), 0.05, 0.95).draws(0), 500))
+def taus_of(seed, n_steps):
+    every = EveryTau(make(), 0.05, 0.95)
+    every.restart(seed)
+    return [every.tau_of_step(number) for number in range(n_steps)]
+
+
+def test_taus_stay_in_the_range():
+    taus = taus_of(0, 500)
     assert 0.05 <= min(taus) < 0.051
     assert 0.949 < max(taus) <= 0.95
 
 
-def test_draws_are_spread_evenly_however_few():
+def test_taus_are_spread_evenly_however_few():
     every = EveryTau(make(), 0.05, 0.95)
-    places = [every._t(tau) for tau in islice(every.draws(3), 40)]
+    places = [every.place_of(tau) for tau in taus_of(3, 40)]
     share = np.arccos(-np.array(places)) / np.pi  # uniform, if the places have the arcsine law
     counts = np.histogram(share, bins=10, range=(0, 1))[0]
     assert counts.min() >= 3
     assert counts.max() <= 5
 
 
-def test_draws_depend_on_the_seed_alone():
-    every = EveryTau(make(), 0.05, 0.95)
-    first, again, other = (list(islice(every.draws(seed), 5)) for seed in (0, 0, 1))
+def test_taus_depend_on_the_seed_alone():
+    first, again, other = (taus_of(seed, 5) for seed in (0, 0, 1))
     assert first == again != other
+
+
+def test_each_step_of_training_takes_another_tau_and_evaluation_none():
+    every = EveryTau(make(), 0.05, 0.95).train()
+    found = []
+    for _ in range(2):
+        every(noise(8, 5), noise(8, D))
+        found.append(every.tau)
+    every.eval()(noise(8, 5), noise(8, D))
+    assert found == taus_of(0, 2)
+    assert every.tau == found[-1]
+    assert every.n_steps == 2
 
 
 def test_averages_are_of_what_is_trained():
     every = EveryTau(make(), 0.05, 0.95)
-    optimizer = RangeAdam(every, 0.1, seed=0, average=True)
+    optimizer = Adam(every.parameters(), 0.1, average=True)
     before = every.coefficients.detach().clone()
     optimizer.step([torch.ones_like(parameter) for parameter in optimizer.parameters])
     expected = 0.1 * before + 0.9 * every.coefficients.detach()
     assert_close(optimizer.averages.copied_into(every).coefficients.detach(), expected)
-
-
-def test_each_step_moves_to_another_tau():
-    every = EveryTau(make(), 0.05, 0.95)
-    optimizer = RangeAdam(every, 0.1, seed=0)
-    expected = list(islice(every.draws(0), 2))
-    first = every.module.posterior_layer.tau
-    optimizer.step([torch.ones_like(parameter) for parameter in optimizer.parameters])
-    assert [first, every.module.posterior_layer.tau] == expected
 
 
 # -- between the nodes ---------------------------------------------------------
@@ -330,8 +345,9 @@ def test_moments_at_any_tau_are_those_of_the_rows(posterior, tau):
     every, x = wavy(posterior), noise(60, 5).double()
     weight = torch.linspace(0.1, 2, 60).double()
     every.finalise([Batch(x[:25], weight[:25]), Batch(x[25:], weight[25:])])
-    found = every.model(tau)
-    expected = every.move(tau)
+    found = every.at_tau(tau)
+    every.moments = None
+    expected = every.at_tau(tau)
     expected.finalise([Batch(x, weight)])
     # What layer normalization asks for, v / (v + eps) of each row, is steep where v is near 0.
     rtol = 1e-6 if posterior == "layernorm" else 1e-9
@@ -348,7 +364,7 @@ def test_the_model_of_a_tau_has_weights_of_its_own():
     every.finalise([Batch(x)])
     before = copy.deepcopy(every.state_dict())
     with torch.no_grad():
-        for parameter in every.model(0.3).parameters():
+        for parameter in every.at_tau(0.3).parameters():
             parameter.zero_()
     assert_close(every.state_dict(), before)
 
@@ -531,11 +547,6 @@ def test_partial_fit_keeps_to_its_range(first, then):
     model = small(tau=first).partial_fit(rows()).set_params(tau=then)
     with pytest.raises(ValueError, match="partial_fit goes on with the range of tau"):
         model.partial_fit(rows())
-
-
-def test_an_encoder_cannot_be_ahead_at_every_tau():
-    with pytest.raises(ValueError, match="lagging-encoder.*over a range"):
-        small(objective="lagging-encoder").fit(rows())
 
 
 def test_conditions_gaps_and_categories_at_every_tau():

@@ -48,6 +48,8 @@ def test_forty_rows_in_batches_of_eight_with_large_steps(table, tau):
     assert np.isfinite(vae.score_samples(X)).all()
     assert np.isfinite(vae.sample(20, random_state=0)).all()
     assert vae.kl_per_component_.sum() >= vae.kl_floor_ * (1 - 1e-6)
-    # It has learnt something, and kept it. A batch with a row far out is a peak, for any posterior.
-    assert np.median(vae.loss_curve_[-10:]) < vae.loss_curve_[0]
+    # It has learned something, and kept it. A batch with a row far out is a peak for any posterior,
+    # and epochs over a range do not compare, because each has other values of tau.
     assert vae.lower_bound_ > -vae.loss_curve_[0]
+    if not isinstance(tau, tuple):
+        assert np.median(vae.loss_curve_[-10:]) < vae.loss_curve_[0]

@@ -7,9 +7,11 @@ from torch.nn.utils.rnn import pack_sequence
 from torch.testing import assert_close
 
 from skvae._data.rows import Batch
+from skvae._fit.torch_state import multiplications_per_row
 from skvae.likelihoods import LIKELIHOODS
 from skvae.model import VAE
 from skvae.networks import MLP
+from skvae.objectives import elbo_terms
 from skvae.posteriors import POSTERIORS
 from skvae.priors import StandardNormal
 
@@ -170,7 +172,7 @@ def test_a_row_of_a_table_meets_each_weight_once(posterior, likelihood, n_contex
     ]
     n_inputs, n_outputs = vae.likelihood_layer.n_inputs, vae.likelihood_layer.n_outputs
     encoder, decoder = (n_inputs + n_context) * 8, (D + n_context) * 8 + 8 * n_outputs
-    assert vae.work(parts) == encoder + 8 * 2 * D + decoder
+    assert multiplications_per_row(vae, parts) == encoder + 8 * 2 * D + decoder
 
 
 def around(layer, shape):
@@ -227,7 +229,7 @@ class Attention(nn.MultiheadAttention):
 )
 def test_a_weight_counts_as_often_as_a_row_meets_it(layer, shape, expected):
     vae, rows, rest = around(layer, shape)
-    assert vae.work([Batch(rows)]) == expected + rest
+    assert multiplications_per_row(vae, [Batch(rows)]) == expected + rest
 
 
 def test_vectors_that_are_looked_up_are_no_work():
@@ -236,19 +238,19 @@ def test_vectors_that_are_looked_up_are_no_work():
             return super().forward(x.long()).flatten(1)
 
     vae, rows, rest = around(Words(9, 4), (5,))
-    assert vae.work([Batch(rows)]) == rest
+    assert multiplications_per_row(vae, [Batch(rows)]) == rest
 
 
 def test_a_layer_counts_whenever_it_is_called():
     layer = nn.Linear(3, 3)
     vae, rows, rest = around(nn.Sequential(layer, nn.ReLU(), layer), (3,))
-    assert vae.work([Batch(rows)]) == 2 * 9 + rest
+    assert multiplications_per_row(vae, [Batch(rows)]) == 2 * 9 + rest
 
 
 def test_weights_that_are_made_of_others_count_once():
     layer = nn.utils.parametrizations.orthogonal(nn.Linear(3, 3, bias=False))
     vae, rows, rest = around(layer, (3,))
-    assert vae.work([Batch(rows)]) == 9 + rest
+    assert multiplications_per_row(vae, [Batch(rows)]) == 9 + rest
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -259,7 +261,7 @@ def test_counting_leaves_the_model_as_it_was(training):
         {name: value.clone() for name, value in vae.state_dict().items()},
         torch.get_rng_state(),
     )
-    vae.work([Batch(rows)])
+    multiplications_per_row(vae, [Batch(rows)])
     assert_close((vae.state_dict(), torch.get_rng_state()), before, rtol=0, atol=0)
     assert all(layer.training == training for layer in vae.modules())
     assert not any(layer._forward_hooks for layer in vae.modules())
@@ -268,6 +270,21 @@ def test_counting_leaves_the_model_as_it_was(training):
 def test_counting_that_fails_leaves_the_model_as_it_was():
     vae = make()
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        vae.work([Batch(x[:, :2])])
+        multiplications_per_row(vae, [Batch(x[:, :2])])
     assert vae.encoder.training
     assert not any(layer._forward_hooks for layer in vae.modules())
+
+
+# -- the two terms of the ELBO -----------------------------------------------------------------
+
+
+def test_calling_the_model_gives_the_terms_of_the_elbo():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = MLP(5, (8,)), POSTERIORS["moment"](8, 2), MLP(2, (8,), 5)
+        vae = VAE(*layers, LIKELIHOODS["gaussian"](5), StandardNormal(2)).eval()
+    x, noise = torch.linspace(-1, 1, 35).view(7, 5), torch.linspace(-1, 1, 14).view(7, 2)
+    assert_close(vae(x, noise), elbo_terms(vae, x, noise), rtol=0, atol=0)
+    q = vae.posterior(x)
+    expected = vae.likelihood(q.loc + q.scale * noise).log_prob(x)
+    assert_close(vae(x, noise).reconstruction, expected, rtol=0, atol=0)

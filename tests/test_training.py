@@ -10,14 +10,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from skvae._data.rows import Batch
-from skvae._fit.optimizer import (
-    Adam,
-    Averages,
-    EarlyStopping,
-    RunningMean,
-    train_epoch,
-)
+from skvae._fit.optimizer import Adam, Averages
+from skvae._fit.training import EarlyStopping, RunningMean
 
 CPU = torch.device("cpu")
 
@@ -193,45 +187,17 @@ def test_a_running_mean_is_the_mean_over_all_rows(n_batches):
     mean = RunningMean()
     for value, size in zip(torch.from_numpy(values), sizes.tolist(), strict=True):
         mean.add(value, size)
-        assert len(mean.waiting) < RunningMean.at_once  # what waits is bounded
+        assert len(mean.waiting) < RunningMean.n_together  # what waits is bounded
     expected = np.average(values, axis=0, weights=sizes)
     np.testing.assert_allclose(mean.value().numpy(), expected, rtol=1e-12)
 
 
-def test_the_loss_of_an_epoch_is_the_mean_over_its_rows():
-    net, x = network(), normal(10, 4)
-    batches = [Batch(part) for part in x.split([3, 3, 4])]
-    optimizer = NoSteps(net.parameters())
-    loss = train_epoch(lambda batch: squared_error(net, batch.x), batches, optimizer)
-    assert isinstance(loss, float)
-    assert loss == pytest.approx(squared_error(net, x).item(), rel=1e-6)
-    assert optimizer.n_steps == 3
-
-
-def test_an_epoch_moves_down():
-    net, batches = network(), [Batch(normal(16, 4, seed=seed)) for seed in range(8)]
-    optimizer = Adam(net.parameters(), 0.01)
-    losses = [train_epoch(lambda b: squared_error(net, b.x), batches, optimizer) for _ in range(20)]
-    assert losses[-1] < 0.7 * losses[0]
-
-
-def test_a_parameter_that_the_loss_ignores_is_left_alone():
-    net, unused = network(), nn.Parameter(torch.ones(2))
-    optimizer = Adam([*net.parameters(), unused], 0.01)
-    train_epoch(lambda b: squared_error(net, b.x), [Batch(normal(16, 4))], optimizer)
-    assert unused.tolist() == [1.0, 1.0]
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_an_epoch_tells_of_a_loss_that_is_not_finite(value):
+def test_steps_move_down():
     net = network()
-
-    def loss(batch):
-        return squared_error(net, batch.x) * value
-
-    assert not math.isfinite(
-        train_epoch(loss, [Batch(normal(4, 4))] * 2, Adam(net.parameters(), 0.01))
-    )
+    optimizer = train(net, 40)
+    x = normal(64, 4, seed=7)
+    assert squared_error(net, x) < 0.7 * squared_error(network(), x)
+    assert optimizer.n_steps == 40
 
 
 # -- early stopping ------------------------------------------------------------------------
