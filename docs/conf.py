@@ -41,7 +41,6 @@ extensions = [
 ]
 needs_sphinx = "8.2"
 nitpicky = True
-nitpick_ignore = [("py:class", "torch.utils._python_dispatch.TorchDispatchMode")]  # has no page
 exclude_patterns = ["_build", "_inventories", "_vendor"]
 templates_path = ["_templates"]
 numfig = True
@@ -100,8 +99,6 @@ numpydoc_validation_checks = {
     "YD01",  # and what a generator yields.
 }
 numpydoc_validation_exclude = {
-    # The parts inside the house: methods of one line, for those who read the source.
-    r"^skvae\.(batches|training|fitting)\.\w+\.",
     # scikit-learn's own
     r"\.(get|set)_params$",
     r"\.set_.*_request$",
@@ -239,6 +236,7 @@ html_sidebars = {
     for page in (
         "index",
         "tour",
+        "read_the_code",
         "glossary",
         "extending",
         "design",

@@ -131,11 +131,28 @@ class EveryTau(nn.Module):
         return float(np.clip(expit(self._middle + self._half_range * t), self.low, self.high))
 
     def place_of(self, tau):
-        """Return the place ``t`` of a tau, from -1 to 1."""
+        """Return the place of a tau in the range.
+
+        Parameters
+        ----------
+        tau : float
+            Tau between low and high.
+
+        Returns
+        -------
+        float
+            Place from -1 to 1.
+        """
         return float(np.clip((logit(tau) - self._middle) / self._half_range, -1.0, 1.0))
 
     def restart(self, seed):
-        """Begin a training: its taus are those of a seed."""
+        """Begin a training: its taus are those of a seed.
+
+        Parameters
+        ----------
+        seed : int
+            Seed of the first tau, from which the others follow.
+        """
         self.n_steps, self._first = 0, np.random.RandomState(seed).rand()
 
     def tau_of_step(self, number):
@@ -158,11 +175,23 @@ class EveryTau(nn.Module):
         return self.tau_at(-np.cos(np.pi * share))
 
     def get_extra_state(self):
-        """Return what `state_dict` holds beside parameters and buffers."""
+        """Return what `state_dict` holds beside parameters and buffers.
+
+        Returns
+        -------
+        dict
+            Number of steps so far, and the place of the first tau.
+        """
         return {"n_steps": self.n_steps, "first": self._first}
 
     def set_extra_state(self, state):
-        """Take what `get_extra_state` returned."""
+        """Take what `get_extra_state` returned.
+
+        Parameters
+        ----------
+        state : dict
+            Number of steps so far, and the place of the first tau.
+        """
         self.n_steps, self._first = int(state["n_steps"]), float(state["first"])
 
     # -- weights and running moments as functions of tau -----------------------------------

@@ -215,8 +215,11 @@ def test_the_walk_sees_the_files():
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/design.rst"])
 def test_the_maps_have_every_room_in_order(page):
     text = (Path(__file__).parent.parent / page).read_text(encoding="utf-8")
-    found = re.findall(r"^(?:\| |   \* - )`+(\w+)(?:\.py|/)`+", text, re.MULTILINE)
-    assert [name for name in found if name not in ENTRANCES] == rooms()
+    row = r"^(?:\| |   \* - )`+(\w+)(?:\.py|/)`+(?: \| |\n     - )(public|engine)\b"
+    found = dict(re.findall(row, text, re.MULTILINE))
+    assert [*found] == rooms()
+    for name, kind in found.items():
+        assert kind == ("engine" if name.startswith("_") else "public"), name
 
 
 def in_a_fresh_process(code):

@@ -1095,7 +1095,8 @@ def listed():
         (
             int(re.match(r"S(\d+)", row)[1]),
             re.search(r":eq:`([\w-]+)`", row)[1],
-            re.findall(r":(?:func|class|meth):`~?([\w.]+)`", row),
+            # a private one has no page to link to and stands in plain code markup
+            re.findall(r"(?::(?:func|class|meth):`~?|``)(skvae\.[\w.]+)`", row),
             re.findall(r"``(test_\w+)``", row),
         )
         for row in rows

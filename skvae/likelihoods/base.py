@@ -107,7 +107,7 @@ class Likelihood(nn.Module):
 
         Parameters
         ----------
-        marginals : skvae._data.rows.Marginals
+        marginals : skvae._data.units.Marginals
             Moments and quantiles of each column of the training rows.
 
         Returns
@@ -122,7 +122,7 @@ class Likelihood(nn.Module):
 
         Parameters
         ----------
-        marginals : skvae._data.rows.Marginals
+        marginals : skvae._data.units.Marginals
             Moments and quantiles of each column of the training rows, in the units of the data.
         """
 
