@@ -24,9 +24,10 @@ class _Noise(Normal):
         self.shared_scale = scale
 
     def log_prob(self, value):
-        # The logarithm is taken once per feature instead of once per cell.
+        # -1/2 residual^2 - log scale - 1/2 log 2 pi, with one logarithm per feature and not per cell.
         residual = (value - self.loc) / self.shared_scale
-        return -0.5 * residual.square() - (self.shared_scale.log() + LOG_2_PI / 2)
+        log_peak = -self.shared_scale.log() - LOG_2_PI / 2
+        return torch.addcmul(log_peak, residual, residual, value=-0.5)
 
 
 class Constants(Distribution):
