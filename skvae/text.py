@@ -10,7 +10,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skvae._base import BaseVAE
+from skvae._base import BaseVAE, managing_callbacks
 from skvae._data.units import TokenUnits
 from skvae._data.vocabulary import Analysis, Vocabulary
 from skvae._fit.torch_state import plain_torch
@@ -266,6 +266,8 @@ class BNVAETextEstimator(BaseVAE):
         """Token numbers of the words in `module_`."""
         return self._model.reader.numbers
 
+    @plain_torch()
+    @managing_callbacks
     def fit(self, X: Iterable[Any], y: Any = None, sample_weight: Any = None) -> Self:
         """Train on documents.
 
@@ -298,7 +300,8 @@ class BNVAETextEstimator(BaseVAE):
             If documents were cut, if most tokens are unknown words, or if training was
             interrupted by Ctrl-C: the weights are those of the last complete epoch.
         """
-        return super().fit(X, y, sample_weight)
+        again = self.warm_start and self.__sklearn_is_fitted__()
+        return self._fit(X, y, sample_weight, n_epochs=self.max_iter, again=again)
 
     def partial_fit(self, X: Iterable[Any], y: Any = None, sample_weight: Any = None) -> Self:
         """Train for one epoch on documents, continuing from the last call.

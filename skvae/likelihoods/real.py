@@ -24,7 +24,7 @@ class _Noise(Normal):
         self.shared_scale = scale
 
     def log_prob(self, value):
-        # -1/2 residual^2 - log scale - 1/2 log 2 pi, with one logarithm per feature and not per cell.
+        # -1/2 residual^2 - log scale - 1/2 log 2 pi, with one logarithm per feature.
         residual = (value - self.loc) / self.shared_scale
         log_peak = -self.shared_scale.log() - LOG_2_PI / 2
         return torch.addcmul(log_peak, residual, residual, value=-0.5)
