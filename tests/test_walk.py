@@ -1,6 +1,7 @@
 """The way from `fit` to the ELBO stays short: frames, and changes of file, counted in real fits."""
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -81,4 +82,4 @@ def test_the_elbo_is_five_frames_below_fit(fit, way):
 def test_the_reader_changes_files_no_more_often_than_today(fit, most):
     functions, _ = walked(fit)
     files = [file for file, _ in functions]
-    assert sum(one != other for one, other in zip(files, files[1:], strict=False)) <= most
+    assert sum(one != other for one, other in pairwise(files)) <= most
