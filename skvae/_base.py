@@ -132,7 +132,7 @@ class BaseVAE(
             If the objective became infinite or NaN in a later epoch: the weights are those of
             the epoch before.
         UserWarning
-            If training was interrupted by Ctrl-C: the weights are those of the last whole epoch.
+            If training was interrupted by Ctrl-C: the weights are those of the last complete epoch.
         """
         again = self.warm_start and self.__sklearn_is_fitted__()
         return self._fit(X, y, sample_weight, n_epochs=self.max_iter, again=again)
@@ -140,14 +140,15 @@ class BaseVAE(
     @plain_torch()
     @managing_callbacks
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Train for one epoch on `X`, going on from the last call.
+        """Train for one epoch on `X`, continuing from the last call.
 
         The units of the columns are those of the first call, and a column that had a single value
-        in it stays a constant: give it rows that vary. The moments are merged with
-        those of former calls, whose weight is at most nine times that of this one, because
-        the encoder has moved on since. So is the optimiser's state, which is therefore in pickles
-        and files of an estimator that was trained by `partial_fit`, and makes two thirds of them;
-        after `fit` it is not kept, and the optimiser starts anew.
+        in it stays a constant: give it rows that vary. The moments are merged with those of earlier
+        calls, which have at most nine times the weight of this one, because the encoder has
+        changed since. So `kl_floor_` is about all these rows together and need not hold for the
+        rows of the last call alone. The state of the optimizer is kept between calls, and makes
+        two thirds of the pickles and files of an estimator that was trained by `partial_fit`;
+        `fit` does not keep it and starts anew.
 
         Parameters
         ----------

@@ -8,15 +8,7 @@ _BETWEEN = {"skvae", "sklearn", "joblib", "contextlib", "functools"}
 
 
 def warn(message, category=UserWarning):
-    """Warn at the innermost line outside of this package, scikit-learn and their helpers.
-
-    Parameters
-    ----------
-    message : str
-        The problem, and what to do about it.
-    category : type, default=UserWarning
-        Class of the warning.
-    """
+    """Warn at the innermost line outside of this package, scikit-learn and their helpers."""
     frame, level = sys._getframe(), 1
     while frame.f_back is not None and _package(frame) in _BETWEEN:
         frame, level = frame.f_back, level + 1

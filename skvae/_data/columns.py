@@ -51,18 +51,7 @@ class Column(NamedTuple):
     limits: tuple | None = None
 
     def type_error(self, reason):
-        """Make the error that refuses values other than numbers, strings and booleans.
-
-        Parameters
-        ----------
-        reason : str
-            The rule, and what to do.
-
-        Returns
-        -------
-        TypeError or ValueError
-            A TypeError for Python objects, as in scikit-learn.
-        """
+        """Make the error that refuses values other than numbers, strings and booleans."""
         if self.type.startswith("object"):
             return TypeError(
                 f"Column {self.name!r} is of type {self.type}, {reason} Each argument must be a "
@@ -73,10 +62,7 @@ class Column(NamedTuple):
     def numbers(self):
         """Convert the values to floats.
 
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            The values, in single precision if they are stored in it; NaN where missing.
+        The result has the shape (n_samples,).
         """
         dtype = np.float32 if self.values.dtype == np.float32 else np.float64
         numbers = np.full(len(self.values), np.nan, dtype)
@@ -95,13 +81,7 @@ class Column(NamedTuple):
         return numbers
 
     def categories(self):
-        """List the values that occur or are declared.
-
-        Returns
-        -------
-        list
-            Each value once, in ascending order.
-        """
+        """List the values that occur or are declared."""
         try:
             return sorted({*self.values[~self.missing].tolist(), *self.declared})
         except TypeError as error:
@@ -113,15 +93,7 @@ class Column(NamedTuple):
     def positions(self, categories):
         """Find the position of each value among the categories.
 
-        Parameters
-        ----------
-        categories : list
-            All values that there may be.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Positions from 0 on; NaN where missing.
+        The result has the shape (n_samples,).
         """
         position = {category: i for i, category in enumerate(categories)}
         values = self.values[~self.missing].tolist()
@@ -139,17 +111,7 @@ class Column(NamedTuple):
 def numbers_of(columns, categories):
     """Convert columns to one array of numbers.
 
-    Parameters
-    ----------
-    columns : dict of Column
-        The columns, by their positions in the table.
-    categories : dict of list
-        Categories of the categorical columns, by their positions in the table.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_columns)
-        The values, NaN where missing.
+    The result has the shape (n_samples, n_columns).
     """
     return np.column_stack(
         [
@@ -166,24 +128,6 @@ def column_of(name, values, missing=None, declared=None, type_name=None):
     strings are "category", and so are strings among numbers, and all values whose type says that
     they are categories. Dates and all other values, for which there is no likelihood, are "other".
     A column without values is "number".
-
-    Parameters
-    ----------
-    name : object
-        Name of the column in errors.
-    values : ndarray of shape (n_samples,)
-        The values.
-    missing : ndarray of bool of shape (n_samples,), optional
-        Mask of cells that are missing in addition to those that hold None, NaN or pandas' NA.
-    declared : list or None, default=None
-        Categories that the type names. None if it is not a categorical type.
-    type_name : str, optional
-        Name of the type. That of the array's dtype by default.
-
-    Returns
-    -------
-    Column
-        The column.
     """
     empty = _empty(values)
     missing = empty if missing is None else missing | empty
@@ -232,18 +176,7 @@ def _is_nothing(value):
 
 
 def columns_of(X):
-    """List the columns of a table.
-
-    Parameters
-    ----------
-    X : ndarray or DataFrame
-        The table.
-
-    Returns
-    -------
-    list of Column
-        The columns, in order.
-    """
+    """List the columns of a table."""
     if is_frame(X):
         return [
             column_of(raw.name, raw.values, raw.missing, raw.declared, raw.type)

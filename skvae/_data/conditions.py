@@ -42,17 +42,7 @@ class LocationModel:
     def sample(self, n_samples, random_state):
         """Draw new conditions.
 
-        Parameters
-        ----------
-        n_samples : int
-            Number of rows.
-        random_state : RandomState
-            Source of randomness.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_conditions)
-            Combinations of categories that occurred, and numbers within the observed range.
+        The result has the shape (n_samples, n_conditions).
         """
         group = random_state.choice(len(self.shares), size=n_samples, p=self.shares)
         numbers = np.empty((n_samples, len(self.categorical)))
@@ -121,15 +111,7 @@ class Conditions:
     def context(self, numbers):
         """Convert conditions to inputs of encoder and decoder.
 
-        Parameters
-        ----------
-        numbers : ndarray of shape (n_samples, n_conditions)
-            The conditions, as in the table's numbers.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_context)
-            Indicators of categories; numbers with mean 0 and variance 1 over the training rows.
+        The result has the shape (n_samples, n_context).
         """
         self._check_complete(numbers)
         context = []
@@ -144,16 +126,7 @@ class Conditions:
     def read(self, values):
         """Convert the values that a user passes for the conditions to numbers.
 
-        Parameters
-        ----------
-        values : dict, array-like or DataFrame of shape (n_samples, n_conditions)
-            A frame or dict has them by name, an array in their order in the table. A single row
-            may be flat.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_conditions)
-            Numbers that `context` takes.
+        The result has the shape (n_samples, n_conditions).
         """
         if is_frame(values) or isinstance(values, dict):
             there = values if isinstance(values, dict) else names_of(values)

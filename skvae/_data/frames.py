@@ -23,66 +23,22 @@ LIBRARIES = {
 
 
 def library_of(X):
-    """Name the library of a frame.
-
-    Parameters
-    ----------
-    X : object
-        Any object.
-
-    Returns
-    -------
-    {"pandas", "polars", "pyarrow"} or None
-        None if it is not a frame, or a lazy one, whose rows have not been computed.
-    """
+    """Name the library of a frame."""
     return next((name for name, is_one in LIBRARIES.items() if is_one(X)), None)
 
 
 def is_frame(X):
-    """Tell whether an object is a frame of pandas, polars or pyarrow.
-
-    Parameters
-    ----------
-    X : object
-        Any object.
-
-    Returns
-    -------
-    bool
-        False for lazy frames, whose rows have not been computed.
-    """
+    """Tell whether an object is a frame of pandas, polars or pyarrow."""
     return library_of(X) is not None
 
 
 def names_of(X):
-    """List the names of a frame's columns.
-
-    Parameters
-    ----------
-    X : DataFrame or Table
-        The frame.
-
-    Returns
-    -------
-    list
-        Names, in order. Those of pandas may be of any type.
-    """
+    """List the names of a frame's columns."""
     return list(X.column_names) if library_of(X) == "pyarrow" else list(X.columns)
 
 
 def has_float_columns(X):
-    """Tell whether an object is a frame of floats.
-
-    Parameters
-    ----------
-    X : object
-        Any object.
-
-    Returns
-    -------
-    bool
-        True if it is a frame of pandas or polars, all of whose columns are floats.
-    """
+    """Tell whether an object is a frame of floats."""
     library = library_of(X)
     if library == "pandas":
         return {str(dtype) for dtype in X.dtypes} <= {"float64", "float32"}
@@ -90,36 +46,14 @@ def has_float_columns(X):
 
 
 def has_sparse_columns(X):
-    """Tell whether an object is a frame of sparse numbers.
-
-    Parameters
-    ----------
-    X : object
-        Any object.
-
-    Returns
-    -------
-    bool
-        True if it is a frame of pandas, all of whose columns are sparse with 0 as fill value.
-    """
+    """Tell whether an object is a frame of sparse numbers."""
     if library_of(X) != "pandas" or not len(X.dtypes):
         return False
     return all(getattr(dtype, "fill_value", None) == 0 for dtype in X.dtypes)
 
 
 def array_at_once(X):
-    """Convert a frame to an array without a look at each column, which takes time if it is wide.
-
-    Parameters
-    ----------
-    X : object
-        Any object.
-
-    Returns
-    -------
-    ndarray, CSR or None
-        None unless it is a frame of floats or of sparse numbers.
-    """
+    """Convert a frame to an array without a look at each column, which takes time if it is wide."""
     if has_sparse_columns(X):
         return X.sparse.to_coo().tocsr()
     return X.to_numpy() if has_float_columns(X) else None
@@ -151,18 +85,7 @@ class RawColumn(NamedTuple):
 
 
 def raw_columns(X):
-    """List the columns of a frame.
-
-    Parameters
-    ----------
-    X : DataFrame or Table
-        The frame.
-
-    Returns
-    -------
-    list of RawColumn
-        The columns, in order.
-    """
+    """List the columns of a frame."""
     if library_of(X) == "pandas":  # by position: names may be no strings, or occur twice
         pairs = zip(X.columns, (X.iloc[:, j] for j in range(X.shape[1])), strict=True)
         return [_of_pandas(name, series) for name, series in pairs]
@@ -209,18 +132,7 @@ def _of_narwhals(name, series):
 
 
 def integer_limits(type_name):
-    """Find the smallest and largest number of a type of whole numbers.
-
-    Parameters
-    ----------
-    type_name : str
-        Name of the type, as in `RawColumn`.
-
-    Returns
-    -------
-    tuple of int or None
-        None if it is another type. Numbers beyond 2**53, which doubles cannot count, are left out.
-    """
+    """Find the smallest and largest number of a type of whole numbers."""
     name = type_name.lower().removeprefix("sparse[").partition("[")[0].partition(",")[0]
     if name not in {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}:
         return None
@@ -248,18 +160,7 @@ class FrameSchema(NamedTuple):
 
     @classmethod
     def of(cls, X):
-        """Describe a frame.
-
-        Parameters
-        ----------
-        X : DataFrame or Table
-            A frame of pandas, polars or pyarrow.
-
-        Returns
-        -------
-        FrameSchema
-            Its library, names and types.
-        """
+        """Describe a frame."""
         library = library_of(X)
         if library == "pyarrow":
             return cls(library, names_of(X), _describe_schema(X.schema.remove_metadata()))
@@ -267,20 +168,7 @@ class FrameSchema(NamedTuple):
         return cls(library, names_of(X), [describe(dtype) for dtype in X.dtypes])
 
     def build(self, columns, index=None):
-        """Build a frame of these names and types.
-
-        Parameters
-        ----------
-        columns : list of list
-            Values of each column.
-        index : Index, optional
-            Labels of the rows of a frame of pandas.
-
-        Returns
-        -------
-        DataFrame or Table
-            The frame.
-        """
+        """Build a frame of these names and types."""
         if self.library not in LIBRARIES:  # it may come from a file
             raise ValueError(f"library must be one of {sorted(LIBRARIES)}; got {self.library!r}")
         library = import_module(self.library)

@@ -37,15 +37,7 @@ class Batch(NamedTuple):
 def gaps(X):
     """Find the cells that are missing.
 
-    Parameters
-    ----------
-    X : ndarray or CSR of shape (n_samples, n_features)
-        The rows.
-
-    Returns
-    -------
-    ndarray or CSR of bool of shape (n_samples, n_features)
-        True where X is NaN.
+    The result has the shape (n_samples, n_features).
     """
     if not issparse(X):
         return np.isnan(X)
@@ -55,22 +47,7 @@ def gaps(X):
 
 
 def fingerprint(X, weight=None, n_rows=1024):
-    """Summarize data in a short string that differs for other data.
-
-    Parameters
-    ----------
-    X : ndarray, CSR or Stream of shape (n_samples, n_features)
-        The data.
-    weight : ndarray of shape (n_samples,), optional
-        Weights of the rows.
-    n_rows : int, default=1024
-        Number of evenly spaced rows that are read.
-
-    Returns
-    -------
-    str
-        Digest of shape, type and those rows.
-    """
+    """Summarize data in a short string that differs for other data."""
     digest = hashlib.sha256(f"{X.shape} {X.dtype}".encode())
     if isinstance(X, Stream):
         digest.update(X.evenly_spaced(n_rows).tobytes())

@@ -148,18 +148,7 @@ class Table:
         return len(self.likelihoods) == 1 and not self.categories and not self.conditions.columns
 
     def to_numbers(self, X):
-        """Convert a table to numbers.
-
-        Parameters
-        ----------
-        X : ndarray, CSR or DataFrame of shape (n_samples, n_features)
-            A table of the same columns.
-
-        Returns
-        -------
-        ndarray or CSR of shape (n_samples, n_features)
-            Numbers, NaN where missing. An array of numbers without categories is returned as it is.
-        """
+        """Convert a table of the same columns to numbers, NaN where missing."""
         if issparse(X) or (not is_frame(X) and not self.categories and X.dtype.kind in "fiub"):
             return X
         numbers = array_at_once(X) if self.is_homogeneous else None
@@ -200,18 +189,8 @@ class Table:
     def rounded(self, numbers, columns):
         """Round expected or drawn numbers to values that their columns can hold.
 
-        Parameters
-        ----------
-        numbers : ndarray of shape (n_samples, n_columns)
-            The numbers, which are changed in place.
-        columns : sequence of int
-            Positions of the columns in the table.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_columns)
-            In columns of whole numbers, whole numbers within the limits of their type, and not
-            negative if no training row was.
+        They are changed in place: in columns of whole numbers to whole numbers within the limits
+        of the type, not negative if no training row was.
         """
         for place, j in enumerate(columns):
             if j in self.limits:
@@ -221,36 +200,13 @@ class Table:
     def sample_conditions(self, n_samples, random_state):
         """Draw conditions as they were distributed over the training rows.
 
-        Parameters
-        ----------
-        n_samples : int
-            Number of rows.
-        random_state : RandomState
-            Source of randomness.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_conditions)
-            The conditions as numbers.
+        The result has the shape (n_samples, n_conditions).
         """
         numbers = self.conditions.distribution.sample(n_samples, random_state)
         return self.rounded(numbers, self.conditions.columns)
 
     def to_table(self, numbers, index=None):
-        """Convert numbers to a table of the kind and the types that `fit` saw.
-
-        Parameters
-        ----------
-        numbers : ndarray of shape (n_samples, n_features)
-            Numbers as from `to_numbers`, without missing cells.
-        index : Index, optional
-            Labels of the rows of a frame of pandas.
-
-        Returns
-        -------
-        ndarray or DataFrame
-            The table.
-        """
+        """Convert numbers to a table of the kind and the types that `fit` saw."""
         if not (self.schema or self.limits or self.booleans or self.categories):
             return numbers
         columns = [self._values(j, column) for j, column in enumerate(numbers.T)]

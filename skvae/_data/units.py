@@ -189,20 +189,7 @@ def _dense(X):
 
 
 def chunk_slices(n_rows, n_columns, n_numbers=N_IN_MEMORY):
-    """Cut rows into chunks of bounded size, for computations without gradients.
-
-    Parameters
-    ----------
-    n_rows, n_columns : int
-        Shape of the data.
-    n_numbers : int, default=2**22
-        Upper bound of the numbers in a chunk. A chunk has at least one row and at most 4,096.
-
-    Returns
-    -------
-    list of slice
-        Slices that cover all rows, in order.
-    """
+    """Cut rows into chunks of bounded size, for computations without gradients."""
     size = max(1, min(4096, n_numbers // max(1, n_columns)))
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
@@ -221,18 +208,7 @@ class Units(NamedTuple):
 
     @classmethod
     def identity(cls, n_features):
-        """Make the units that leave the columns as they are.
-
-        Parameters
-        ----------
-        n_features : int
-            Number of columns.
-
-        Returns
-        -------
-        Units
-            Offset 0 and scale 1.
-        """
+        """Make the units that leave the columns as they are."""
         return cls(np.zeros(n_features), np.ones(n_features))
 
     def chunks(self, n_rows):

@@ -33,25 +33,7 @@ class Analysis(NamedTuple):
     token_pattern: str | None
 
     def tokens(self, X):
-        """Cut documents into tokens.
-
-        Parameters
-        ----------
-        X : iterable of str
-            The documents. They may be of other types if `analyzer` is a function.
-
-        Returns
-        -------
-        list of list of str
-            All tokens of each document.
-
-        Raises
-        ------
-        ValueError
-            If `X` is not a list of documents.
-        TypeError
-            If a function of the user's returns something else than a list of strings.
-        """
+        """Cut documents into tokens."""
         documents = _checked_documents(X, any_type=callable(self.analyzer))
         analyze = self._vectorizer().build_analyzer()
         name = "analyzer" if callable(self.analyzer) else "tokenizer"
@@ -77,18 +59,7 @@ class Analysis(NamedTuple):
         return self.analyzer == "word" and self.tokenizer is None and self.token_pattern is None
 
     def joined(self, tokens):
-        """Join tokens to a sentence.
-
-        Parameters
-        ----------
-        tokens : iterable of str
-            The tokens, in order.
-
-        Returns
-        -------
-        str
-            Words with a space between them, where the script has one; characters without.
-        """
+        """Join tokens to a sentence."""
         if self._own_words():
             return words.joined(tokens)
         return ("" if self.analyzer == "char" else " ").join(tokens)
@@ -123,27 +94,7 @@ class Vocabulary:
 
     @classmethod
     def learn(cls, documents, min_df=1, max_df=1.0, max_features=None):
-        """Choose the words, by the number of documents that have them.
-
-        Parameters
-        ----------
-        documents : list of list of str
-            The tokens of each document.
-        min_df, max_df : int or float
-            Bounds on the number of documents with the word, or on their share.
-        max_features : int or None
-            Upper bound of the number of words, of which the most frequent ones are kept.
-
-        Returns
-        -------
-        Vocabulary
-            The words, numbered in alphabetical order.
-
-        Raises
-        ------
-        ValueError
-            If no word is left.
-        """
+        """Choose the words, by the number of documents that have them."""
         vectorizer = CountVectorizer(
             analyzer=_identity, min_df=min_df, max_df=max_df, max_features=max_features
         )
@@ -165,22 +116,7 @@ class Vocabulary:
     def rows(self, documents, max_length):
         """Number the tokens of documents, and warn if much of them is lost.
 
-        Parameters
-        ----------
-        documents : list of list of str
-            The tokens of each document.
-        max_length : int
-            Number of tokens after which a document is cut.
-
-        Returns
-        -------
-        ndarray of int32 of shape (n_samples, max_length + 2)
-            Token numbers between two boundaries, padded on the right.
-
-        Warns
-        -----
-        UserWarning
-            If documents are cut, or if most of the tokens are unknown words.
+        The result has the shape (n_samples, max_length + 2).
         """
         lengths = np.array([len(tokens) for tokens in documents])
         n_long = int((lengths > max_length).sum())
@@ -208,20 +144,7 @@ class Vocabulary:
         return rows
 
     def documents(self, rows, analysis):
-        """Write sentences, without the special tokens.
-
-        Parameters
-        ----------
-        rows : ndarray of int of shape (n_samples, length)
-            Token numbers.
-        analysis : Analysis
-            How tokens are joined.
-
-        Returns
-        -------
-        list of str
-            A sentence for each row.
-        """
+        """Write sentences, without the special tokens."""
         word_of = {number: word for word, number in self.numbers.items()}
         return [
             analysis.joined(word_of[number] for number in row if number >= N_SPECIAL)

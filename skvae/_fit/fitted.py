@@ -44,18 +44,7 @@ class FittedModel(nn.Module):
         self.eval()
 
     def at_tau(self, tau):
-        """Return the same model at another tau of its range; nothing is trained.
-
-        Parameters
-        ----------
-        tau : float
-            The operating point.
-
-        Returns
-        -------
-        FittedModel
-            A model that shares everything else with this one.
-        """
+        """Return the same model at another tau of its range, which needs no training."""
         module, terms = self.every.at(tau)
         return self._but(module=module, terms=terms)
 
@@ -103,33 +92,12 @@ class FittedModel(nn.Module):
     def forward(self, x):
         """Encode rows in the units of the data: their posterior means.
 
-        Parameters
-        ----------
-        x : Tensor of shape (n_samples, n_features)
-            Rows, in the precision of the module.
-
-        Returns
-        -------
-        Tensor of shape (n_samples, n_components)
-            The codes.
+        The result has the shape (n_samples, n_components).
         """
         return self.module.posterior(self.units.standardized(x)).loc
 
     def map(self, rows, function):
-        """Apply a function of the module to all rows, chunk by chunk.
-
-        Parameters
-        ----------
-        rows : skvae._data.rows.Rows
-            The rows.
-        function : callable
-            Called with the module, a tensor of rows and their context.
-
-        Yields
-        ------
-        tuple of (slice, Tensor)
-            Place of the chunk, and its result on the CPU, in the precision of the rows.
-        """
+        """Yield each chunk's place and ``function(module, x, context)`` of its rows, on the CPU."""
         module = self.in_precision(rows.X.dtype)
         dtype, chunks = module.prior().loc.dtype, rows.chunks()
         with self.threads(chunks), torch.no_grad():
@@ -137,23 +105,9 @@ class FittedModel(nn.Module):
                 yield chunk, function(module, batch.x, batch.context).cpu()
 
     def draw(self, n_samples, seed, function, context=None):
-        """Draw codes from the prior and apply a function to the likelihood that each implies.
+        """Draw codes from the prior; return ``function(likelihood, draws)`` of all, in chunks.
 
-        Parameters
-        ----------
-        n_samples : int
-            Number of codes.
-        seed : int
-            Seed of all draws.
-        function : callable
-            Called with the likelihood of some codes and the draws, a `SeededDraws`.
-        context : ndarray of shape (n_samples, n_context), optional
-            Second input of the decoder.
-
-        Returns
-        -------
-        Tensor
-            All results, along the first axis.
+        The draws are a `SeededDraws`, from which the function takes its own random numbers.
         """
         draws, chunks, drawn = SeededDraws(seed), self.units.chunks(n_samples), []
         with self.threads(chunks), torch.no_grad():

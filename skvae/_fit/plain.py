@@ -50,25 +50,13 @@ class CannotSave(TypeError):
 
 
 def state_of(value, keep_foreign=False):
-    """Turn an object into plain arrays and settings.
+    """Turn an object into plain arrays and settings, which share its memory.
 
-    Parameters
-    ----------
-    value : object
-        Anything made of numbers, strings, lists, tuples, sets, dicts, arrays, tensors, and of
-        objects and modules whose classes are those of this package and of `torch.nn`.
-    keep_foreign : bool, default=False
-        Whether to keep other objects as they are, for pickle. Otherwise they are an error, but
-        for a module that a function given by name built: of that the weights are kept, and
-        the function has to be given again.
+    It may be made of numbers, strings, collections, arrays, tensors, and of objects and modules of
+    this package and of `torch.nn`. Other objects are kept as they are for pickle
+    (`keep_foreign`) and are an error otherwise, except for a module that a function given by name
+    has built: of that the weights are kept, and the function has to be given again.
 
-    Returns
-    -------
-    State
-        Shares memory with `value`.
-
-    Examples
-    --------
     >>> from skvae._fit.plain import restored, state_of
     >>> state = state_of({"tau": (0.25, 0.75), "weight": np.arange(3)})
     >>> state.arrays
@@ -82,23 +70,7 @@ def state_of(value, keep_foreign=False):
 
 
 def restored(state):
-    """Return the object that `state_of` turned into a state.
-
-    Parameters
-    ----------
-    state : State
-        State whose `foreign` holds everything that the settings mention.
-
-    Returns
-    -------
-    object
-        Object with memory of its own; tensors are on the CPU.
-
-    Raises
-    ------
-    ValueError
-        If the state is damaged.
-    """
+    """Return the object that `state_of` turned into a state; a ValueError if it is damaged."""
     try:
         return _Reader(state).value(state.settings)
     except _Unreadable:

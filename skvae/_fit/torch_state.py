@@ -100,18 +100,7 @@ class SeededDraws(TorchDispatchMode):
         self.seed, self._generators = seed, {}
 
     def generator(self, device):
-        """Return the generator of a device.
-
-        Parameters
-        ----------
-        device : torch.device or str
-            Device of the random numbers.
-
-        Returns
-        -------
-        torch.Generator
-            The same object for each call.
-        """
+        """Return the generator of a device."""
         device = torch.empty(0, device=device).device  # "cuda" is one of those with a number
         if device not in self._generators:
             self._generators[device] = torch.Generator(device).manual_seed(self.seed)
@@ -155,18 +144,7 @@ MULTIPLICATIONS_PER_THREAD = 1e9
 
 @contextmanager
 def restored_process(n_multiplications, device, seed=None):
-    """Let the block seed generators and use few threads; restore both after it.
-
-    Parameters
-    ----------
-    n_multiplications : float
-        Multiplications of one step, which decide the number of threads. Below about 1e9 a second
-        thread gains little on an idle machine, and costs many times the step on a busy one.
-    device : torch.device
-        Device whose generator is restored, beside the CPU's.
-    seed : int, optional
-        Seed of those generators, for networks that draw from them, as dropout does.
-    """
+    """Let the block seed generators and use few threads; restore both after it."""
     with _lock:
         if not _found["users"]:
             _found["threads"] = torch.get_num_threads()
@@ -197,18 +175,6 @@ def multiplications_per_row(model, batches):
 
     A weight of a convolution counts once for every position, one of a recurrence once for every
     token. All rows pass through the model once, in evaluation mode.
-
-    Parameters
-    ----------
-    model : skvae.model.VAE
-        The model.
-    batches : iterable of skvae._data.rows.Batch
-        Some rows.
-
-    Returns
-    -------
-    float
-        Mean over the rows.
     """
     weights = {layer: _n_weights(layer) for layer in model.modules()}
     uses, n_rows, was_training = Counter(), 0, model.training

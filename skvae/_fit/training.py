@@ -189,20 +189,7 @@ class Training:
         model.train()
 
     def run(self, callbacks, checkpoint):
-        """Train until the last epoch, or until early stopping or a callback ends it.
-
-        Parameters
-        ----------
-        callbacks : object
-            Its `begin_epoch` and `end_epoch` are called; the latter says whether to stop.
-        checkpoint : skvae._fit.checkpoints.Checkpoint
-            The file that is written after every epoch.
-
-        Raises
-        ------
-        NotFinite
-            If the objective becomes infinite or NaN.
-        """
+        """Train until the last epoch, or until early stopping or a callback ends it."""
         model = self.processes.shared(self.model)
         while not self.over and self.n_epochs_done < self.n_epochs:
             callbacks.begin_epoch()
@@ -305,25 +292,13 @@ class Training:
     # -- what is kept ----------------------------------------------------------------------
 
     def finished(self):
-        """Return the fitted model if training ends here; training can go on afterwards.
-
-        Returns
-        -------
-        FittedModel
-            Holds a copy of the model, with the moments of all rows, in evaluation mode.
-        """
+        """Return the fitted model if training ends here; training can go on afterwards."""
         model = self.best()
         model.finalise(self.rows.in_order(self.dtype), self.previous)
         return self.fitted(model, self.mean_terms(model, self.rows, self.dtype))
 
     def finished_after(self, error):
-        """Return the fitted model of the last whole epoch, with a warning about the error.
-
-        Parameters
-        ----------
-        error : KeyboardInterrupt or NotFinite
-            The error that ended the training; raised again if there is nothing to keep.
-        """
+        """Return the fitted model of the last whole epoch, with a warning about the error."""
         diverged = isinstance(error, NotFinite)
         if self.kept is not None:
             self.load(self.kept)
@@ -389,13 +364,7 @@ class Training:
     # -- going on --------------------------------------------------------------------------
 
     def state(self):
-        """Return all that changes during training, for `load`; in `restored_process`.
-
-        Returns
-        -------
-        dict
-            Shares the tensors of the training.
-        """
+        """Return all that changes during training, for `load`; in `restored_process`."""
         averages, stopping = self.optimizer.averages, self.stopping
         return {
             "seeds": self.seeds,

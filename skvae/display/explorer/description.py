@@ -23,25 +23,7 @@ LIKELIHOOD_NAMES = {layer: name for name, layer in likelihoods.LIKELIHOODS.items
 
 
 def described_model(estimator):
-    """Describe a fitted estimator as plain data.
-
-    Parameters
-    ----------
-    estimator : BNVAEEstimator or BNVAETextEstimator
-        Fitted estimator, for one tau or for a range.
-
-    Returns
-    -------
-    dict
-        Data that `json.dumps` can write: the networks layer by layer, the posterior, the
-        likelihood, the units of the columns, the conditions, and the values along the range of tau
-        of everything that depends on tau.
-
-    Raises
-    ------
-    NotComputable
-        If the page cannot compute a network, the posterior or the likelihood.
-    """
+    """Describe a fitted estimator as plain data."""
     module = fitted_attribute(estimator, "module_")
     n_weights = sum(p.numel() for p in module.parameters())
     if n_weights > MOST_WEIGHTS:
@@ -150,15 +132,7 @@ def _models(estimator, n_nodes):
 def nodes(n):
     """Nodes of polynomial interpolation on [-1, 1].
 
-    Parameters
-    ----------
-    n : int
-        Number of nodes.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        Extrema of a Chebyshev polynomial, in increasing order.
+    The result has the shape (n,).
     """
     return np.sin(np.pi * np.arange(1 - n, n, 2) / (2 * (n - 1)))
 
@@ -280,27 +254,7 @@ def _writer(estimator, weights):
 
 
 def described_rows(estimator, X, n_rows):
-    """Describe evenly spaced rows as plain data.
-
-    Parameters
-    ----------
-    estimator : BNVAEEstimator or BNVAETextEstimator
-        Fitted estimator.
-    X : {array-like, DataFrame, CSR, list of str}
-        Rows, as `transform` takes them.
-    n_rows : int
-        Largest number of rows to describe.
-
-    Returns
-    -------
-    described : dict
-        The "values" of a table in its own units and its "context"; or "sentences" and their
-        "features", the outputs of the encoder.
-    index : ndarray of int
-        Indices of the rows in X.
-    n_samples : int
-        Number of rows of X.
-    """
+    """Describe evenly spaced rows as plain data."""
     rows = estimator._read_rows(X)
     index = np.unique(np.linspace(0, len(rows) - 1, min(n_rows, len(rows))).astype(int))
     chosen = rows.subset(index)

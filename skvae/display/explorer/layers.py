@@ -60,27 +60,7 @@ WITHOUT_EFFECT = (nn.Flatten, nn.Identity, nn.Dropout)
 
 
 def described_network(name, network, weights):
-    """Describe a network as a list of layers.
-
-    Parameters
-    ----------
-    name : str
-        Name of the network in errors.
-    network : Module
-        Network to describe.
-    weights : Weights
-        Packed weights of all layers.
-
-    Returns
-    -------
-    list of dict
-        Kind, settings and weights of each layer.
-
-    Raises
-    ------
-    NotComputable
-        If the page cannot compute one of the layers.
-    """
+    """Describe a network as a list of layers."""
     if type(network) is MLP:
         # The context is appended to the input; without a context this layer has no effect.
         return [{"layer": "context"}, *described_network(name, network.layers, weights)]

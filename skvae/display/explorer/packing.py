@@ -6,25 +6,7 @@ import numpy as np
 
 
 def packed(values):
-    """Pack numbers in float32, with one byte per number if there are few distinct values.
-
-    Parameters
-    ----------
-    values : array-like
-        Numbers, in any shape.
-
-    Returns
-    -------
-    dict
-        The "shape", and the numbers as "float32" in base64. For few distinct values, their indices
-        as "uint8" in base64, and the packed "values" that these indices stand for.
-
-    Examples
-    --------
-    >>> from skvae.display.explorer.packing import packed, unpacked
-    >>> unpacked(packed([[0.5, 1.5]])).tolist()
-    [[0.5, 1.5]]
-    """
+    """Pack numbers in float32, with one byte per number if there are few distinct values."""
     values = np.asarray(values, dtype="<f4")
     shape = list(values.shape)
     distinct, indices = np.unique(values, return_inverse=True)
@@ -35,18 +17,7 @@ def packed(values):
 
 
 def unpacked(array):
-    """Turn the result of `packed` back into numbers.
-
-    Parameters
-    ----------
-    array : dict
-        Result of `packed`.
-
-    Returns
-    -------
-    ndarray
-        Numbers in float32, in their original shape.
-    """
+    """Turn the result of `packed` back into numbers."""
     if "uint8" in array:
         indices = np.frombuffer(base64.b64decode(array["uint8"]), np.uint8)
         return unpacked(array["values"])[indices].reshape(array["shape"])

@@ -12,57 +12,19 @@ VIEWS = ("elements", "views", "codemap", "explorer")
 
 
 def script(modules=(*ARITHMETIC, *VIEWS), folder=HERE):
-    """Join modules of JavaScript into one script, without their imports and exports.
-
-    Parameters
-    ----------
-    modules : sequence of str
-        Names of the modules, each after those that it imports. A page that is opened from a disk
-        cannot import modules, so they are joined.
-    folder : Path
-        Folder of the modules.
-
-    Returns
-    -------
-    str
-        Content of a script element of the type "module".
-    """
+    """Join modules of JavaScript into one script, without their imports and exports."""
     texts = [(folder / f"{name}.js").read_text(encoding="utf-8") for name in modules]
     texts = [re.sub(r"^import [^;]*;\n+", "", text, flags=re.MULTILINE) for text in texts]
     return "\n".join(re.sub(r"^export ", "", text, flags=re.MULTILINE) for text in texts)
 
 
 def as_json(data):
-    """Write data as JSON that cannot end the script element that contains it.
-
-    Parameters
-    ----------
-    data : dict
-        Data that `json.dumps` can write.
-
-    Returns
-    -------
-    str
-        JSON in which every ``<`` is escaped.
-    """
+    """Write data as JSON that cannot end the script element that contains it."""
     return json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def page(data, title):
-    """Make the page of an explorer.
-
-    Parameters
-    ----------
-    data : dict
-        Content of the page.
-    title : str
-        Title of the page.
-
-    Returns
-    -------
-    str
-        HTML that needs no other file and no network.
-    """
+    """Make the page of an explorer."""
     parts = {
         "title": escape(title),
         "style": (HERE / "style.css").read_text(encoding="utf-8"),
