@@ -2,16 +2,17 @@
 A table with gaps
 =================
 
-Numbers, counts, yes or no and one of three in one table, a fifth of it
-missing. One estimator fits it as it is, fills the gaps, and draws new rows
-of the same columns and types. What was removed is known here, so that every
-claim can be checked.
+A table with numbers, counts, booleans and categories has a fifth of its cells
+missing. One estimator fits it as it is, fills in the missing cells, and draws
+new rows with the same columns and types. The removed values are known, so
+every claim can be checked.
 """
 
 # %%
 # A table and its causes
 # ----------------------
-# Two hidden causes decide all columns, one of them not in a straight line.
+# Two hidden causes determine all columns. One of the dependences is
+# nonlinear.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -42,9 +43,10 @@ print(gaps.head(4).to_string())
 # %%
 # Fit it as it is
 # ---------------
-# Types say which columns are categories; that visits are counts, and that
-# incomes have a long tail, has to be said. The encoder sees what is there
-# and where it is; the likelihood counts nothing else.
+# The types show which columns are categories. You have to declare that visits
+# are counts and that incomes have a long tail. The encoder receives the
+# observed cells and a mask that marks them; the likelihood counts only the
+# observed cells.
 
 from skvae import BNVAEEstimator
 
@@ -62,9 +64,10 @@ print(f"KL {kl:.2f} nats, at least {vae.kl_floor_:.2f}")
 # %%
 # Fill the gaps
 # -------------
-# Beside the mean of the column, which knows nothing of the other cells, and
-# the five nearest neighbours. Neighbours need numbers, in comparable units:
-# categories become indicators first. For the model nothing is prepared.
+# We compare with the mean of the column, which ignores the other cells, and
+# with the five nearest neighbors. Nearest neighbors need numbers in
+# comparable units, so categories become indicators first. The model needs no
+# preparation.
 
 from sklearn.impute import KNNImputer
 
@@ -93,7 +96,8 @@ for j, name in enumerate(numbers):
 print(pd.DataFrame(errors).round(2).T.to_string())
 
 # %%
-# Of the categories, the share of gaps that are hit:
+# For categories, the table shows the share of missing cells that are filled
+# in correctly:
 
 lost = gaps["plan"].isna()
 places = neighbours[:, 5:].argmax(1)
@@ -119,8 +123,8 @@ _ = ax.legend(colours)
 # %%
 # New rows
 # --------
-# Samples have the columns and the types of the table, and hang together as
-# it does: members earn more, large plans go with weight.
+# Samples have the columns and types of the table and the same dependences:
+# members earn more, and large plans go with weight.
 
 new = vae.sample(800, random_state=0)
 print("types kept:", new.dtypes.equals(table.dtypes))
