@@ -112,17 +112,18 @@ _ = axes[0].set_ylabel("KL (nats)")
 
 # %%
 # The plain VAE uses four components and lets the others fade. Every other
-# scheme uses all 16. ``"batchnorm-mean"`` and ``"moment"`` stay close to their
-# floors. ``"batchnorm"`` has the same floor as ``"moment"`` and is far above
-# it: its standard deviation changes sign over the rows, and near zero it
-# claims a precision that costs rate and that nobody asked for
-# (:eq:`s-shape-cost`). ``"layernorm"`` does well here, because the decoder of
-# digits needs the code; but nothing guarantees that any one component is used,
-# and :doc:`/tutorials/4_inside/plot_3_why_not_layer_norm` shows it fail.
+# scheme uses all 16. ``"batchnorm-mean"`` and ``"moment"`` stay close to
+# their floors. ``"batchnorm"`` has the same floor as ``"moment"`` and is far
+# above it. Its standard deviation changes sign over the rows; near zero it
+# claims a useless precision, which costs rate (:eq:`s-shape-cost`).
+# ``"layernorm"`` does well here, because the decoder of digits needs the
+# code. But nothing guarantees that any given component is used, and
+# :doc:`/tutorials/4_inside/plot_3_why_not_layer_norm` shows it fail.
 #
-# What it costs and what it buys
-# ------------------------------
-# To the right is a better density, up a better code.
+# Cost and gain
+# -------------
+# Points to the right have a better density, and points at the top a better
+# code.
 
 figure, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
 for posterior, (_, elbo, bound, accuracy) in table.items():

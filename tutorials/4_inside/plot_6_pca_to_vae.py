@@ -218,17 +218,16 @@ print(f"price of tau 0.8: {price:.3f} nats")
 #
 # Small batches
 # -------------
-# So far every batch was the whole data set. In practice a batch is a few dozen
-# rows, and its mean and variance are only estimates. A code that is
-# standardized with them depends on the rows that happen to be in the batch.
-# BN-VAE therefore trains with *running* moments, which average over many
-# batches; the gradient alone is that of the batch. :doc:`/theory/noise` says
-# how and why.
+# So far every batch was the whole data set. In practice a batch is a few
+# dozen rows, and its mean and variance are only estimates. A code that is
+# standardized with them depends on the other rows in the batch. BN-VAE
+# therefore trains with *running* moments, which average over many batches;
+# only the gradient is that of the batch. :doc:`/theory/noise` explains this.
 #
-# To see what this prevents, we undo it. One line makes a posterior that trains
-# with the moments of the batch alone. The components above are too noisy to
-# mind much. Those of the breast cancer table are not: its thirty columns are
-# strongly correlated.
+# To see the effect, we undo it: one line makes a posterior that trains with
+# the moments of the batch alone. The components above are too noisy for a
+# visible effect. Those of the breast cancer data are not: its thirty columns
+# are strongly correlated.
 
 from copy import deepcopy
 
