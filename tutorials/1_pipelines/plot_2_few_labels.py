@@ -56,7 +56,7 @@ def codes_of(d):
         code = encoder.fit_transform(X_train), encoder.transform(X_test)
         codes[name, "as it is"] = code
         scale = code[0].std(axis=0)
-        codes[name, "standardised"] = code[0] / scale, code[1] / scale
+        codes[name, "standardized"] = code[0] / scale, code[1] / scale
     return codes
 
 
@@ -75,7 +75,7 @@ def probe(codes, sizes):
     """Held-out accuracies, (sizes, draws) for each code."""
     accuracies = {key: np.empty((len(sizes), N_DRAWS)) for key in codes}
     for i, draw in np.ndindex(len(sizes), N_DRAWS):
-        labelled, _ = train_test_split(
+        labeled, _ = train_test_split(
             np.arange(len(y_train)),
             train_size=sizes[i],
             stratify=y_train,
@@ -83,7 +83,7 @@ def probe(codes, sizes):
         )
         for key, (code, code_test) in codes.items():
             classifier = LogisticRegression(max_iter=1000)
-            classifier.fit(code[labelled], y_train[labelled])
+            classifier.fit(code[labeled], y_train[labeled])
             score = classifier.score(code_test, y_test)
             accuracies[key][i, draw] = score
     return accuracies
@@ -118,7 +118,7 @@ for (name, scaling), values in accuracies.items():
         linewidth=0,
     )
 for ax, title in zip(
-    axes, ("code as it is", "standardised"), strict=True
+    axes, ("code as it is", "standardized"), strict=True
 ):
     ax.set(
         title=title,
@@ -145,7 +145,7 @@ _ = axes[0].legend(frameon=False, loc="lower right")
 ours = accuracies["BN-VAE", "as it is"]
 for name in ("PCA", "plain VAE"):
     print(f"over {name}:")
-    both = [accuracies[name, s] for s in ("as it is", "standardised")]
+    both = [accuracies[name, s] for s in ("as it is", "standardized")]
     for i, size in enumerate(sizes):
         rival = max(both, key=lambda values, i=i: values[i].mean())
         gain = ours[i] - rival[i]
@@ -169,7 +169,7 @@ for size, index in ((10, (0, 0)), (100, (3, 1)), (1000, (6, 2))):
             i = index[0] if d == 8 else index[1]
             both = [
                 tables[d][name, s][i].mean()
-                for s in ("as it is", "standardised")
+                for s in ("as it is", "standardized")
             ]
             row += f"{max(both):7.3f}"
         print(f"{size:5,} labels {name:10}{row}")

@@ -23,10 +23,10 @@ from sklearn.metrics import roc_auc_score
 
 from skvae import BNVAEEstimator
 
-tumours = load_breast_cancer()
+tumors = load_breast_cancer()
 wines = load_wine()
 tables = {
-    "tumours": (tumours.data, tumours.target == 0),
+    "tumors": (tumors.data, tumors.target == 0),
     "wines": (wines.data, wines.target == 2),
 }
 

@@ -78,7 +78,7 @@ indicators = indicators.where(gaps["plan"].notna())
 wide = pd.concat([gaps[[*numbers, "member"]], indicators], axis=1)
 wide = wide.astype("Float64").to_numpy(float, na_value=np.nan)
 spread = np.nanstd(wide, axis=0)
-neighbours = KNNImputer().fit_transform(wide / spread) * spread
+neighbors = KNNImputer().fit_transform(wide / spread) * spread
 
 errors = {}
 for j, name in enumerate(numbers):
@@ -86,7 +86,7 @@ for j, name in enumerate(numbers):
     truth = table[name].to_numpy(float)
     guesses = {
         "mean": np.full(len(table), np.nanmean(wide[:, j])),
-        "neighbours": neighbours[:, j],
+        "neighbors": neighbors[:, j],
         "model": filled[name].to_numpy(float),
     }
     errors[name] = {
@@ -100,24 +100,24 @@ print(pd.DataFrame(errors).round(2).T.to_string())
 # in correctly:
 
 lost = gaps["plan"].isna()
-places = neighbours[:, 5:].argmax(1)
-by_neighbours = indicators.columns.to_numpy()[places]
+places = neighbors[:, 5:].argmax(1)
+by_neighbors = indicators.columns.to_numpy()[places]
 hits = {
     "most frequent": (table["plan"] == gaps["plan"].mode()[0])[lost],
-    "neighbours": (table["plan"] == by_neighbours)[lost],
+    "neighbors": (table["plan"] == by_neighbors)[lost],
     "model": (filled["plan"] == table["plan"])[lost],
 }
 for method, hit in hits.items():
     print(f"{method:14}{hit.mean():.2f}")
 
 figure, ax = plt.subplots(figsize=(7, 3), layout="constrained")
-colours = {"mean": "0.7", "neighbours": "0.4", "model": "C0"}
-for i, (method, colour) in enumerate(colours.items()):
+colors = {"mean": "0.7", "neighbors": "0.4", "model": "C0"}
+for i, (method, color) in enumerate(colors.items()):
     heights = [errors[name][method] for name in numbers]
-    ax.bar(np.arange(4) + 0.25 * i, heights, 0.25, color=colour)
+    ax.bar(np.arange(4) + 0.25 * i, heights, 0.25, color=color)
 _ = ax.set_xticks(np.arange(4) + 0.25, numbers)
 _ = ax.set_ylabel("error, standard deviations")
-_ = ax.legend(colours)
+_ = ax.legend(colors)
 # sphinx_gallery_thumbnail_number = 1
 
 # %%
@@ -137,9 +137,9 @@ figure, axes = plt.subplots(
     1, 2, figsize=(7, 3), sharex=True, sharey=True, layout="constrained"
 )
 for ax, rows in zip(axes, (table, new), strict=True):
-    for plan, colour in {"small": "C0", "large": "C1"}.items():
+    for plan, color in {"small": "C0", "large": "C1"}.items():
         one = rows[rows["plan"] == plan]
-        ax.scatter(one["length"], one["weight"], s=6, c=colour)
+        ax.scatter(one["length"], one["weight"], s=6, c=color)
 _ = axes[0].set(title="table", xlabel="length", ylabel="weight")
 _ = axes[1].set(title="samples", xlabel="length")
 _ = axes[1].legend(["small plan", "large plan"])

@@ -117,10 +117,10 @@ for j, name in enumerate(SPRITE_FACTORS):
 # and decoder receive it, and the code has to describe only the rest. The same
 # codes are then decoded as each of the shapes.
 
-labelled = np.column_stack([X, factors[:, 0]])
+labeled = np.column_stack([X, factors[:, 0]])
 conditional = BNVAEEstimator(
     6, conditions=[("categorical", [256])], **networks, **settings
-).fit(labelled)
+).fit(labeled)
 figure, ax = plt.subplots(figsize=(7, 2.2), layout="constrained")
 rows = [
     conditional.inverse_transform(codes[:12], conditions=[kind])[

@@ -66,7 +66,7 @@ _ = ax.set(
 
 
 class Encoder(nn.Module):
-    """Features of the pairs of neighbours, averaged over the row."""
+    """Features of the pairs of neighbors, averaged over the row."""
 
     def __init__(self, width=32):
         super().__init__()

@@ -66,13 +66,13 @@ for posterior in colors:
 
 from sklearn.decomposition import PCA
 
-neighbours = KNeighborsClassifier(5)
+neighbors = KNeighborsClassifier(5)
 
 
 def accuracy_of(encoder):
-    """Of nearest neighbours on the code of the held-out rows."""
-    neighbours.fit(encoder.transform(X_train), y_train)
-    return neighbours.score(encoder.transform(X_test), y_test)
+    """Of nearest neighbors on the code of the held-out rows."""
+    neighbors.fit(encoder.transform(X_train), y_train)
+    return neighbors.score(encoder.transform(X_test), y_test)
 
 
 table = {}

@@ -115,7 +115,7 @@ with torch.no_grad():
     features = [(model.encoder(part), None) for part in x.split(500)]
 model.posterior.finalise(features)  # 2. after the last epoch
 
-print(f"finalised:        {mean_kl(x):.4f} nats")
+print(f"finalized:        {mean_kl(x):.4f} nats")
 print(f"guaranteed:       {model.posterior.kl_floor():.4f} nats")
 print(f"rows held out:    {mean_kl(x_test):.4f} nats")
 

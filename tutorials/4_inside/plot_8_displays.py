@@ -167,7 +167,7 @@ table = TauTableDisplay.from_estimators(fits, X_test, accuracy=accuracy)
 # attributes without an underscore.
 
 display = KLDisplay.from_estimator(vae, color="tab:purple")
-display.ax_.set_title("in the colours of the article's layer")
+display.ax_.set_title("in the colors of the article's layer")
 print("nats, the largest first:", display.kl[display.order].round(2))
 
 # %%
