@@ -2,20 +2,20 @@
 Digits in a pipeline
 ====================
 
-A first walk with :class:`~skvae.BNVAEEstimator`: learn a code of 16 numbers
-for pictures of 64 pixels, put it before a classifier, and search for the
-setting that matters, ``tau``, as one searches for any other setting in
-scikit-learn. No knowledge of variational autoencoders (VAEs) is needed; the
-words that come up are in the :doc:`/glossary`.
+First steps with :class:`~skvae.BNVAEEstimator`: learn a code of 16 numbers
+for pictures of 64 pixels, use it as input of a classifier, and search for the
+most important setting, ``tau``, like for any other setting in scikit-learn.
+You need no knowledge of variational autoencoders (VAEs); the :doc:`/glossary`
+explains the terms.
 """
 
 # %%
 # The data
 # --------
 # Handwritten digits, 8 by 8 pixels, each pixel a grey level from 0 to 16.
-# Divided by 16 they lie between 0 and 1, which is what the likelihood
-# ``"bernoulli"`` wants: it reads a grey level as the probability of ink.
-# Nothing else has to be scaled.
+# Divided by 16 they lie between 0 and 1, as the likelihood ``"bernoulli"``
+# requires: it reads a grey level as the probability of ink. No other scaling
+# is needed.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,9 +33,10 @@ print(f"{len(X_train)} rows to train on, {len(X_test)} to test on")
 # %%
 # A pipeline
 # ----------
-# The estimator is a transformer. ``fit`` ignores the labels and learns two
+# The estimator is a transformer. ``fit`` ignores the labels and trains two
 # networks: an *encoder* from a row to its code, and a *decoder* from a code
-# back to the row. ``transform`` gives the code, which the classifier takes.
+# back to the row. ``transform`` returns the code, and the classifier takes it
+# as input.
 
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -53,7 +54,7 @@ pipeline.fit(X_train, y_train)
 print(f"held-out accuracy: {pipeline.score(X_test, y_test):.3f}")
 
 # %%
-# Is that good? The usual way to 16 numbers is PCA:
+# Is that good? The usual method to get 16 numbers is PCA:
 
 from sklearn.decomposition import PCA
 
@@ -64,16 +65,16 @@ linear.fit(X_train, y_train)
 print(f"with PCA: {linear.score(X_test, y_test):.3f}")
 
 # %%
-# As good, but not better: 16 principal components keep nearly all there is in
-# these small pictures. Where a code has to be smaller, it is another matter
-# (:doc:`/tutorials/1_pipelines/plot_2_few_labels`), and a VAE gives more than
-# a code. Look at what it has learnt.
+# The VAE is as good, but not better: 16 principal components keep almost
+# everything in these small pictures. With a smaller code the result is
+# different (:doc:`/tutorials/1_pipelines/plot_2_few_labels`), and a VAE
+# provides more than a code. Look at what it has learned.
 #
 # What the code keeps
 # -------------------
-# ``inverse_transform`` decodes. Above, ten rows that the model has never seen;
-# below, what it makes of their codes. Single pixels are gone, the digit and
-# its slant are there.
+# ``inverse_transform`` decodes. The top row shows ten rows that the model has
+# never seen, the bottom row what it decodes from their codes. Single pixels
+# are lost, but the digit and its slant remain.
 
 fitted = pipeline[0]
 code = fitted.transform(X_test)
@@ -96,11 +97,11 @@ _ = axes[1, 0].set_title(
 # %%
 # Watch a fit
 # -----------
-# Progress is scikit-learn's business: callbacks work here as in its own
-# estimators, inside pipelines and searches too. In a terminal, with the
-# package rich installed, ``vae.set_callbacks(ProgressBar())`` shows a bar. A
-# :class:`~sklearn.callback.ScoringMonitor` keeps the score after each epoch,
-# and is as quiet as a web page needs.
+# Progress reporting uses scikit-learn's callbacks, which also work inside
+# pipelines and searches. In a terminal, with the package rich installed,
+# ``vae.set_callbacks(ProgressBar())`` shows a progress bar. A
+# :class:`~sklearn.callback.ScoringMonitor` records the score after each epoch
+# and prints nothing.
 
 from sklearn.base import clone
 from sklearn.callback import ScoringMonitor
@@ -120,11 +121,11 @@ print(f"{scores[0]:.2f}, {scores[9]:.2f}, {scores[-1]:.2f}")
 #
 # Search for tau
 # --------------
-# A plain VAE may switch parts of its code off; at worst all of it. Here each
-# component must carry a least share ``tau`` of *signal*, the rest being noise
-# that training adds. How large a share is good for the classifier? Ask
-# :class:`~sklearn.model_selection.GridSearchCV`. The name of the parameter is
-# that of the step, two underscores, and ``tau``.
+# A plain VAE may switch off parts of its code, at worst all of it. Here a
+# share of at least ``tau`` of each component must be *signal*; the rest is
+# noise that training adds. Which share is good for the classifier?
+# :class:`~sklearn.model_selection.GridSearchCV` can find out. The name of the
+# parameter consists of the step's name, two underscores, and ``tau``.
 
 from sklearn.model_selection import GridSearchCV
 
@@ -144,11 +145,12 @@ print(f"{search.score(X_test, y_test):.3f} on the rows held out")
 # %%
 # What tau does
 # -------------
-# The share of signal fixes how much information a component carries *at
-# least*. The measure is the Kullback-Leibler divergence (KL) between the
-# distribution of a row's code and the distribution of codes before any row was
-# seen; its mean over the training rows is ``kl_per_component_``, in nats. The
-# least value is called the floor.
+# The share of signal determines how much information a component carries *at
+# least*. The measure is the Kullback-Leibler divergence (KL) from the
+# distribution of a row's code to the prior, the distribution of codes before
+# any row has been seen. Its mean over the training rows is
+# ``kl_per_component_``, in nats. Its smallest possible value is called the
+# floor.
 
 shown = {
     tau: clone(vae).set_params(tau=tau).fit(X_train)
@@ -188,11 +190,11 @@ _ = axes[3].set(
 # sphinx_gallery_thumbnail_number = 2
 
 # %%
-# With ``tau`` near 0 each component carries what training finds worth while,
-# which is little. With 0.5, the default, it has to be half a bit, 0.35 nats,
-# and the classifier gains by it. With 0.9 it is three times as much, for
-# hardly any gain: these pictures have no more to say, and what the code must
-# carry beyond that is paid for with a worse fit.
+# With ``tau`` near 0, each component carries only what is worthwhile for
+# training, which is little. With 0.5, the default, each must carry half a
+# bit, 0.35 nats, and the classifier gets better. With 0.9 it is three times
+# as much, with hardly any gain: these pictures contain no more, and whatever
+# the code must carry beyond that makes the fit worse.
 
 print("  tau    KL  floor  held-out score")
 for tau, model in shown.items():
@@ -202,8 +204,9 @@ for tau, model in shown.items():
     )
 
 # %%
-# **What follows.** Use the estimator as any transformer, begin with the
-# default ``tau``, and search over it by the score of the *task*. The score of
-# the VAE itself is for other questions: it never asks for more than the data
-# have to say. :doc:`/guide/tau` has a recipe, :doc:`/theory/floor` says where
-# the floor comes from, and the next tutorial shows what it protects from.
+# **What follows.** Use the estimator like any transformer, start with the
+# default ``tau``, and search over it by the score of the *task*. Do not use
+# the score of the VAE itself for this search: it never favors more
+# information than the data require. :doc:`/guide/tau` has a recipe,
+# :doc:`/theory/floor` derives the floor, and the next tutorial shows what it
+# protects against.

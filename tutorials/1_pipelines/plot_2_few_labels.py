@@ -2,17 +2,19 @@
 Few labels
 ==========
 
-Rows are cheap and labels dear. Learn a code from all rows, without labels, and
-train a classifier on the codes of the few that have one. How many does it
-need? From 10 to 1,000, on codes from PCA, from a plain VAE and from BN-VAE.
+Rows are cheap, but labels are expensive. Learn a code from all rows, without
+labels, and train a classifier on the codes of the few rows that have one. How
+many labels does it need? We compare 10 to 1,000 labels on codes from PCA,
+from a plain VAE and from BN-VAE.
 """
 
 # %%
 # Three codes
 # -----------
-# The VAEs differ in their posterior only. None of the three sees a label. A
-# penalised classifier depends on the scale of its columns, and to be fair each
-# code is taken twice: as it is, and with every component scaled to variance 1.
+# The two VAEs differ only in their posterior. None of the three methods sees
+# a label. A penalized classifier depends on the scale of its columns. For a
+# fair comparison, each code is used twice: as it is, and with every component
+# scaled to variance 1.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -54,17 +56,17 @@ def codes_of(d):
         code = encoder.fit_transform(X_train), encoder.transform(X_test)
         codes[name, "as it is"] = code
         scale = code[0].std(axis=0)
-        codes[name, "standardised"] = code[0] / scale, code[1] / scale
+        codes[name, "standardized"] = code[0] / scale, code[1] / scale
     return codes
 
 
 # %%
 # The probe
 # ---------
-# A classifier on top of a frozen code is called a probe; a linear one tells
-# what the code shows without further work. Which rows happen to be labelled
-# matters when they are few: each number of labels is drawn 20 times, with at
-# least one of each digit, and the draws are the same for every code.
+# A classifier on top of a fixed code is called a probe. A linear probe
+# measures what can be read from the code directly. With few labels, it
+# matters which rows are labeled. So each number of labels is drawn 20 times,
+# with at least one of each digit, and the draws are the same for every code.
 
 N_DRAWS = 20
 
@@ -73,7 +75,7 @@ def probe(codes, sizes):
     """Held-out accuracies, (sizes, draws) for each code."""
     accuracies = {key: np.empty((len(sizes), N_DRAWS)) for key in codes}
     for i, draw in np.ndindex(len(sizes), N_DRAWS):
-        labelled, _ = train_test_split(
+        labeled, _ = train_test_split(
             np.arange(len(y_train)),
             train_size=sizes[i],
             stratify=y_train,
@@ -81,7 +83,7 @@ def probe(codes, sizes):
         )
         for key, (code, code_test) in codes.items():
             classifier = LogisticRegression(max_iter=1000)
-            classifier.fit(code[labelled], y_train[labelled])
+            classifier.fit(code[labeled], y_train[labeled])
             score = classifier.score(code_test, y_test)
             accuracies[key][i, draw] = score
     return accuracies
@@ -93,7 +95,7 @@ accuracies = probe(codes_of(8), sizes)
 # %%
 # Eight components
 # ----------------
-# The bands are the standard deviation over the draws.
+# The bands show the standard deviation over the draws.
 
 colors = {
     "PCA": "tab:gray",
@@ -116,7 +118,7 @@ for (name, scaling), values in accuracies.items():
         linewidth=0,
     )
 for ax, title in zip(
-    axes, ("code as it is", "standardised"), strict=True
+    axes, ("code as it is", "standardized"), strict=True
 ):
     ax.set(
         title=title,
@@ -131,19 +133,19 @@ _ = axes[0].legend(frameon=False, loc="lower right")
 # sphinx_gallery_thumbnail_number = 1
 
 # %%
-# BN-VAE is ahead on both sides, and it does not care which: its components
-# have nearly the same variance as they come, the one that tau asks for. The
-# scale of the other codes is a setting more, and the right one depends on the
-# number of labels.
+# BN-VAE is best in both panels, and the scaling does not matter to it: its
+# components already have nearly the same variance, the one that tau requires.
+# For the other codes, the scale is one more setting, and the best choice
+# depends on the number of labels.
 #
-# The draws are the same for all codes, so compare draw by draw. Here is what
-# BN-VAE, as it is, gains over the *better* scaling of each of the others, and
-# the standard error of that.
+# The draws are the same for all codes, so compare draw by draw. The table
+# shows the gain of BN-VAE, as it is, over the *better* scaling of each of the
+# others, with its standard error.
 
 ours = accuracies["BN-VAE", "as it is"]
 for name in ("PCA", "plain VAE"):
     print(f"over {name}:")
-    both = [accuracies[name, s] for s in ("as it is", "standardised")]
+    both = [accuracies[name, s] for s in ("as it is", "standardized")]
     for i, size in enumerate(sizes):
         rival = max(both, key=lambda values, i=i: values[i].mean())
         gain = ours[i] - rival[i]
@@ -153,8 +155,8 @@ for name in ("PCA", "plain VAE"):
 # %%
 # Fewer components, and more
 # --------------------------
-# How much is gained depends on how tight the code is. The better scaling of
-# each, again:
+# The gain depends on the size of the code. The table uses the better scaling
+# of each code again:
 
 print(f"{'components':22}{'4':>7}{'8':>7}{'16':>7}")
 tables = {8: accuracies}
@@ -167,20 +169,20 @@ for size, index in ((10, (0, 0)), (100, (3, 1)), (1000, (6, 2))):
             i = index[0] if d == 8 else index[1]
             both = [
                 tables[d][name, s][i].mean()
-                for s in ("as it is", "standardised")
+                for s in ("as it is", "standardized")
             ]
             row += f"{max(both):7.3f}"
         print(f"{size:5,} labels {name:10}{row}")
 
 # %%
-# With four components a network folds more into the code than a linear map
-# can, and both VAEs beat PCA. With 16 PCA has caught up: so many principal
-# components keep nearly all there is in 64 pixels. The plain VAE has not,
-# since it lets most of the 16 die.
+# With four components, a network puts more into the code than a linear map
+# can, and both VAEs beat PCA. With 16, PCA has caught up, because so many
+# principal components keep almost everything in 64 pixels. The plain VAE has
+# not, because it lets most of its 16 components die.
 #
-# **What follows.** Try PCA first, as always. Where the code has to be small,
-# or the rows are not as simple as these, a VAE has more to give, and its
-# components should live: a classifier finds only what the code shows. All this
-# is one split of one small data set. :doc:`/guide/pipelines` shows how to do
-# the same within cross-validation, and :doc:`/theory/diagnostics` what else to
-# look at.
+# **What follows.** Try PCA first, as always. If the code has to be small, or
+# the rows are less simple than these, a VAE has more to offer. Its components
+# should then be alive, because a classifier can use only what the code
+# contains. These results are from a single split of one small data set.
+# :doc:`/guide/pipelines` shows how to do the same within cross-validation,
+# and :doc:`/theory/diagnostics` what else to look at.

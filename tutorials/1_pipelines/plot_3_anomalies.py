@@ -2,17 +2,18 @@
 Rows that do not belong
 =======================
 
-``score_samples`` is a lower bound on the log-density of a row: rows that
-score low are unlike those of the fit. How good a detector is that, beside
-one that is made for it? On two tables that scikit-learn ships, once with a
-clean fit, once with some of the odd rows hidden in it.
+``score_samples`` is a lower bound on the log density of a row, so rows with a
+low score are unlike the training rows. How good is it as a detector of
+anomalies, compared with a dedicated method? We test it on two data sets of
+scikit-learn, once with clean training rows and once with some anomalies among
+them.
 """
 
 # %%
 # Two tables
 # ----------
-# The odd ones are malignant tumours among benign, and the third kind of wine
-# among the others. Two thirds of the ordinary rows are for the fit.
+# The anomalies are malignant tumors among benign ones, and the third kind of
+# wine among the others. Two thirds of the ordinary rows are used for the fit.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,10 +23,10 @@ from sklearn.metrics import roc_auc_score
 
 from skvae import BNVAEEstimator
 
-tumours = load_breast_cancer()
+tumors = load_breast_cancer()
 wines = load_wine()
 tables = {
-    "tumours": (tumours.data, tumours.target == 0),
+    "tumors": (tumors.data, tumors.target == 0),
     "wines": (wines.data, wines.target == 2),
 }
 
@@ -45,8 +46,8 @@ def split(X, odd, share, seed):
 # %%
 # Detectors
 # ---------
-# The model needs no scaling before it. Under Student's t an outlier in the
-# fit pulls less at the model than under the Gaussian.
+# The model needs no scaling. Outliers among the training rows affect it less
+# under the Student-t than under the Gaussian likelihood.
 
 detectors = {
     "Gaussian": lambda seed: BNVAEEstimator(
@@ -77,13 +78,14 @@ for table, (X, odd) in tables.items():
             )
 
 # %%
-# With a clean fit all are good. With odd rows hidden in it a density does
-# what a density should: it describes them too, and they look less odd. An
-# isolation forest has no such ambition, and wins. So: clean rows to fit, or
-# a robust likelihood, or a detector that was made for the purpose. PyOD's
-# VAE (3.6.7, standardised columns, its defaults) has 0.963 and 0.965 on the
-# clean fits and 0.941 and 0.943 on the others: it is trained without a KL
-# and is an autoencoder in effect, which is no density but does not care.
+# With clean training rows all detectors are good. With anomalies among the
+# training rows, a density does its job: it describes them too, so they look
+# less anomalous. An isolation forest does not try to describe the rows, and
+# wins. So use clean training rows, a robust likelihood, or a dedicated
+# detector. PyOD's VAE (3.6.7, standardized columns, its defaults) has 0.963
+# and 0.965 on the clean fits and 0.941 and 0.943 on the others. It is trained
+# without a KL, so it is in effect an autoencoder; that is not a density, but
+# it does not matter for this task.
 
 figure, axes = plt.subplots(
     1, 2, figsize=(7, 3), sharey=True, layout="constrained"
@@ -103,11 +105,12 @@ _ = figure.legend(
 # sphinx_gallery_thumbnail_number = 1
 
 # %%
-# Why is it odd?
-# --------------
-# A density says more than a rank. Leave a cell out, and ask for the density
-# of the rest: where the score rises most, that cell was the surprise. A fit
-# with gaps is needed for it; here every tenth cell was removed at random.
+# Why is it an anomaly?
+# ---------------------
+# A density can say more than a ranking can. Remove one cell and score the
+# remaining cells: the cell whose removal raises the score most was the most
+# surprising one. This needs a fit with missing cells; here a tenth of the
+# cells were removed at random.
 
 X, odd = tables["wines"]
 fit, judge, is_odd = split(X, odd, 0.0, 0)

@@ -2,17 +2,19 @@
 A text VAE collapses, and how to stop it
 ========================================
 
-A decoder that writes word by word, each word given those before it, can write
-well without any code. So it does, and the code dies: KL vanishing, first seen
-in text VAEs. Here it happens within seconds, and matched moments prevent it.
+A decoder that predicts each word from the previous words can write well
+without any code. So it learns to do without, and the code dies: this is KL
+vanishing, first seen in text VAEs. Here it happens within seconds, and
+matched moments prevent it.
 """
 
 # %%
 # Sentences with two known factors
 # --------------------------------
-# Short reviews: the sentiment decides which adjectives can come, the tense
-# the verb, and everything else is drawn at random. The two adjectives of a
-# sentence share its sentiment; nothing else concerns it as a whole.
+# The sentences are short reviews. The sentiment determines which adjectives
+# can occur, the tense determines the verb, and everything else is drawn at
+# random. The two adjectives of a sentence share its sentiment; there is no
+# other dependence across the sentence.
 
 import warnings
 
@@ -33,10 +35,10 @@ print("\n".join(train[:4]))
 # %%
 # Three models
 # ------------
-# One decoder: a language model that is told no code (``posterior="none"``), a
-# plain VAE (``posterior="gaussian"``) and matched moments, the default. As in
-# most text VAEs of the literature the encoder gives its last state
-# (``pooling="last"``).
+# All three have the same decoder: a language model without a code
+# (``posterior="none"``), a plain VAE (``posterior="gaussian"``) and matched
+# moments, the default. As in most text VAEs of the literature, the encoder
+# returns its last state (``pooling="last"``).
 
 SETTINGS = {
     "n_components": 8,
@@ -57,10 +59,10 @@ for model in models.values():
     model.fit(train)
 
 # %%
-# The KL says what the code costs, and no code can say more than it costs. The
-# plain VAE's stays near 0 from the first epoch on. With matched moments there
-# is a floor of ``-d/2 log(1 - tau)``, :eq:`s-floor`, and the decoder makes use
-# of what has to be paid for anyway.
+# The KL is an upper bound on the information in the code. In the plain VAE it
+# stays near 0 from the first epoch on. With matched moments there is a floor
+# of ``-d/2 log(1 - tau)``, :eq:`s-floor`. The rate has to be paid in any
+# case, so the decoder learns to use it.
 
 figure, (left, right) = plt.subplots(
     1, 2, figsize=(8, 3.6), layout="constrained"
@@ -83,10 +85,10 @@ plt.show()
 # sphinx_gallery_thumbnail_number = 1
 
 # %%
-# Does the decoder listen?
-# ------------------------
-# Give it the codes of other sentences. What the reconstruction loses by that,
-# the shuffled gap, is 0 for a decoder that does not listen.
+# Does the decoder use the code?
+# ------------------------------
+# Give it the codes of other sentences. The loss in reconstruction, the
+# shuffled gap, is 0 for a decoder that does not use the code.
 
 for name in ("plain VAE", "matched moments"):
     found = models[name].diagnose(test, n_draws=8)
@@ -95,9 +97,9 @@ for name in ("plain VAE", "matched moments"):
     print(f"lost by shuffled codes {found.shuffled_gap:.2f} nats")
 
 # %%
-# What the code knows
-# -------------------
-# A linear classifier of the posterior means, trained with 100 labels.
+# What the code contains
+# ----------------------
+# A linear classifier on the posterior means, trained with 100 labels.
 
 y = factors[:, 0]
 for name in ("plain VAE", "matched moments"):
@@ -107,8 +109,9 @@ for name in ("plain VAE", "matched moments"):
     print(f"{name:16} {accuracy:.2f} of sentiments right")
 
 # %%
-# And the price? The language model's score is exact; those of the VAEs are
-# lower bounds, from 64 draws of the code. Both are held out.
+# And the cost? The score of the language model is exact; the scores of the
+# VAEs are lower bounds from 64 draws of the code. All scores are on held-out
+# sentences.
 
 for name, model in models.items():
     bound = model.score_samples(test, n_draws=64).mean()

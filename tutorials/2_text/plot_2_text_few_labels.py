@@ -2,16 +2,17 @@
 Sentiment from few labels
 =========================
 
-Sentences are cheap and labels dear. Learn a code from all sentences without
-labels, and train a classifier on the codes of the few that have one.
+Sentences are cheap, but labels are expensive. Learn a code from all sentences
+without labels, and train a classifier on the codes of the few sentences that
+have one.
 """
 
 # %%
 # A code from 1,500 sentences
 # ---------------------------
-# None of them has a label yet. The default is asked for eight components and
-# a floor of about two nats; that is more than the sentiment of a sentence, a
-# bit or 0.69 nats, needs.
+# None of them has a label yet. The model has eight components and a floor of
+# about two nats. That is more than enough for the sentiment of a sentence,
+# which needs one bit or 0.69 nats.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -44,10 +45,10 @@ print(f"floor {vae.kl_floor_:.2f}")
 # %%
 # How many labels?
 # ----------------
-# From 4 to 1,000, each number drawn 20 times with both sentiments in it. The
-# other classifier counts words: it must have seen an adjective with a label
-# to know what it means, while the code has learnt from all sentences which
-# adjectives go together.
+# From 4 to 1,000 labels, each number drawn 20 times with both sentiments in
+# it. The other classifier counts words. It must have seen an adjective in a
+# labeled sentence to know its sentiment, while the code has learned from all
+# sentences which adjectives occur together.
 
 SIZES = (4, 8, 16, 32, 100, 1000)
 code = vae.transform(sentences)
@@ -101,8 +102,8 @@ plt.show()
 # In a pipeline
 # -------------
 # The estimator is a transformer of strings like any other. Here everything is
-# fitted on the labelled sentences alone; with more unlabelled ones at hand,
-# fit the code first, as above.
+# fitted on the labeled sentences alone. If you have more sentences without
+# labels, fit the code first, as above.
 
 pipeline = make_pipeline(
     BNVAETextEstimator(

@@ -1,17 +1,17 @@
 """
-Walking between two sentences
-=============================
+Interpolating between two sentences
+===================================
 
-A code is a point, and points have points between them. Decode those, and one
+A code is a point, and between two points lie others. Decode them, and one
 sentence turns into another step by step.
 """
 
 # %%
-# A model that says much
-# ----------------------
-# The larger ``tau``, the more of a sentence is in its code. For pictures of
-# codes a small rate will do; to find a sentence again it takes most of what
-# there is to say.
+# A model with a high rate
+# ------------------------
+# The larger ``tau``, the more information about a sentence is in its code. A
+# low rate is enough for a map of the codes. To reconstruct a sentence, the
+# code must contain almost all of its information.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,8 +37,8 @@ print(f"rate {vae.kl_per_component_.sum():.1f} nats")
 # %%
 # There and back
 # --------------
-# The likeliest sentence of each code: greedily, and by a search that keeps
-# five beginnings at a time.
+# The most probable sentence for each code, found greedily and by a beam
+# search with five beams.
 
 for sentence in sentences[:3]:
     code = vae.transform([sentence])
@@ -47,8 +47,8 @@ for sentence in sentences[:3]:
     print("beam  ", *vae.inverse_transform(code, n_beams=5))
 
 # %%
-# A walk
-# ------
+# Interpolation
+# -------------
 # From a complaint to praise, in a straight line between the two codes.
 
 complaint = "honestly , the fish was very cold and sour for me ."
@@ -57,9 +57,10 @@ for sentence in vae.interpolate(complaint, praise, n_samples=8):
     print(sentence)
 
 # %%
-# Where is the sentiment? Its direction in the code is that of the line
-# between the mean codes of either kind. Go along it from the complaint: the
-# words that carry the sentiment change, and others if they must.
+# Where is the sentiment in the code? Its direction is the line between the
+# mean codes of negative and positive sentences. Start from the complaint and
+# move in this direction: the words that carry the sentiment change, and other
+# words change where they have to.
 
 code, y = vae.transform(sentences), factors[:, 0]
 direction = code[y == 1].mean(0) - code[y == 0].mean(0)
@@ -69,8 +70,8 @@ for sentence in vae.inverse_transform(start + steps * direction):
     print(sentence)
 
 # %%
-# The map of all codes along that direction, and across it along the largest
-# variance that is left.
+# The map shows all codes along that direction and along the direction of
+# largest variance orthogonal to it.
 
 along = code @ direction / np.linalg.norm(direction)
 rest = code - np.outer(along, direction) / np.linalg.norm(direction)
@@ -91,8 +92,9 @@ plt.show()
 # %%
 # New sentences
 # -------------
-# Codes from the prior, words at random; colder and from the likeliest words
-# only, they keep closer to the grammar.
+# Draw codes from the prior and then draw words at random. With a lower
+# temperature and only the most probable words, the sentences follow the
+# grammar more closely.
 
 print("\n".join(vae.sample(4, random_state=0)))
 print()

@@ -2,16 +2,17 @@
 A table with gaps
 =================
 
-Numbers, counts, yes or no and one of three in one table, a fifth of it
-missing. One estimator fits it as it is, fills the gaps, and draws new rows
-of the same columns and types. What was removed is known here, so that every
-claim can be checked.
+A table with numbers, counts, booleans and categories has a fifth of its cells
+missing. One estimator fits it as it is, fills in the missing cells, and draws
+new rows with the same columns and types. The removed values are known, so
+every claim can be checked.
 """
 
 # %%
 # A table and its causes
 # ----------------------
-# Two hidden causes decide all columns, one of them not in a straight line.
+# Two hidden causes determine all columns. One of the dependences is
+# nonlinear.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -42,9 +43,10 @@ print(gaps.head(4).to_string())
 # %%
 # Fit it as it is
 # ---------------
-# Types say which columns are categories; that visits are counts, and that
-# incomes have a long tail, has to be said. The encoder sees what is there
-# and where it is; the likelihood counts nothing else.
+# The types show which columns are categories. You have to declare that visits
+# are counts and that incomes have a long tail. The encoder receives the
+# observed cells and a mask that marks them; the likelihood counts only the
+# observed cells.
 
 from skvae import BNVAEEstimator
 
@@ -62,9 +64,10 @@ print(f"KL {kl:.2f} nats, at least {vae.kl_floor_:.2f}")
 # %%
 # Fill the gaps
 # -------------
-# Beside the mean of the column, which knows nothing of the other cells, and
-# the five nearest neighbours. Neighbours need numbers, in comparable units:
-# categories become indicators first. For the model nothing is prepared.
+# We compare with the mean of the column, which ignores the other cells, and
+# with the five nearest neighbors. Nearest neighbors need numbers in
+# comparable units, so categories become indicators first. The model needs no
+# preparation.
 
 from sklearn.impute import KNNImputer
 
@@ -75,7 +78,7 @@ indicators = indicators.where(gaps["plan"].notna())
 wide = pd.concat([gaps[[*numbers, "member"]], indicators], axis=1)
 wide = wide.astype("Float64").to_numpy(float, na_value=np.nan)
 spread = np.nanstd(wide, axis=0)
-neighbours = KNNImputer().fit_transform(wide / spread) * spread
+neighbors = KNNImputer().fit_transform(wide / spread) * spread
 
 errors = {}
 for j, name in enumerate(numbers):
@@ -83,7 +86,7 @@ for j, name in enumerate(numbers):
     truth = table[name].to_numpy(float)
     guesses = {
         "mean": np.full(len(table), np.nanmean(wide[:, j])),
-        "neighbours": neighbours[:, j],
+        "neighbors": neighbors[:, j],
         "model": filled[name].to_numpy(float),
     }
     errors[name] = {
@@ -93,34 +96,35 @@ for j, name in enumerate(numbers):
 print(pd.DataFrame(errors).round(2).T.to_string())
 
 # %%
-# Of the categories, the share of gaps that are hit:
+# For categories, the table shows the share of missing cells that are filled
+# in correctly:
 
 lost = gaps["plan"].isna()
-places = neighbours[:, 5:].argmax(1)
-by_neighbours = indicators.columns.to_numpy()[places]
+places = neighbors[:, 5:].argmax(1)
+by_neighbors = indicators.columns.to_numpy()[places]
 hits = {
     "most frequent": (table["plan"] == gaps["plan"].mode()[0])[lost],
-    "neighbours": (table["plan"] == by_neighbours)[lost],
+    "neighbors": (table["plan"] == by_neighbors)[lost],
     "model": (filled["plan"] == table["plan"])[lost],
 }
 for method, hit in hits.items():
     print(f"{method:14}{hit.mean():.2f}")
 
 figure, ax = plt.subplots(figsize=(7, 3), layout="constrained")
-colours = {"mean": "0.7", "neighbours": "0.4", "model": "C0"}
-for i, (method, colour) in enumerate(colours.items()):
+colors = {"mean": "0.7", "neighbors": "0.4", "model": "C0"}
+for i, (method, color) in enumerate(colors.items()):
     heights = [errors[name][method] for name in numbers]
-    ax.bar(np.arange(4) + 0.25 * i, heights, 0.25, color=colour)
+    ax.bar(np.arange(4) + 0.25 * i, heights, 0.25, color=color)
 _ = ax.set_xticks(np.arange(4) + 0.25, numbers)
 _ = ax.set_ylabel("error, standard deviations")
-_ = ax.legend(colours)
+_ = ax.legend(colors)
 # sphinx_gallery_thumbnail_number = 1
 
 # %%
 # New rows
 # --------
-# Samples have the columns and the types of the table, and hang together as
-# it does: members earn more, large plans go with weight.
+# Samples have the columns and types of the table and the same dependences:
+# members earn more, and large plans go with weight.
 
 new = vae.sample(800, random_state=0)
 print("types kept:", new.dtypes.equals(table.dtypes))
@@ -133,9 +137,9 @@ figure, axes = plt.subplots(
     1, 2, figsize=(7, 3), sharex=True, sharey=True, layout="constrained"
 )
 for ax, rows in zip(axes, (table, new), strict=True):
-    for plan, colour in {"small": "C0", "large": "C1"}.items():
+    for plan, color in {"small": "C0", "large": "C1"}.items():
         one = rows[rows["plan"] == plan]
-        ax.scatter(one["length"], one["weight"], s=6, c=colour)
+        ax.scatter(one["length"], one["weight"], s=6, c=color)
 _ = axes[0].set(title="table", xlabel="length", ylabel="weight")
 _ = axes[1].set(title="samples", xlabel="length")
 _ = axes[1].legend(["small plan", "large plan"])

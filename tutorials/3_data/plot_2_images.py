@@ -2,15 +2,16 @@
 Images
 ======
 
-Convolutional networks in place of dense ones: reconstructions, samples and
-traversals of small images whose factors are known, and a decoder that is
-told one of the factors.
+Convolutional networks replace dense ones. This page shows reconstructions,
+samples and traversals of small images with known factors, and a decoder that
+is conditioned on one of the factors.
 """
 
 # %%
 # Sprites
 # -------
-# A disc, a ring or a cross, somewhere in 16 by 16 pixels, of some size.
+# Each image shows a disc, a ring or a cross of some size, somewhere in 16 by
+# 16 pixels.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,9 +38,9 @@ draw(ax, X[:24], 2)
 # %%
 # Encoder and decoder
 # -------------------
-# The factories are settings: a shape, and how many channels each convolution
-# puts out. Two of the same settings are equal, so that a grid search can
-# choose among them.
+# The factories hold settings: the shape of an image, and the number of output
+# channels of each convolution. Two factories with the same settings are
+# equal, so a grid search can choose among them.
 
 from skvae import BNVAEEstimator, ConvDecoder, ConvEncoder
 
@@ -67,9 +68,10 @@ for name, model in {"convolutional": vae, "dense": dense}.items():
 # %%
 # Reconstructions and samples
 # ---------------------------
-# Rows that no fit has seen, and what the decoder makes of their codes. Means
-# of the likelihood are grey where the code leaves a doubt. A sample draws a
-# code from the prior; to look at, its mean is better than its coins.
+# The figures show rows that were not used in the fit and what the decoder
+# makes of their codes. The means of the likelihood are grey where the code
+# leaves the pixel uncertain. A sample decodes a code from the prior. We show
+# its mean, which is easier to look at than random black and white pixels.
 
 from skvae import ReconstructionDisplay
 
@@ -84,17 +86,17 @@ draw(ax, vae.inverse_transform(codes), 2)
 # %%
 # Traversals
 # ----------
-# One component at a time, the others at 0. Place and size are spread over
-# several components; nothing in the objective asks for one each. The shape
-# is learnt last: it is worth few pixels, and the reconstructions above still
-# mix it up.
+# Each row changes one component while the others stay at 0. Position and size
+# are spread over several components, because nothing in the objective asks
+# for one component each. The shape is learned last: it affects few pixels,
+# and the reconstructions above still get it wrong.
 
 from skvae import TraversalDisplay
 
 display = TraversalDisplay.from_estimator(vae, image_shape=(16, 16))
 
 # %%
-# How much of the known factors is in the code says a regression:
+# A regression measures how much of the known factors is in the code:
 
 from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import PolynomialFeatures
@@ -109,19 +111,21 @@ for j, name in enumerate(SPRITE_FACTORS):
         print(f"{name:7} R^2 {found:.2f}")
 
 # %%
-# Told the shape
-# --------------
-# The shape as one more column, and as a condition: encoder and decoder are
-# told it, and the code has only to say the rest. The same codes are then
-# drawn as any of the shapes.
+# Conditioned on the shape
+# ------------------------
+# The shape becomes one more column, and this column is a condition. Encoder
+# and decoder receive it, and the code has to describe only the rest. The same
+# codes are then decoded as each of the shapes.
 
-labelled = np.column_stack([X, factors[:, 0]])
-told = BNVAEEstimator(
+labeled = np.column_stack([X, factors[:, 0]])
+conditional = BNVAEEstimator(
     6, conditions=[("categorical", [256])], **networks, **settings
-).fit(labelled)
+).fit(labeled)
 figure, ax = plt.subplots(figsize=(7, 2.2), layout="constrained")
 rows = [
-    told.inverse_transform(codes[:12], conditions=[kind])[:, :256]
+    conditional.inverse_transform(codes[:12], conditions=[kind])[
+        :, :256
+    ]
     for kind in range(3)
 ]
 draw(ax, rows, 3)

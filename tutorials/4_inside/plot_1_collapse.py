@@ -2,20 +2,19 @@
 Watch a VAE collapse, and not
 =============================
 
-Posterior collapse, or KL vanishing, is the state in which the code says
-nothing about the row: its distribution is the prior's, whatever the row. It
-was first met with text, where the decoder predicts each word from the words
-before it, and can do without a code. This page builds the smallest such case
-in plain PyTorch, watches the code die, and then puts another layer in the one
-place that matters.
+Posterior collapse, or KL vanishing, means that the code says nothing about
+the row: its distribution is the prior, whatever the row. It was first seen
+with text, where the decoder predicts each word from the words before it and
+can do without a code. This page builds the smallest such case in plain
+PyTorch, watches the code die, and then replaces one layer to prevent it.
 """
 
 # %%
-# Rows that tell their secret themselves
-# --------------------------------------
+# Rows that reveal their own secret
+# ---------------------------------
 # A row is a sequence of 20 binary symbols. Each row has a *pace*, the
-# probability that the symbol changes from one place to the next. The paces are
-# spread evenly from 0.05 to 0.95, and a code ought to tell them.
+# probability that the symbol changes from one place to the next. The paces
+# are spread evenly from 0.05 to 0.95, and a code should describe them.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -60,14 +59,14 @@ _ = ax.set(
 # %%
 # A strong decoder
 # ----------------
-# The decoder is recurrent: at each place it sees the symbols before, and the
-# code. While training it is given the true symbols (teacher forcing). After a
-# few places it can guess the pace by itself. The encoder looks at pairs of
-# neighbours. The posterior, between the two, is an argument.
+# The decoder is recurrent: at each place it sees the previous symbols and the
+# code. During training it receives the true symbols (teacher forcing). After
+# a few places it can infer the pace by itself. The encoder looks at pairs of
+# neighboring symbols. The posterior between the two is an argument.
 
 
 class Encoder(nn.Module):
-    """Features of the pairs of neighbours, averaged over the row."""
+    """Features of the pairs of neighbors, averaged over the row."""
 
     def __init__(self, width=32):
         super().__init__()
@@ -127,10 +126,10 @@ def train(posterior, ramp=0, n_epochs=36):
 # %%
 # Three times the same networks
 # -----------------------------
-# First the plain VAE. Then the plain VAE with the usual remedy, KL annealing:
-# the KL counts for nothing at first and rises to its full weight over 15
-# epochs. Then :class:`~skvae.posteriors.MomentPosterior`, without annealing.
-# The code has two components.
+# First comes the plain VAE. The second model is the plain VAE with the usual
+# remedy, KL annealing: the weight of the KL rises from 0 to 1 over 15 epochs.
+# The third uses :class:`~skvae.posteriors.MomentPosterior`, without
+# annealing. The code has two components.
 
 from skvae.bounds import kl_floor
 from skvae.posteriors import GaussianPosterior, MomentPosterior
@@ -160,20 +159,20 @@ _ = ax.legend(frameon=False, ncols=2, loc="upper right")
 # sphinx_gallery_thumbnail_number = 2
 
 # %%
-# The plain VAE is silent from the first epoch on. Annealed, it speaks for as
-# long as speaking is cheap; then what it said fades from epoch to epoch.
-# That is no accident. A decoder that does as well without the code has the
-# highest objective when the code is noise: :eq:`s-ignored-code`. BN-VAE has
-# the same objective, and is not held up by it. It stands on its floor,
-# :math:`-\frac{d}{2} \log(1 - \tau)` with :math:`d = 2`, :eq:`s-floor`,
-# because the layer cannot express less.
+# The code of the plain VAE is unused from the first epoch on. With annealing,
+# the code carries information as long as it is cheap; then the information
+# fades from epoch to epoch. This has a reason. If a decoder does as well
+# without the code, the objective is highest when the code is noise:
+# :eq:`s-ignored-code`. BN-VAE has the same objective, but its rate cannot
+# fall that far. It stays on its floor, :math:`-\frac{d}{2} \log(1 - \tau)`
+# with :math:`d = 2`, :eq:`s-floor`, because the layer cannot express less.
 #
 # What is in the code
 # -------------------
-# Draws of the code of held-out rows. In a collapsed model they are noise, and
-# slow and fast rows lie on top of each other. (The *means* of a collapsed
-# posterior may still differ by a few hundredths, and a keen classifier can
-# read them. The decoder sees draws, and cannot.)
+# The figure shows draws of the codes of held-out rows. In a collapsed model
+# they are noise, and slow and fast rows overlap. (The *means* of a collapsed
+# posterior may still differ by a few hundredths, and a sensitive classifier
+# can read them. The decoder sees draws, and cannot.)
 
 torch.manual_seed(1)
 figure, axes = plt.subplots(
@@ -203,11 +202,12 @@ _ = figure.colorbar(points, ax=axes, label="pace of the row")
 # %%
 # What the decoder gains
 # ----------------------
-# All on held-out rows, in nats per row. *Reconstruction* is the mean of
-# :math:`\log p(x|z)`, the ELBO is that less the KL, and *shuffled* is the
-# reconstruction from the code of another row: if nothing is lost by that, the
-# decoder does not listen. Here the exact optimum is known too, for the number
-# of changes tells all that a row tells about its pace.
+# All numbers are for held-out rows, in nats per row. *Reconstruction* is the
+# mean of :math:`\log p(x|z)`, the ELBO is the reconstruction minus the KL,
+# and *shuffled* is the reconstruction from the code of another row. If
+# shuffling loses nothing, the decoder does not use the code. Here the exact
+# optimum is known too, because the number of changes contains all information
+# of a row about its pace.
 
 grid = np.linspace(0.05, 0.95, 1001)[:, None]
 changes = x_test.diff(dim=1).abs().sum(1).numpy()
@@ -236,12 +236,12 @@ with torch.no_grad():
 print(f"{'exact log p(x)':20}{best:29.2f}")
 
 # %%
-# Be fair to the plain VAE: its ELBO is a little higher. BN-VAE reconstructs
-# much better, but the code costs as much as it gains, and a few hundredths
-# more. That is what a strong decoder means: the code cannot buy a better
-# density. It holds what the decoder would otherwise have to find out on the
-# way. Where does that help? Early in the row, as long as the symbols before
-# do not give the pace away. (The first symbol does not depend on it.)
+# To be fair, the ELBO of the plain VAE is slightly higher. BN-VAE
+# reconstructs much better, but the code costs as much as it gains, and a few
+# hundredths more. This is typical of a strong decoder: the code cannot
+# improve the density. It contains what the decoder would otherwise have to
+# infer along the way. This helps early in the row, as long as the previous
+# symbols do not reveal the pace. (The first symbol does not depend on it.)
 
 gain = by_place["BN-VAE"] - by_place["plain VAE"]
 figure, ax = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
@@ -255,10 +255,10 @@ _ = ax.set(
 )
 
 # %%
-# **What follows.** If all you want is a density, a strong decoder needs no
-# code. If you want the code, the objective will not give it to you, and
-# schedules only put the end off. A posterior that cannot express collapse
-# does, for nearly the same ELBO. :doc:`/theory/vanishing` has the reasons,
-# :doc:`/theory/floor` the floor, and :doc:`/guide/layer` says how to use the
-# layer in a model of your own, as :doc:`/tutorials/4_inside/plot_7_pytorch`
-# does.
+# **What follows.** If you need only a density, a strong decoder needs no
+# code. If you need the code, the objective will not provide it, and schedules
+# only delay the collapse. A posterior that cannot express collapse does
+# provide it, for nearly the same ELBO. :doc:`/theory/vanishing` explains the
+# reasons and :doc:`/theory/floor` the floor. To use the layer in your own
+# model, see :doc:`/guide/layer` and
+# :doc:`/tutorials/4_inside/plot_7_pytorch`.

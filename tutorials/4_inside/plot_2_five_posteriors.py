@@ -3,7 +3,7 @@ Five posteriors side by side
 ============================
 
 The posterior layer turns the encoder's features into a distribution of the
-code, and is all that sets the five schemes of this library apart. Here each of
+code. The five schemes of this library differ only in this layer. Here each of
 them gets the same digits, the same networks and the same seed.
 """
 
@@ -12,12 +12,13 @@ them gets the same digits, the same networks and the same seed.
 # --------
 # ``"gaussian"`` is the plain VAE: mean and standard deviation are free, and
 # ``tau`` has no effect. ``"batchnorm-mean"`` is the paper's scheme
-# (:doc:`/theory/batchnorm`): batch normalization of the mean, with ``tau`` for
-# its squared scale. ``"batchnorm"`` is the article's (:doc:`/theory/moments`):
-# of the standard deviation too, so that the second moments sum to 1.
-# ``"moment"``, the default, keeps these moments with a standard deviation that
-# does not cross zero (:doc:`/theory/std`). ``"layernorm"`` normalizes within
-# each row, and is there to show why not (:doc:`/theory/layernorm`).
+# (:doc:`/theory/batchnorm`): batch normalization of the mean, where ``tau``
+# is the squared scale. ``"batchnorm"`` is the article's scheme
+# (:doc:`/theory/moments`): it normalizes the standard deviation too, so that
+# the second moments sum to 1. ``"moment"``, the default, keeps these moments
+# with a standard deviation that does not cross zero (:doc:`/theory/std`).
+# ``"layernorm"`` normalizes within each row, and is included to show why this
+# does not work (:doc:`/theory/layernorm`).
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -55,23 +56,23 @@ for posterior in colors:
 # %%
 # In numbers
 # ----------
-# *Rate* is the KL of a training row, all 16 components together, and *floor*
-# what the scheme guarantees for it. *ELBO* and *bound*, the importance bound
-# with 128 draws, are held out, and so is the accuracy of five nearest
-# neighbours on the means; PCA is a hard mark to beat by that measure, since
-# nearest neighbours suit pictures that small. *Live* counts the components
-# whose mean varies over the held-out rows by more than 0.01. Information is in
-# nats per row.
+# *Rate* is the mean KL of the training rows, summed over all 16 components,
+# and *floor* is the guaranteed minimum. *ELBO* and *bound*, the importance
+# bound with 128 draws, are for held-out rows. So is the accuracy of five
+# nearest neighbors on the means. PCA is hard to beat by that measure, because
+# nearest neighbors suit such small pictures. *Live* counts the components
+# whose mean varies over the held-out rows with a variance above 0.01.
+# Information is in nats per row.
 
 from sklearn.decomposition import PCA
 
-neighbours = KNeighborsClassifier(5)
+neighbors = KNeighborsClassifier(5)
 
 
 def accuracy_of(encoder):
-    """Of nearest neighbours on the code of the held-out rows."""
-    neighbours.fit(encoder.transform(X_train), y_train)
-    return neighbours.score(encoder.transform(X_test), y_test)
+    """Of nearest neighbors on the code of the held-out rows."""
+    neighbors.fit(encoder.transform(X_train), y_train)
+    return neighbors.score(encoder.transform(X_test), y_test)
 
 
 table = {}
@@ -94,8 +95,8 @@ print(f"{'PCA':15}{accuracy_of(linear):38.3f}")
 # Component by component
 # ----------------------
 # The KL of each component, sorted. The dashed line is the floor of a single
-# one. The floor of layer normalization holds for the sum only; the dotted line
-# is a sixteenth of it.
+# component. The floor of layer normalization holds only for the sum; the
+# dotted line is a sixteenth of it.
 
 figure, axes = plt.subplots(
     1, 5, figsize=(11, 2.8), sharey=True, layout="constrained"
@@ -111,17 +112,18 @@ _ = axes[0].set_ylabel("KL (nats)")
 
 # %%
 # The plain VAE uses four components and lets the others fade. Every other
-# scheme uses all 16. ``"batchnorm-mean"`` and ``"moment"`` stay close to their
-# floors. ``"batchnorm"`` has the same floor as ``"moment"`` and is far above
-# it: its standard deviation changes sign over the rows, and near zero it
-# claims a precision that costs rate and that nobody asked for
-# (:eq:`s-shape-cost`). ``"layernorm"`` does well here, because the decoder of
-# digits needs the code; but nothing guarantees that any one component is used,
-# and :doc:`/tutorials/4_inside/plot_3_why_not_layer_norm` shows it fail.
+# scheme uses all 16. ``"batchnorm-mean"`` and ``"moment"`` stay close to
+# their floors. ``"batchnorm"`` has the same floor as ``"moment"`` and is far
+# above it. Its standard deviation changes sign over the rows; near zero it
+# claims a useless precision, which costs rate (:eq:`s-shape-cost`).
+# ``"layernorm"`` does well here, because the decoder of digits needs the
+# code. But nothing guarantees that any given component is used, and
+# :doc:`/tutorials/4_inside/plot_3_why_not_layer_norm` shows it fail.
 #
-# What it costs and what it buys
-# ------------------------------
-# To the right is a better density, up a better code.
+# Cost and gain
+# -------------
+# Points to the right have a better density, and points at the top a better
+# code.
 
 figure, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
 for posterior, (_, elbo, bound, accuracy) in table.items():
@@ -137,14 +139,15 @@ _ = ax.legend(frameon=False, loc="lower left")
 # sphinx_gallery_thumbnail_number = 2
 
 # %%
-# The ELBO of a bound posterior is lower than that of a free one, as it must be
-# if the floor binds. The importance bound, which forgives an imprecise
-# posterior, differs much less: as a *model of the rows*, ``"moment"`` is about
-# as good as the plain VAE, with a better code. The length of a line is what
-# the posterior lacks in precision, and ``"batchnorm"`` has by far the longest.
+# A binding floor lowers the ELBO, as it must. The importance bound, which
+# forgives an imprecise posterior, differs much less: as a *model of the
+# rows*, ``"moment"`` is about as good as the plain VAE, with a better code.
+# The length of a line shows how imprecise the posterior is, and
+# ``"batchnorm"`` has by far the longest.
 #
-# **What follows.** Take ``"moment"``. Take ``"batchnorm-mean"`` or
+# **What follows.** Use ``"moment"``. Use ``"batchnorm-mean"`` or
 # ``"batchnorm"`` to reproduce the paper or the article, and ``"gaussian"`` as
-# the baseline that every comparison needs. The same comparison for ``tau``
-# instead of the schemes is in :doc:`/tutorials/4_inside/plot_4_tau_dial`;
-# :doc:`/guide/score` says how far to trust such numbers.
+# the baseline that every comparison needs.
+# :doc:`/tutorials/4_inside/plot_4_tau_dial` makes the same comparison for
+# ``tau`` instead of the schemes. :doc:`/guide/score` explains how far to
+# trust such numbers.

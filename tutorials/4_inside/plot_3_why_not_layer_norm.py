@@ -5,18 +5,19 @@ Why not layer normalization, in pictures
 Batch normalization gives the KL a floor, and so does layer normalization: it
 fixes the second moment of the means as well. The difference is the axis. This
 page trains both in front of the strong decoder of
-:doc:`/tutorials/4_inside/plot_1_collapse`, and one of them collapses with a KL
-of half a nat.
+:doc:`/tutorials/4_inside/plot_1_collapse`. One of them collapses although its
+KL is half a nat.
 """
 
 # %%
 # The axis
 # --------
-# Take a table of raw means, one line per row and one column per component.
-# Batch normalization (BN) makes every *column* have mean 0 and a fixed
-# variance; layer normalization (LN) does so with every *line*. Suppose that
-# the raw means are nearly the same for all rows. BN then magnifies what little
-# differs. LN does not look at other rows at all: it keeps the constant.
+# Take a table of raw means, with one line per row and one column per
+# component. Batch normalization (BN) gives every *column* mean 0 and a fixed
+# variance; layer normalization (LN) does so for every *line*. Suppose that
+# the raw means are nearly the same for all rows. BN then magnifies the small
+# differences. LN does not look at other rows at all, so it keeps the
+# constant.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,11 +37,11 @@ layers = {"LN": LayerNormPosterior, "BN": BatchNormMeanPosterior}
 # %%
 # The same rows, the same decoder
 # -------------------------------
-# Binary sequences that change at a pace of their own, and a recurrent decoder
-# that also sees the symbols before; :doc:`/tutorials/4_inside/plot_1_collapse`
-# explains both. The two posteriors differ in the normalization of the mean
-# only, and both have the floor :math:`\frac{1}{2} d \tau`: 0.5 nats for two
-# components.
+# Each row is a binary sequence with its own pace of change, and the recurrent
+# decoder also sees the previous symbols;
+# :doc:`/tutorials/4_inside/plot_1_collapse` explains both. The two posteriors
+# differ only in the normalization of the mean, and both have the floor
+# :math:`\frac{1}{2} d \tau`: 0.5 nats for two components.
 
 N_STEPS = 20
 
@@ -83,11 +84,11 @@ class SequenceVAE(nn.Module):
 # %%
 # What to watch
 # -------------
-# The mean KL is made of two parts, :eq:`s-rate-split`: the *information* that
-# the code carries about the row, and the *mismatch* between the codes of all
-# rows together and the prior. The information can be estimated from one draw
-# of each row's code: how much more likely is it under the row's own posterior
-# than under the mixture of all?
+# The mean KL has two parts, :eq:`s-rate-split`: the *information* that the
+# code carries about the row, and the *mismatch* between the codes of all rows
+# together and the prior. The information can be estimated from one draw of
+# each row's code: how much more probable is the draw under the row's own
+# posterior than under the mixture of all posteriors?
 
 PRIOR = Normal(torch.zeros(()), torch.ones(()))
 x, pace = draw_rows(2000, seed=0)
@@ -147,15 +148,17 @@ axes[0].set_ylabel("nats per row")
 _ = axes[0].legend(frameon=False, loc="upper center", ncols=3)
 
 # %%
-# The KL of LN lies on its floor from beginning to end, and looks healthy. But
-# it holds no information: all of the half nat is mismatch. The raw means of a
-# fresh encoder are nearly the same for all rows, LN kept that, and training
-# had no reason to leave it. BN began with the same weights. Its KL is nearly
-# all information. (The estimate errs by a few hundredths.)
+# The KL of LN is on its floor from beginning to end, and looks healthy. But
+# it contains no information: all of the half nat is mismatch. The raw means
+# of a new encoder are nearly the same for all rows. LN keeps it that way, and
+# training has no reason to change it. BN starts with the same weights, and
+# its KL is nearly all information. (The estimate has an error of a few
+# hundredths.)
 #
 # Where the codes are
 # -------------------
-# Each coloured point is the mean of a row, each grey one a draw of its code.
+# Each colored point is the mean of a row, and each grey point is a draw of
+# its code.
 
 figure, axes = plt.subplots(
     1,
@@ -192,18 +195,18 @@ _ = figure.colorbar(points, ax=axes, label="pace of the row")
 # sphinx_gallery_thumbnail_number = 2
 
 # %%
-# Under LN all rows have the *same* mean, a point that is not the origin. It is
-# collapse to another place: :eq:`s-ln-constant`. LN demands that each row's
-# mean be long, and a mean that is the same for all rows is long. Under BN that
-# code cannot be expressed: the means of each component must differ from row to
-# row, :eq:`s-bn-each`.
+# Under LN all rows have the *same* mean, a point that is not the origin. This
+# is collapse to another place: :eq:`s-ln-constant`. LN demands that the mean
+# of each row be long, and a mean that is the same for all rows satisfies
+# that. BN cannot express such a code: the means of each component must differ
+# from row to row, :eq:`s-bn-each`.
 #
 # In fairness
 # -----------
-# LN does not force the collapse, it only does not forbid it. With two
-# components it leaves a mean only two places, plus and minus, as one component
-# is minus the other. With four there is more room, the decoder finds some use
-# for the code, and most of the KL is information:
+# LN does not force collapse; it only does not prevent it. With two
+# components, LN allows only two values of the mean, plus and minus, because
+# one component is minus the other. With four components there is more room,
+# the decoder finds some use for the code, and most of the KL is information:
 
 print("    components   KL  information")
 for name, d in (("LN", 2), ("LN", 4), ("BN", 2), ("BN", 4)):
@@ -212,12 +215,12 @@ for name, d in (("LN", 2), ("LN", 4), ("BN", 2), ("BN", 4)):
     print(f"{name}{d:12}{kl:7.2f}{information:11.2f}")
 
 # %%
-# Whether a posterior with LN carries anything depends on the data, the
-# networks and luck, and the KL does not tell. That BN's components vary is
-# promised by the layer and not left to the training.
+# Whether a posterior with LN carries information depends on the data, the
+# networks and luck, and the KL does not show it. With BN, the layer itself
+# guarantees that the components vary.
 #
-# **What follows.** A floor on the KL of *each row* is not what one wants,
-# since a constant code fulfils it. A floor on the *variation between rows* is.
-# :doc:`/theory/layernorm` proves both statements, and
-# :doc:`/theory/diagnostics` says which numbers, beside the KL, would have
-# shown the hole.
+# **What follows.** A floor on the KL of *each row* is not enough, because a
+# constant code satisfies it. A floor on the *variation between rows* is
+# needed. :doc:`/theory/layernorm` proves both statements, and
+# :doc:`/theory/diagnostics` explains which other numbers reveal this kind of
+# collapse.

@@ -2,20 +2,20 @@
 Tau as a dial
 =============
 
-A code may say much or little about a row. ``tau`` sets the least that it says,
-in nats if you like. This page turns it from one end to the other and looks
-at three things: the rate that the code costs, the distortion of what is
-decoded from it, and what a classifier makes of it.
+A code may say much or little about a row. ``tau`` sets the least that it
+says, in nats if you like. This page moves ``tau`` from one end to the other
+and looks at three things: the rate of the code, the distortion of what is
+decoded from it, and the accuracy of a classifier on it.
 """
 
 # %%
 # From a share to nats
 # --------------------
-# ``tau`` is the least share of signal in a component's unit second moment. A
-# channel with that share of signal carries
+# ``tau`` is a lower limit on the share of signal in a component's unit second
+# moment. A channel with that share of signal carries
 # :math:`-\frac{1}{2} \log(1 - \tau)` nats, and that is the floor of the KL:
 # :eq:`s-floor`. :func:`skvae.bounds.kl_floor` computes it and
-# :func:`skvae.bounds.tau_for_rate` turns it round.
+# :func:`skvae.bounds.tau_for_rate` is its inverse.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,10 +36,11 @@ for rate in (1, 2, 4, 8, 16):
 # %%
 # Turn it
 # -------
-# The digits again, with one fit for each tau. Rate and distortion are those of
-# the training rows, for which the floor is guaranteed, and known after every
-# fit: the rate is the mean KL, and the distortion, the expected
-# :math:`-\log p(x|z)`, is what remains of the ELBO.
+# The data are the digits again, with one fit for each tau. Rate and
+# distortion are those of the training rows, for which the floor is
+# guaranteed. Every fit stores them: the rate is the mean KL, and the
+# distortion, the expected :math:`-\log p(x|z)`, is the rest of the negative
+# ELBO.
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(
@@ -93,21 +94,21 @@ for ax in axes[1]:
 # sphinx_gallery_thumbnail_number = 1
 
 # %%
-# From the left: as long as the floor lies below the rate that training likes
-# anyway, it hardly binds, and BN-VAE is nearly a plain VAE, but for components
-# that are all alive. From about 0.3 on it binds. The rate follows the floor,
-# the distortion falls, the classifier gains, and up to 0.5 the density loses
-# little. In the end each component must carry more than the digits have to
-# say: the bound falls steeply, for no clear gain in accuracy (which errs by
-# about one percent here, on 450 rows).
+# Read the figure from the left. As long as the floor is below the rate that
+# training would choose anyway, it hardly binds, and BN-VAE is nearly a plain
+# VAE, except that all components are alive. From about 0.3 on, it binds. The
+# rate follows the floor, the distortion falls, and the classifier improves;
+# up to 0.5 the density loses little. At the right end, each component must
+# carry more than the digits contain. The bound falls steeply, with no clear
+# gain in accuracy (which has an error of about one percent here, on 450
+# rows).
 #
 # The plane
 # ---------
-# Rate against distortion is the picture that information theory draws. Along
-# a grey line the ELBO is the same: a nat of rate saves a nat of distortion.
-# Where the curve is flatter than that, the ELBO does not find the rate
-# worth its price, and what one buys is bought for reasons of one's own, such
-# as a classifier.
+# Information theory plots rate against distortion. The ELBO is constant along
+# a grey line: a nat of rate saves a nat of distortion. Where the curve is
+# flatter than that, more rate lowers the ELBO. You may still want it for
+# other reasons, such as a classifier.
 
 figure, ax = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
 for elbo in range(-44, -19, 2):
@@ -133,8 +134,9 @@ _ = ax.legend(frameon=False, title="grey: equal ELBO")
 # %%
 # Ask for a rate
 # --------------
-# If the code is to be stored or sent, nats are the natural wish. The same
-# request for 4, 8 and 12 components: the total is kept, the share changes.
+# If the code is to be stored or sent, it is natural to specify nats. Here is
+# the same request for 4, 8 and 12 components: the total stays the same, and
+# the share changes.
 
 print("components    tau   floor   rate  accuracy")
 for d in (4, 8, 12):
@@ -155,8 +157,8 @@ for d in (4, 8, 12):
     )
 
 # %%
-# **What follows.** Start at 0.5, go up as long as the task gains, go down if
-# it is the density that counts. A rate on its floor says that tau decided it,
-# a rate above it that the data did. :doc:`/guide/tau` gives a recipe,
+# **What follows.** Start at 0.5, go higher as long as the task gains, and go
+# lower if the density matters. If the rate is on its floor, tau determined
+# it; if the rate is above, the data did. :doc:`/guide/tau` gives a recipe,
 # :doc:`/theory/pca` computes the price of tau exactly in the linear case, and
 # :doc:`/tutorials/4_inside/plot_6_pca_to_vae` shows it.

@@ -2,19 +2,19 @@
 Every tau from one training run
 ===============================
 
-Which tau? Until now each answer was one more fit: ten of them drew the curves
-of :doc:`/tutorials/4_inside/plot_4_tau_dial`. Here one training run is a model
-for a whole range. Tau is turned afterwards, the floor holds wherever it
-stands, and a search needs one fit a fold.
+Which tau? So far each answer took one more fit: the curves of
+:doc:`/tutorials/4_inside/plot_4_tau_dial` took ten. Here one training run
+gives a model for a whole range of tau. You set tau afterwards, the floor
+holds at every value, and a search needs one fit per fold.
 """
 
 # %%
 # One fit for a range
 # -------------------
-# ``tau`` as two numbers, the lowest and the highest. Each batch has another
-# tau between, and a part of the weights are functions of it:
-# :doc:`/every_tau` says which. The fitted model stands at the middle of the
-# range, by its logit.
+# Give ``tau`` as two numbers, the lowest and the highest. Each batch uses a
+# different tau between them, and some of the weights are functions of it:
+# :doc:`/every_tau` explains which. After the fit, the model is set to the
+# middle of the range on the logit scale.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -44,10 +44,10 @@ print(f"stands at: tau_ {vae.tau_:.2f}, floor {vae.kl_floor_:.2f} nats")
 # %%
 # Turn it
 # -------
-# ``at_tau`` returns another fitted estimator and leaves the first as it is.
-# Nothing is trained: the functions of tau are given their values. Here are
-# held-out digits (top row), and what is left of them by codes that must say
-# little, more, and much.
+# ``at_tau`` returns another fitted estimator and leaves the first unchanged.
+# It needs no training, only the values of the functions at that tau. The
+# figure shows held-out digits (top row) and their reconstructions from codes
+# with a low, a medium and a high rate.
 
 shown = X_test[:10]
 rows = {"data": shown}
@@ -65,12 +65,11 @@ for ax, (name, images) in zip(axes, rows.items(), strict=True):
     ax.set_ylabel(name, rotation=0, ha="right", va="center")
 
 # %%
-# The floor holds at each
-# -----------------------
-# Not just at the ends, or on average: the moments of all training rows are
-# known as functions of tau, so that the code can be given the moments of the
-# prior wherever tau stands. The mean KL of the training rows, beside the
-# floor:
+# The floor holds at every tau
+# ----------------------------
+# It holds not just at the ends or on average. The moments of all training
+# rows are known as functions of tau, so the code has the moments of the prior
+# at every tau. Here is the mean KL of the training rows, with the floor:
 
 from skvae.bounds import gaussian_kl
 
@@ -97,16 +96,15 @@ for ax in axes:
     ax.set(xlabel="tau", xlim=(0, 1))
 
 # %%
-# On the left the code says more than it is asked for, and turning tau
-# changes little. On the right the KL lies just above the floor: there tau
-# decides.
+# On the left, the code says more than it has to, and tau changes little. On
+# the right, the KL is just above the floor: there, tau determines it.
 #
 # What sharing costs
 # ------------------
-# The curve that :func:`~skvae.rate_distortion_curve` follows is one model as
-# tau is turned. The rings are three others, each trained for one tau only,
-# the lowest, the middle and the highest, on the same rows, with the same
-# networks and as many epochs. Rate and distortion are of held-out rows.
+# :func:`~skvae.rate_distortion_curve` follows one model as tau changes. The
+# rings are three other models, each trained for one tau only (the lowest, the
+# middle and the highest), on the same rows, with the same networks and the
+# same number of epochs. Rate and distortion are for held-out rows.
 
 from skvae import RateDistortionDisplay, rate_distortion_curve
 
@@ -140,9 +138,9 @@ display = RateDistortionDisplay.from_curve(
 # sphinx_gallery_thumbnail_number = 3
 
 # %%
-# Along a grey line the ELBO is the same, so what sharing costs is how far a
-# ring lies from its tau's dot *across* the lines. In numbers, where a loss
-# below zero is a gain:
+# The ELBO is constant along a grey line, so the cost of sharing is the
+# distance of a ring from the dot of the same tau *across* the lines. In
+# numbers, where a negative loss is a gain:
 
 of_one = rate_distortion_curve(vae, X_test, few).elbo
 print(" tau   ELBO apart   of one    loss")
@@ -150,16 +148,16 @@ for row in zip(few, elbos, of_one, elbos - of_one, strict=True):
     print("{:4.2f}{:13.2f}{:9.2f}{:8.2f}".format(*row))
 
 # %%
-# Compare the last column with what tau itself does to the ELBO, from one line
-# to the next. :doc:`/every_tau` has three tables, longer training and several
-# seeds, and what the one fit costs in time.
+# Compare the last column with the effect of tau itself on the ELBO, from one
+# line to the next. :doc:`/every_tau` has tables for more data sets, longer
+# training and several seeds, and the time that the one fit takes.
 #
 # Choose
 # ------
 # To choose tau by cross-validation, ``BNVAEEstimatorCV`` fits each fold once
-# for the range and scores it at all taus, and at last fits the range to all
-# rows. ``GridSearchCV`` would fit each fold anew for each tau. With a final
-# estimator the code is scored by what that makes of it.
+# for the range and scores it at each tau; finally it fits the range to all
+# rows. ``GridSearchCV`` would fit each fold again for each tau. With a final
+# estimator, the score is that of the final estimator on the code.
 
 from skvae import BNVAEEstimatorCV
 
@@ -193,10 +191,10 @@ ax.annotate(
 _ = ax.set(xlabel="tau", ylabel="accuracy, rows left out", xlim=(0, 1))
 
 # %%
-# The bars are standard errors over the folds. Where they overlap, chance
-# chooses, and so does your taste: a lower tau keeps more of the ELBO.
-# ``best_estimator_`` is the fit to all rows at the chosen tau, and can still
-# be moved to another one.
+# The bars are standard errors over the folds. Where they overlap, the choice
+# is partly chance, and you may follow your own preference: a lower tau keeps
+# more of the ELBO. ``best_estimator_`` is the fit to all rows at the chosen
+# tau, and can still be moved to another one.
 
 classifier = LogisticRegression(max_iter=3000)
 for model in (search.best_estimator_, search.at_tau(0.05)):
@@ -209,7 +207,7 @@ for model in (search.best_estimator_, search.at_tau(0.05)):
     )
 
 # %%
-# **What follows.** Give a range when you do not know tau, and when several
-# are wanted: one for a classifier, one to sample from. Once tau is known and
-# no other will be asked for, a fit of that tau alone is simpler.
-# :doc:`/guide/tau` gives a recipe.
+# **What follows.** Give a range if you do not know tau, or if you need
+# several: one for a classifier, one to sample from. If you know tau and need
+# no other, a fit for that tau alone is simpler. :doc:`/guide/tau` gives a
+# recipe.

@@ -3,17 +3,17 @@ From PCA to VAE
 ===============
 
 A VAE with linear networks and Gaussian noise is probabilistic PCA, or factor
-analysis if each column has a noise of its own. In this one case everything
-that training should find is known in closed form: which components deserve a
-rate, how much of each is signal, and how good the model can be at all. Does
-training find it?
+analysis if each column has its own noise variance. In this one case there is
+a closed form for everything that training should find: which components
+deserve a rate, how much of each is signal, and how good the model can be.
+Does training find it?
 """
 
 # %%
 # Data with a known spectrum
 # --------------------------
-# Sixteen columns, five directions of variance 12, 7, 4.5, 2.8 and 1.8, and
-# noise of variance 1 in all others.
+# The data have sixteen columns: five directions of variance 12, 7, 4.5, 2.8
+# and 1.8, and noise of variance 1 in all others.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -41,11 +41,11 @@ X, X_test = draw_rows(1500), draw_rows(1500)
 # What the closed form says
 # -------------------------
 # scikit-learn's :class:`~sklearn.decomposition.FactorAnalysis` finds the best
-# model, noise variances included. In units of that noise the covariance has
-# eigenvalues :math:`\lambda`, and the noise is 1. The rest is
+# model, including the noise variances. In units of that noise, the covariance
+# has eigenvalues :math:`\lambda`, and the noise is 1. The rest is
 # :eq:`s-pca-gamma` and :eq:`s-pca-rate`: the share of signal of a component
-# is :math:`1 - 1/\lambda`, and its rate
-# :math:`\frac{1}{2} \log \lambda`. What lies below the noise gets nothing.
+# is :math:`1 - 1/\lambda`, and its rate is :math:`\frac{1}{2} \log \lambda`.
+# Components below the noise get nothing.
 
 D = 5
 analysis = FactorAnalysis(D, svd_method="lapack", tol=1e-6).fit(X)
@@ -85,16 +85,17 @@ ax.minorticks_off()
 # sphinx_gallery_thumbnail_number = 1
 
 # %%
-# What stands above the water gets a rate, half the logarithm of its height.
-# (That the sixth eigenvalue and its neighbours look out a little is chance:
-# the rows are 1,500, and the model has five components.)
+# Each eigenvalue above the water line gets a rate, half the logarithm of its
+# height. (That the sixth eigenvalue and its neighbors rise slightly above the
+# line is chance: there are 1,500 rows, and the model has five components.)
 #
 # What training finds
 # -------------------
 # ``hidden_layer_sizes=()`` makes both networks linear. The batch is the whole
-# data set, since small batches add noise to the gradient and here we want to
-# see digits agree; small batches come at the end. First the plain VAE; then
-# BN-VAE with a tau of 0.4, less than all shares; then 0.8, more than most.
+# data set, because small batches add noise to the gradient and here we want
+# the digits to agree; small batches come at the end. The models are the plain
+# VAE, BN-VAE with a tau of 0.4, which is less than all shares, and BN-VAE
+# with 0.8, which is more than most.
 
 schemes = {
     "plain VAE": {"posterior": "gaussian"},
@@ -121,8 +122,8 @@ for name, vae in fitted.items():
     print(f"{name:18}{np.round(kl, 2)}{kl.sum():9.2f}")
 
 # %%
-# Plain VAE and BN-VAE with tau 0.4 find the closed form to a hundredth of a
-# nat or so. With 0.8 three components lie on their floor.
+# Plain VAE and BN-VAE with tau 0.4 find the closed form to about a hundredth
+# of a nat. With 0.8, three components are on their floor.
 
 colors = ["tab:gray", "tab:orange", "tab:blue", "tab:blue"]
 figure, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
@@ -150,7 +151,8 @@ ax.set(
 _ = ax.legend(frameon=False)
 
 # %%
-# The shares of signal agree as well. They are the variances of the code:
+# The shares of signal agree as well. They are the variances of the components
+# of the code:
 
 code = fitted["BN-VAE, tau 0.4"].transform(X)
 found = np.sort(code.var(axis=0))[::-1]
@@ -158,8 +160,8 @@ print("closed form    ", np.round(share, 3))
 print("BN-VAE, tau 0.4", np.round(found, 3))
 
 # %%
-# And the components are the principal axes. Nothing in a linear decoder cares
-# for a rotation of the code; what singles the axes out is the posterior, whose
+# The components are the principal axes. A linear decoder does not depend on
+# the rotation of the code; the axes are singled out by the posterior, whose
 # noise is independent in each component.
 
 scores = scaled @ axes_of[:, :D]
@@ -200,8 +202,8 @@ for name, vae in fitted.items():
     print(f"{name:18}{one:9.3f}{vae.score(X_test):10.3f}")
 
 # %%
-# The last line pays for a tau that three of the five components cannot earn.
-# The price has a closed form as well, :eq:`s-tau-price`:
+# The last model pays for a tau that is too high for three of the five
+# components. The price has a closed form as well, :eq:`s-tau-price`:
 
 least = np.maximum(share, 0.8)
 saved = eigenvalues[:D] * (least - share) / 2
@@ -209,23 +211,23 @@ price = np.sum(kl_floor(least) - rate - saved)
 print(f"price of tau 0.8: {price:.3f} nats")
 
 # %%
-# What was paid is less, since the formula lets each component look at one axis
-# only. Training found better: where the floor binds, components that have
-# nothing of their own to say help to transmit the strong axes.
+# The actual price is lower, because the formula lets each component represent
+# one axis only. Training finds a better solution: where the floor binds,
+# components with little information of their own help to transmit the strong
+# axes.
 #
 # Small batches
 # -------------
-# So far every batch was the whole data set. In practice a batch is a few dozen
-# rows, and its mean and variance are only estimates. A code that is
-# standardized with them depends on the rows that happen to be in the batch.
-# BN-VAE therefore trains with *running* moments, which average over many
-# batches; the gradient alone is that of the batch. :doc:`/theory/noise` says
-# how and why.
+# So far every batch was the whole data set. In practice a batch is a few
+# dozen rows, and its mean and variance are only estimates. A code that is
+# standardized with them depends on the other rows in the batch. BN-VAE
+# therefore trains with *running* moments, which average over many batches;
+# only the gradient is that of the batch. :doc:`/theory/noise` explains this.
 #
-# To see what this prevents, we undo it. One line makes a posterior that trains
-# with the moments of the batch alone. The components above are too noisy to
-# mind much. Those of the breast cancer table are not: its thirty columns are
-# strongly correlated.
+# To see the effect, we undo it: one line makes a posterior that trains with
+# the moments of the batch alone. The components above are too noisy for a
+# visible effect. Those of the breast cancer data are not: its thirty columns
+# are strongly correlated.
 
 from copy import deepcopy
 
@@ -265,9 +267,10 @@ small = {
 }
 
 # %%
-# Now watch five rows. The weights stay as they are, in training mode; the five
-# get 27 other rows for company, new ones for each batch. What moves is the
-# code of the most precise component:
+# Now follow five rows. The weights do not change, and the model is in
+# training mode. Each batch contains the five rows and 27 other rows,
+# different ones each time. The figure shows the code of the most precise
+# component:
 
 x = torch.from_numpy(cells)
 
@@ -317,18 +320,18 @@ for ax, (name, vae) in zip(axes, small.items(), strict=True):
 _ = axes[0].set_ylabel("code, most precise component")
 
 # %%
-# Each line is a row, and the band around it is the noise of its posterior. To
-# the left a code moves by more than that noise, because of the company it is
-# in. No decoder can make use of a precision that the encoder does not have, so
-# training has settled for a noisier code, of 2.1 nats, and the held-out score
-# is almost 5 nats below that of factor analysis. With running moments a code
+# Each line is a row, and the band around it is the noise of its posterior. On
+# the left, a code moves by more than that noise, because of the other rows in
+# the batch. No decoder can use a precision that the encoder does not have. So
+# training has chosen a noisier code, of 2.1 nats, and the held-out score is
+# almost 5 nats below that of factor analysis. With running moments, a code
 # moves by less than its noise, the component carries 3.0 nats, and two thirds
-# of the gap are gone. Part of the rest is a matter of time: with 100 epochs
-# instead of 60 the score is -18.3.
+# of the gap have disappeared. Part of the rest is a matter of training time:
+# with 100 epochs instead of 60 the score is -18.3.
 #
 # **What follows.** Collapse of a component can be right: below the noise its
-# best rate is 0. Tau costs nothing where the data have more to say than it
-# asks, and elsewhere its price can be bounded beforehand. With hidden layers
-# none of this is exact, but the picture of a water line stays useful. And a
-# precise code needs running moments if the batches are small.
-# :doc:`/theory/pca` derives it all.
+# best rate is 0. Tau costs nothing where the data contain more information
+# than it asks for, and elsewhere its price can be bounded in advance. With
+# hidden layers none of this is exact, but the picture of a water line remains
+# useful. A precise code needs running moments if the batches are small.
+# :doc:`/theory/pca` derives all of this.

@@ -2,10 +2,10 @@
 The posterior layer in your own PyTorch model
 =============================================
 
-You have an encoder, a decoder and a training loop of your own, and want
-nothing from scikit-learn. Then take one module,
+Suppose that you have your own encoder, decoder and training loop, and do not
+need scikit-learn. Then use one module,
 :class:`~skvae.posteriors.MomentPosterior`, in place of the two linear layers
-for mean and log variance. Three things change in the code, and are marked
+for mean and log variance. Three things change in the code; they are marked
 below.
 """
 
@@ -64,9 +64,9 @@ class ConvVAE(nn.Module):
 # Your training loop
 # ------------------
 # Nothing in it is special. In training mode the layer normalizes with running
-# moments of the batches, and the gradient is that of the batch. So shuffle,
-# and mind a last batch of very few rows: the moments of a single row are no
-# moments.
+# moments of the batches, and the gradient is that of the batch. So shuffle
+# the rows, and avoid a last batch of very few rows: a single row has no
+# variance.
 
 
 def train(posterior, n_epochs=30):
@@ -92,13 +92,14 @@ floor = kl_floor(TAU, D)
 print(f"floor {floor:.3f}; least KL of any batch {min(rates):.3f} nats")
 
 # %%
-# Evaluation mode, and finalising
-# -------------------------------
-# A row's code must not depend on the rows beside it. In evaluation mode the
-# layer therefore leaves the running moments as they are. They are not quite
-# those of the rows, since they lag behind the weights; so the floor holds only
-# approximately, and the least KL above is slightly below it. Once training is
-# over, compute the moments over all rows, exactly:
+# Evaluation mode and finalizing
+# ------------------------------
+# The code of a row must not depend on the other rows in the batch. In
+# evaluation mode the layer therefore does not update the running moments.
+# They lag behind the weights, so they are not exactly the moments of the
+# rows, and the floor holds only approximately; the smallest KL above is
+# slightly below it. When training is over, compute the exact moments over all
+# rows:
 
 model.eval()
 
@@ -114,15 +115,16 @@ with torch.no_grad():
     features = [(model.encoder(part), None) for part in x.split(500)]
 model.posterior.finalise(features)  # 2. after the last epoch
 
-print(f"finalised:        {mean_kl(x):.4f} nats")
+print(f"finalized:        {mean_kl(x):.4f} nats")
 print(f"guaranteed:       {model.posterior.kl_floor():.4f} nats")
 print(f"rows held out:    {mean_kl(x_test):.4f} nats")
 
 # %%
 # ``posterior.kl_floor()`` is the floor for the rows whose moments are stored.
-# For new rows it holds as far as they are like the old ones. And over the
-# training rows each component now has the moments of the prior: mean 0, and a
-# mean square of the means that adds up with that of the noise to 1.
+# For new rows it holds to the extent that they are like the training rows.
+# Over the training rows each component now has the moments of the prior: mean
+# 0, and a mean square of the means and a mean square of the noise that add up
+# to 1.
 
 with torch.no_grad():
     q = model.posterior(model.encoder(x))
@@ -132,7 +134,7 @@ print(f"second moments: {moments.min().item():.4f} to ", end="")
 print(f"{moments.max().item():.4f}")
 
 # %%
-# The stored moments are buffers: they travel with the ``state_dict``.
+# The stored moments are buffers, so they are part of the ``state_dict``.
 
 again = ConvVAE(MomentPosterior(64, D, tau=TAU)).eval()
 again.load_state_dict(model.state_dict())  # 3. nothing to add
@@ -143,9 +145,9 @@ with torch.no_grad():
 # %%
 # What the floor looks like
 # -------------------------
-# The rate of every batch, with the same networks and the same seed, and the
-# plain posterior, :class:`~skvae.posteriors.GaussianPosterior`, for
-# comparison:
+# The figure shows the rate of every batch. For comparison, it also shows the
+# plain posterior, :class:`~skvae.posteriors.GaussianPosterior`, with the same
+# networks and the same seed:
 
 steps = np.arange(len(rates))
 figure, ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
@@ -156,16 +158,16 @@ ax.set(xlabel="step", ylabel="KL of the batch (nats)", ylim=(0, None))
 _ = ax.legend(frameon=False, loc="lower right")
 
 # %%
-# BN-VAE starts on its floor and leaves it when it has learnt to use more.
-# These pictures have much to say, and in the end both models spend more than
-# the floor, which then costs nothing. It is there for the cases in which the
-# orange curve would not rise, as in
+# BN-VAE starts on its floor and leaves it when it has learned to use more.
+# These pictures contain much information, and in the end both models have a
+# rate above the floor, which then costs nothing. The floor is for cases in
+# which the orange curve would not rise, as in
 # :doc:`/tutorials/4_inside/plot_1_collapse`.
 #
-# Walks through the code
-# ----------------------
+# Interpolation
+# -------------
 # From one held-out digit to another, in a straight line between their codes.
-# Every picture on the way is decoded from a code that no row had.
+# Every picture in between is decoded from a code that belongs to no row.
 
 pairs = [(0, 6), (4, 9), (2, 3), (1, 7)]
 label = digit[1400:]
@@ -185,8 +187,8 @@ with torch.no_grad():
 # sphinx_gallery_thumbnail_number = 2
 
 # %%
-# **What follows.** Wherever a model has a Gaussian posterior over rows, the
-# layer fits: features in, distribution out, ``finalise`` at the end.
+# **What follows.** The layer fits any model with a Gaussian posterior over
+# rows: features in, distribution out, ``finalise`` at the end.
 # :doc:`/guide/layer` lists what to know about batches, padding, several
-# processes and optimisers, and :doc:`/theory/batchnorm` why the moments of few
-# rows are not enough.
+# processes and optimizers, and :doc:`/theory/batchnorm` explains why the
+# moments of a few rows are not enough.

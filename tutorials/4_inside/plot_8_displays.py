@@ -2,17 +2,18 @@
 Pictures for a paper
 ====================
 
-The tutorials before this one drew their figures by hand. For the usual ones
-there are *displays*, as scikit-learn has them: ``from_estimator`` computes
-and draws, ``plot`` draws again, into axes of yours if you like, and the
-artists stay at hand. Blue is the model, dashed red the floor, grey the prior.
+The previous tutorials drew their figures by hand. For common figures there
+are *displays*, as in scikit-learn: ``from_estimator`` computes and draws,
+``plot`` draws again, on your own axes if you like, and the artists remain
+available as attributes. Blue is the model, dashed red the floor, and grey the
+prior.
 """
 
 # %%
 # A model to look at
 # ------------------
-# Digits, eight components, and a tenth of the rows set aside to see when to
-# stop.
+# The model is fitted to the digits with eight components. A tenth of the rows
+# is held out for early stopping.
 
 import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
@@ -44,8 +45,8 @@ print(f"BN-VAE: {vae.n_iter_} epochs, {vae.lower_bound_:.2f} nats")
 # %%
 # Did it train?
 # -------------
-# The ELBO is what rate and distortion take away together. A rate that sinks
-# to zero is a collapse; here it cannot sink below the dashed line.
+# The negative ELBO is the sum of rate and distortion. A rate that falls to
+# zero is a collapse; here it cannot fall below the dashed line.
 
 from skvae import TrainingCurveDisplay
 
@@ -54,9 +55,9 @@ _ = TrainingCurveDisplay.from_estimator(vae)
 # %%
 # Is the code alive?
 # ------------------
-# The KL of each component, the largest first. With given ``ax`` two models
-# share a figure. A component that the plain VAE has let die is grey, if
-# there is one, and the legend counts.
+# The KL of each component, largest first. If you pass ``ax``, two models can
+# share a figure. Dead components of the plain VAE are grey, and the legend
+# counts them.
 
 from skvae import KLDisplay
 
@@ -73,9 +74,10 @@ for ax, (name, model) in zip(
 # %%
 # Do samples from the prior make sense?
 # -------------------------------------
-# They do if the codes of the data are where the prior is. The *aggregated
-# posterior*, the mixture of the posteriors of all rows, is drawn exactly, one
-# curve for each component, and the one farthest from the prior is named.
+# They do if the codes of the data are distributed like the prior. The
+# *aggregated posterior*, the mixture of the posteriors of all rows, is drawn
+# exactly, with one curve per component. The component farthest from the prior
+# is named.
 
 from skvae import AggregatedPosteriorDisplay
 
@@ -85,9 +87,9 @@ _ = AggregatedPosteriorDisplay.from_estimator(vae, X_test)
 # What is where?
 # --------------
 # A latent map shows the two components with the largest KL, unless
-# ``components`` says otherwise. Strings and a few whole numbers are
-# classes, anything else is an amount; the circles are the prior's one and two
-# standard deviations.
+# ``components`` says otherwise. Strings and a few whole numbers are treated
+# as classes, everything else as a quantity. The circles are one and two
+# standard deviations of the prior.
 
 from skvae import LatentMapDisplay
 
@@ -103,9 +105,9 @@ _ = axes[1].set_title("by ink")
 # %%
 # What does a component do?
 # -------------------------
-# A traversal lets one component at a time walk through the quantiles of the
-# prior while the others stay at the code of a row, here a held-out 3. Rows
-# have to be pictures, of the shape given.
+# A traversal moves one component at a time through the quantiles of the prior
+# while the others stay at the code of a row, here a held-out 3. The rows must
+# be images of the given shape.
 
 from skvae import TraversalDisplay
 
@@ -115,7 +117,7 @@ display = TraversalDisplay.from_estimator(
 )
 
 # %%
-# Reconstructions show what the code has kept:
+# Reconstructions show what the code keeps:
 
 from skvae import ReconstructionDisplay
 
@@ -126,8 +128,8 @@ _ = ReconstructionDisplay.from_estimator(
 # %%
 # Which tau?
 # ----------
-# Several fits make a curve in the plane of rate and distortion. Along a grey
-# line the ELBO is the same. Another display drawn into the same axes shares
+# Several fits make a curve in the plane of rate and distortion. The ELBO is
+# constant along a grey line. A second display drawn on the same axes shares
 # those lines: the plain VAE is a single point.
 
 from skvae import RateDistortionDisplay, TauTableDisplay
@@ -145,7 +147,7 @@ _ = RateDistortionDisplay.from_estimators(
 )
 
 # %%
-# The same in numbers, with what a classifier makes of each code.
+# The same in numbers, with the accuracy of a classifier on each code.
 
 from sklearn.linear_model import LogisticRegression
 
@@ -158,18 +160,17 @@ accuracy = [
 table = TauTableDisplay.from_estimators(fits, X_test, accuracy=accuracy)
 
 # %%
-# Other looks
-# -----------
-# Further arguments go to the matplotlib function that draws the data, and
-# artists are attributes that end in an underscore. What a display draws is
-# an attribute too, without the underscore.
+# Change the appearance
+# ---------------------
+# Further arguments go to the matplotlib function that draws the data. Artists
+# are attributes that end in an underscore. The data of a display are
+# attributes without an underscore.
 
 display = KLDisplay.from_estimator(vae, color="tab:purple")
-display.ax_.set_title("in the colours of the article's layer")
+display.ax_.set_title("in the colors of the article's layer")
 print("nats, the largest first:", display.kl[display.order].round(2))
 
 # %%
-# **What follows.** One line a picture, while working; artists to adjust, for
-# the last version. Displays take arrays as well, so the pictures of a model
-# of your own come from the same classes: see the constructors, and
-# ``from_arrays``.
+# **What follows.** While working, one line makes a figure; for the final
+# version, adjust the artists. Displays also take arrays, so the same classes
+# draw figures of your own models: see the constructors and ``from_arrays``.
