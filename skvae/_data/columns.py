@@ -22,47 +22,18 @@ KINDS_OF_DTYPES = dict.fromkeys("iuf", "number") | dict.fromkeys("US", "category
 
 
 class Column(NamedTuple):
-    """A column of a table, with its kind.
+    """A column of a table, with its kind."""
 
-    Parameters
-    ----------
-    name : object
-        Name of the column in errors.
-    kind : {"number", "bool", "category", "other"}
-        Kind of its values, as `column_of` finds it.
-    type : str
-        Name of its type, in errors.
-    values : ndarray of shape (n_samples,)
-        The values. Those of missing cells have no meaning.
-    missing : ndarray of bool of shape (n_samples,)
-        Mask of the missing cells.
-    declared : tuple
-        Categories that the type names, whether they occur or not.
-    limits : tuple of int or None
-        Smallest and largest value of the type, if it is one of whole numbers.
-    """
-
-    name: object
-    kind: str
-    type: str
-    values: np.ndarray
-    missing: np.ndarray
-    declared: tuple = ()
-    limits: tuple | None = None
+    name: object  # for errors
+    kind: str  # "number", "bool", "category" or "other", as `column_of` finds it
+    type: str  # name of its type, for errors
+    values: np.ndarray  # (n_samples,). Those of missing cells have no meaning
+    missing: np.ndarray  # (n_samples,), a mask
+    declared: tuple = ()  # categories that the type names, whether they occur or not
+    limits: tuple | None = None  # smallest and largest value of a type of whole numbers
 
     def type_error(self, reason):
-        """Make the error that refuses values other than numbers, strings and booleans.
-
-        Parameters
-        ----------
-        reason : str
-            The rule, and what to do.
-
-        Returns
-        -------
-        TypeError or ValueError
-            A TypeError for Python objects, as in scikit-learn.
-        """
+        """Return the error for values of this type: a TypeError for objects, as in scikit-learn."""
         if self.type.startswith("object"):
             return TypeError(
                 f"Column {self.name!r} is of type {self.type}, {reason} Each argument must be a "
@@ -71,13 +42,7 @@ class Column(NamedTuple):
         return ValueError(f"Column {self.name!r} is of type {self.type}, {reason}")
 
     def numbers(self):
-        """Convert the values to floats.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            The values, in single precision if they are stored in it; NaN where missing.
-        """
+        """Convert the values to floats, in single precision if stored in it; NaN where missing."""
         dtype = np.float32 if self.values.dtype == np.float32 else np.float64
         numbers = np.full(len(self.values), np.nan, dtype)
         hint = (
@@ -95,13 +60,7 @@ class Column(NamedTuple):
         return numbers
 
     def categories(self):
-        """List the values that occur or are declared.
-
-        Returns
-        -------
-        list
-            Each value once, in ascending order.
-        """
+        """List the values that occur or are declared, each once, in ascending order."""
         try:
             return sorted({*self.values[~self.missing].tolist(), *self.declared})
         except TypeError as error:
@@ -111,18 +70,7 @@ class Column(NamedTuple):
             ) from error
 
     def positions(self, categories):
-        """Find the position of each value among the categories.
-
-        Parameters
-        ----------
-        categories : list
-            All values that there may be.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Positions from 0 on; NaN where missing.
-        """
+        """Find the position of each value among the categories; NaN where missing."""
         position = {category: i for i, category in enumerate(categories)}
         values = self.values[~self.missing].tolist()
         unknown = sorted({value for value in values if value not in position}, key=str)
@@ -137,19 +85,9 @@ class Column(NamedTuple):
 
 
 def numbers_of(columns, categories):
-    """Convert columns to one array of numbers.
+    """Convert columns to an array of shape (n_samples, n_columns), NaN where missing.
 
-    Parameters
-    ----------
-    columns : dict of Column
-        The columns, by their positions in the table.
-    categories : dict of list
-        Categories of the categorical columns, by their positions in the table.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_columns)
-        The values, NaN where missing.
+    Columns and the categories of the categorical ones are dicts by position in the table.
     """
     return np.column_stack(
         [
@@ -163,27 +101,11 @@ def column_of(name, values, missing=None, declared=None, type_name=None):
     """Make a column, and find its kind by its values rather than by the type of their container.
 
     Booleans are "bool"; real numbers of any type, decimals and fractions included, are "number";
-    strings are "category", and so are strings among numbers, and all values whose type says that
-    they are categories. Dates and all other values, for which there is no likelihood, are "other".
-    A column without values is "number".
+    strings are "category", and so are strings among numbers, and all values whose type declares
+    categories (`declared` is not None). Dates and all other values, for which there is no
+    likelihood, are "other". A column without values is "number".
 
-    Parameters
-    ----------
-    name : object
-        Name of the column in errors.
-    values : ndarray of shape (n_samples,)
-        The values.
-    missing : ndarray of bool of shape (n_samples,), optional
-        Mask of cells that are missing in addition to those that hold None, NaN or pandas' NA.
-    declared : list or None, default=None
-        Categories that the type names. None if it is not a categorical type.
-    type_name : str, optional
-        Name of the type. That of the array's dtype by default.
-
-    Returns
-    -------
-    Column
-        The column.
+    Cells that hold None, NaN or pandas' NA are missing in addition to those of the mask `missing`.
     """
     empty = _empty(values)
     missing = empty if missing is None else missing | empty
@@ -232,18 +154,7 @@ def _is_nothing(value):
 
 
 def columns_of(X):
-    """List the columns of a table.
-
-    Parameters
-    ----------
-    X : ndarray or DataFrame
-        The table.
-
-    Returns
-    -------
-    list of Column
-        The columns, in order.
-    """
+    """List the columns of an array or a frame, in order."""
     if is_frame(X):
         return [
             column_of(raw.name, raw.values, raw.missing, raw.declared, raw.type)

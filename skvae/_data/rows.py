@@ -17,17 +17,7 @@ from skvae._data.units import Units
 
 
 class Batch(NamedTuple):
-    """Rows, their weights and their context.
-
-    Parameters
-    ----------
-    x : Tensor of shape (n_samples, n_features)
-        The rows, in the units of the networks.
-    weight : Tensor of shape (n_samples,), optional
-        Weights of the rows.
-    context : Tensor of shape (n_samples, n_context), optional
-        Inputs of encoder and decoder in addition to x and z.
-    """
+    """Rows in the units of the networks, their weights, and inputs of the networks beside them."""
 
     x: torch.Tensor
     weight: torch.Tensor | None = None
@@ -35,18 +25,7 @@ class Batch(NamedTuple):
 
 
 def gaps(X):
-    """Find the cells that are missing.
-
-    Parameters
-    ----------
-    X : ndarray or CSR of shape (n_samples, n_features)
-        The rows.
-
-    Returns
-    -------
-    ndarray or CSR of bool of shape (n_samples, n_features)
-        True where X is NaN.
-    """
+    """Return the mask of the cells that are NaN, an array or CSR as X is."""
     if not issparse(X):
         return np.isnan(X)
     found = X.copy()
@@ -55,21 +34,9 @@ def gaps(X):
 
 
 def fingerprint(X, weight=None, n_rows=1024):
-    """Summarize data in a short string that differs for other data.
+    """Return a digest that differs for other data.
 
-    Parameters
-    ----------
-    X : ndarray, CSR or Stream of shape (n_samples, n_features)
-        The data.
-    weight : ndarray of shape (n_samples,), optional
-        Weights of the rows.
-    n_rows : int, default=1024
-        Number of evenly spaced rows that are read.
-
-    Returns
-    -------
-    str
-        Digest of shape, type and those rows.
+    It takes in shape, type and `n_rows` evenly spaced rows.
     """
     digest = hashlib.sha256(f"{X.shape} {X.dtype}".encode())
     if isinstance(X, Stream):
@@ -89,9 +56,7 @@ class Rows:
     Parameters
     ----------
     X : ndarray, CSR or Stream of shape (n_samples, n_features)
-        The data.
-    units : Units or TokenUnits
-        The units of the networks.
+        The data, not yet in the `units` of the networks.
     weight : ndarray of shape (n_samples,) or None
         Weights of the rows. Only their ratios matter.
     device : torch.device

@@ -15,16 +15,8 @@ from skvae.networks.recurrent import BOUNDARY, N_SPECIAL, PADDING, UNKNOWN
 class Analysis(NamedTuple):
     """The user's choices of how documents are cut into tokens, and sentences joined from them.
 
-    Parameters
-    ----------
-    analyzer : {"word", "char"} or callable
-        Kind of the tokens, or a function from a document to the list of its tokens.
-    tokenizer : callable or None
-        Function from a text to the list of its words, instead of `token_pattern`.
-    lowercase : bool
-        Whether texts are written in lower case first.
-    token_pattern : str or None
-        Regular expression of a word. None stands for the words of `skvae._data.words`.
+    They have the names and the meaning of the parameters of `CountVectorizer`, but without a
+    `token_pattern`, words are those of `skvae._data.words`.
     """
 
     analyzer: str | Callable
@@ -33,24 +25,9 @@ class Analysis(NamedTuple):
     token_pattern: str | None
 
     def tokens(self, X):
-        """Cut documents into tokens.
+        """Cut each document into the list of its tokens.
 
-        Parameters
-        ----------
-        X : iterable of str
-            The documents. They may be of other types if `analyzer` is a function.
-
-        Returns
-        -------
-        list of list of str
-            All tokens of each document.
-
-        Raises
-        ------
-        ValueError
-            If `X` is not a list of documents.
-        TypeError
-            If a function of the user's returns something else than a list of strings.
+        Documents are strings, or of any type if `analyzer` is a function.
         """
         documents = _checked_documents(X, any_type=callable(self.analyzer))
         analyze = self._vectorizer().build_analyzer()
@@ -77,18 +54,7 @@ class Analysis(NamedTuple):
         return self.analyzer == "word" and self.tokenizer is None and self.token_pattern is None
 
     def joined(self, tokens):
-        """Join tokens to a sentence.
-
-        Parameters
-        ----------
-        tokens : iterable of str
-            The tokens, in order.
-
-        Returns
-        -------
-        str
-            Words with a space between them, where the script has one; characters without.
-        """
+        """Join tokens to a sentence, with spaces between words where the script has them."""
         if self._own_words():
             return words.joined(tokens)
         return ("" if self.analyzer == "char" else " ").join(tokens)
@@ -97,15 +63,10 @@ class Analysis(NamedTuple):
 class Vocabulary:
     """The words that were learned from documents, each with its token number.
 
-    Parameters
-    ----------
-    numbers : dict
-        Token number of each word, from 3 on: 0 is padding, 1 the boundary of a sentence and 2
-        every unknown word.
+    Numbers begin with 3: 0 is padding, 1 the boundary of a sentence and 2 every unknown word.
 
     Examples
     --------
-    >>> from skvae._data.vocabulary import Analysis, Vocabulary
     >>> analysis = Analysis("word", None, True, None)
     >>> vocabulary = Vocabulary.learn(analysis.tokens(["A cat.", "a dog"]))
     >>> vocabulary.numbers
@@ -123,27 +84,7 @@ class Vocabulary:
 
     @classmethod
     def learn(cls, documents, min_df=1, max_df=1.0, max_features=None):
-        """Choose the words, by the number of documents that have them.
-
-        Parameters
-        ----------
-        documents : list of list of str
-            The tokens of each document.
-        min_df, max_df : int or float
-            Bounds on the number of documents with the word, or on their share.
-        max_features : int or None
-            Upper bound of the number of words, of which the most frequent ones are kept.
-
-        Returns
-        -------
-        Vocabulary
-            The words, numbered in alphabetical order.
-
-        Raises
-        ------
-        ValueError
-            If no word is left.
-        """
+        """Choose words by the number of documents that have them; number them alphabetically."""
         vectorizer = CountVectorizer(
             analyzer=_identity, min_df=min_df, max_df=max_df, max_features=max_features
         )
@@ -165,22 +106,8 @@ class Vocabulary:
     def rows(self, documents, max_length):
         """Number the tokens of documents, and warn if much of them is lost.
 
-        Parameters
-        ----------
-        documents : list of list of str
-            The tokens of each document.
-        max_length : int
-            Number of tokens after which a document is cut.
-
-        Returns
-        -------
-        ndarray of int32 of shape (n_samples, max_length + 2)
-            Token numbers between two boundaries, padded on the right.
-
-        Warns
-        -----
-        UserWarning
-            If documents are cut, or if most of the tokens are unknown words.
+        A row of the result, of shape (n_samples, max_length + 2), has its tokens between two
+        boundaries and is padded on the right.
         """
         lengths = np.array([len(tokens) for tokens in documents])
         n_long = int((lengths > max_length).sum())
@@ -208,20 +135,7 @@ class Vocabulary:
         return rows
 
     def documents(self, rows, analysis):
-        """Write sentences, without the special tokens.
-
-        Parameters
-        ----------
-        rows : ndarray of int of shape (n_samples, length)
-            Token numbers.
-        analysis : Analysis
-            How tokens are joined.
-
-        Returns
-        -------
-        list of str
-            A sentence for each row.
-        """
+        """Write a sentence for each row of token numbers, without the special tokens."""
         word_of = {number: word for word, number in self.numbers.items()}
         return [
             analysis.joined(word_of[number] for number in row if number >= N_SPECIAL)

@@ -18,25 +18,12 @@ STACKERS = "\u1039\u17d2"  # put the next letter below the previous one, in Burm
 
 
 def tokens(text):
-    """Cut a text into words and marks.
+    """Cut a `normalized` text into words and marks.
 
     A word is a run of letters, digits and apostrophes with their accents and vowel signs. In
     scripts without spaces between words, it is a single character with its signs. Every other
     visible character is a mark. An emoji is one mark, even if it consists of several characters.
 
-    Parameters
-    ----------
-    text : str
-        A text in the form that `normalized` returns.
-
-    Returns
-    -------
-    list of str
-        Words and marks, in order.
-
-    Examples
-    --------
-    >>> from skvae._data.words import tokens
     >>> tokens("don't panic, 42!")
     ["don't", 'panic', ',', '42', '!']
     >>> tokens("我用Python写。")
@@ -46,59 +33,18 @@ def tokens(text):
 
 
 def normalized(text):
-    """Write each accented letter as one character, if Unicode has one for it.
-
-    Parameters
-    ----------
-    text : str
-        Any text.
-
-    Returns
-    -------
-    str
-        The text in Unicode's normalization form C.
-
-    Examples
-    --------
-    >>> from skvae._data.words import normalized
-    >>> len("e\\u0301"), len(normalized("e\\u0301"))
-    (2, 1)
-    """
+    """Write each accented letter as one character, if Unicode has one (normalization form C)."""
     return unicodedata.normalize("NFC", text)
 
 
 def lowercased(text):
-    """Write a text in lower case, and `normalized`.
-
-    Parameters
-    ----------
-    text : str
-        Any text.
-
-    Returns
-    -------
-    str
-        The text in lower case.
-    """
+    """Write a text in lower case, and `normalized`."""
     return normalized(text.lower())
 
 
 def joined(words):
-    """Join words and marks to a sentence, with spaces where the script has them.
+    """Join words and marks, as from `tokens`, to a sentence with spaces where the script has them.
 
-    Parameters
-    ----------
-    words : iterable of str
-        Words and marks, as `tokens` returns them.
-
-    Returns
-    -------
-    str
-        The sentence.
-
-    Examples
-    --------
-    >>> from skvae._data.words import joined
     >>> joined(["a", "cat", "."]), joined(["我", "爱", "你", "。"])
     ('a cat .', '我爱你。')
     """

@@ -28,8 +28,6 @@ class FittedModel(nn.Module):
         the networks' units.
     log_jacobian : float
         What a log-density in the networks' units is short of one in the units of the data.
-    seed : int
-        Seed of the draws that scores and diagnoses use.
     row_work : float
         Multiplications for one row, which decide the number of threads.
     every : skvae.every_tau.EveryTau, optional
@@ -40,22 +38,12 @@ class FittedModel(nn.Module):
         super().__init__()
         self.module, self.units, self.reader, self.every = module, units, reader, every
         self.reconstruction, self.kl_per_component = float(terms.reconstruction), _array(terms.kl)
-        self.log_jacobian, self.seed, self.row_work = log_jacobian, seed, row_work
+        self.log_jacobian, self.row_work = log_jacobian, row_work
+        self.seed = seed  # of the draws that scores and diagnoses use
         self.eval()
 
     def at_tau(self, tau):
-        """Return the same model at another tau of its range; nothing is trained.
-
-        Parameters
-        ----------
-        tau : float
-            The operating point.
-
-        Returns
-        -------
-        FittedModel
-            A model that shares everything else with this one.
-        """
+        """Return the model at another tau of its range; it shares everything else with this one."""
         module, terms = self.every.at(tau)
         return self._but(module=module, terms=terms)
 
@@ -101,34 +89,13 @@ class FittedModel(nn.Module):
         return self.module.prior().loc.device
 
     def forward(self, x):
-        """Encode rows in the units of the data: their posterior means.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n_samples, n_features)
-            Rows, in the precision of the module.
-
-        Returns
-        -------
-        Tensor of shape (n_samples, n_components)
-            The codes.
-        """
+        """Encode a tensor of rows in the units of the data: their posterior means."""
         return self.module.posterior(self.units.standardized(x)).loc
 
     def map(self, rows, function):
-        """Apply a function of the module to all rows, chunk by chunk.
+        """Apply ``function(module, x, context)`` to all rows, chunk by chunk.
 
-        Parameters
-        ----------
-        rows : skvae._data.rows.Rows
-            The rows.
-        function : callable
-            Called with the module, a tensor of rows and their context.
-
-        Yields
-        ------
-        tuple of (slice, Tensor)
-            Place of the chunk, and its result on the CPU, in the precision of the rows.
+        Yields the slice of each chunk and its result, on the CPU and in the precision of the rows.
         """
         module = self.in_precision(rows.X.dtype)
         dtype, chunks = module.prior().loc.dtype, rows.chunks()
@@ -137,23 +104,10 @@ class FittedModel(nn.Module):
                 yield chunk, function(module, batch.x, batch.context).cpu()
 
     def draw(self, n_samples, seed, function, context=None):
-        """Draw codes from the prior and apply a function to the likelihood that each implies.
+        """Draw codes from the prior and return ``function(likelihood, draws)`` of all of them.
 
-        Parameters
-        ----------
-        n_samples : int
-            Number of codes.
-        seed : int
-            Seed of all draws.
-        function : callable
-            Called with the likelihood of some codes and the draws, a `SeededDraws`.
-        context : ndarray of shape (n_samples, n_context), optional
-            Second input of the decoder.
-
-        Returns
-        -------
-        Tensor
-            All results, along the first axis.
+        The likelihood is that of some codes; the function draws from it within `draws`, a
+        `SeededDraws`.
         """
         draws, chunks, drawn = SeededDraws(seed), self.units.chunks(n_samples), []
         with self.threads(chunks), torch.no_grad():

@@ -23,10 +23,7 @@ class LostProcess(RuntimeError):
 def processes():
     """Return the processes that fit together.
 
-    Returns
-    -------
-    OneProcess or Processes
-        One unless `skvae.distributed.joined` has connected several.
+    It is `OneProcess` unless `skvae.distributed.joined` has connected several.
     """
     if distributed.is_available() and distributed.is_initialized():
         size = distributed.get_world_size()
@@ -60,30 +57,13 @@ class OneProcess:
 
 
 class Processes:
-    """This process and the others.
-
-    Parameters
-    ----------
-    rank, size : int
-        Number of this process, and number of processes.
-    """
+    """This process, number `rank` of `size`, and the others."""
 
     def __init__(self, rank, size):
         self.rank, self.size = rank, size
 
     def check_batches(self, n_rows, batch_size):
-        """Refuse batches of which some process would have no row.
-
-        Parameters
-        ----------
-        n_rows, batch_size : int
-            Training rows, and rows of a batch.
-
-        Raises
-        ------
-        ValueError
-            If a batch has fewer rows than there are processes.
-        """
+        """Refuse batches of which some process would have no row."""
         fewest = n_rows // max(1, -(-n_rows // batch_size))
         if fewest < self.size:
             raise ValueError(
@@ -93,19 +73,9 @@ class Processes:
             )
 
     def check_equal(self, name, digest):
-        """Refuse to go on if the processes do not agree.
+        """Refuse, in all processes, to go on if their digests differ.
 
-        Parameters
-        ----------
-        name : str
-            Name of the thing they must agree on, for the error.
-        digest : str
-            Hexadecimal digest of that thing, of the same length in all processes.
-
-        Raises
-        ------
-        ValueError
-            In all processes, if the digests differ.
+        The digests are hexadecimal and of the same length; `name` is for the error.
         """
         mine = torch.frombuffer(bytearray(bytes.fromhex(digest)), dtype=torch.uint8).long()
         unequal = torch.tensor([self.from_first(mine.tolist()) != mine.tolist()]).long()
@@ -119,69 +89,23 @@ class Processes:
     def shared(self, model):
         """Return a model of whole batches that computes the rows of this process only.
 
-        Parameters
-        ----------
-        model : skvae.model.VAE or skvae.every_tau.EveryTau
-            Model with the same weights in all processes.
-
-        Returns
-        -------
-        callable
-            With the arguments and the result of the model. The gradient of the result is that
-            of this process's rows; `total` adds up those of all.
+        It is called as the model and returns what the model does. The gradient of its result is
+        that of this process's rows; `total` adds up those of all.
         """
         return _SharedModel(model, self)
 
     def total(self, gradients):
-        """Add up the gradients of all processes.
-
-        Parameters
-        ----------
-        gradients : list of Tensor
-            Gradients of this process's rows.
-
-        Returns
-        -------
-        list of Tensor
-            Gradients of the batch, the same to the bit in all processes.
-        """
+        """Add up the gradients of all processes; the sums are the same to the bit in all."""
         flat = self.sum(torch.cat([gradient.flatten() for gradient in gradients]))
         parts = flat.split([gradient.numel() for gradient in gradients])
         return [part.view_as(one) for part, one in zip(parts, gradients, strict=True)]
 
     def from_first(self, numbers):
-        """Return what the first process holds.
-
-        Parameters
-        ----------
-        numbers : list of int
-            Numbers of this process, as many as in the others.
-
-        Returns
-        -------
-        list of int
-            Numbers of process 0.
-        """
+        """Return the list of integers, as long as that of this process, that process 0 holds."""
         return self._collective(distributed.broadcast, torch.tensor(numbers), 0).tolist()
 
     def sum(self, tensor):
-        """Add up a tensor over the processes, in place.
-
-        Parameters
-        ----------
-        tensor : Tensor
-            Tensor of the same shape in all processes.
-
-        Returns
-        -------
-        Tensor
-            The sum, the same to the bit in all processes.
-
-        Raises
-        ------
-        LostProcess
-            If a process has ended or does not answer in time.
-        """
+        """Add up tensors of one shape in place; the sum is the same to the bit in all processes."""
         return self._collective(distributed.all_reduce, tensor)
 
     def _collective(self, operation, tensor, *arguments):
