@@ -22,36 +22,18 @@ KINDS_OF_DTYPES = dict.fromkeys("iuf", "number") | dict.fromkeys("US", "category
 
 
 class Column(NamedTuple):
-    """A column of a table, with its kind.
+    """A column of a table, with its kind."""
 
-    Parameters
-    ----------
-    name : object
-        Name of the column in errors.
-    kind : {"number", "bool", "category", "other"}
-        Kind of its values, as `column_of` finds it.
-    type : str
-        Name of its type, in errors.
-    values : ndarray of shape (n_samples,)
-        The values. Those of missing cells have no meaning.
-    missing : ndarray of bool of shape (n_samples,)
-        Mask of the missing cells.
-    declared : tuple
-        Categories that the type names, whether they occur or not.
-    limits : tuple of int or None
-        Smallest and largest value of the type, if it is one of whole numbers.
-    """
-
-    name: object
-    kind: str
-    type: str
-    values: np.ndarray
-    missing: np.ndarray
-    declared: tuple = ()
-    limits: tuple | None = None
+    name: object  # for errors
+    kind: str  # "number", "bool", "category" or "other", as `column_of` finds it
+    type: str  # name of its type, for errors
+    values: np.ndarray  # (n_samples,). Those of missing cells have no meaning
+    missing: np.ndarray  # (n_samples,), a mask
+    declared: tuple = ()  # categories that the type names, whether they occur or not
+    limits: tuple | None = None  # smallest and largest value of a type of whole numbers
 
     def type_error(self, reason):
-        """Make the error that refuses values other than numbers, strings and booleans."""
+        """Return the error for values of this type: a TypeError for objects, as in scikit-learn."""
         if self.type.startswith("object"):
             return TypeError(
                 f"Column {self.name!r} is of type {self.type}, {reason} Each argument must be a "
@@ -60,10 +42,7 @@ class Column(NamedTuple):
         return ValueError(f"Column {self.name!r} is of type {self.type}, {reason}")
 
     def numbers(self):
-        """Convert the values to floats.
-
-        The result has the shape (n_samples,).
-        """
+        """Convert the values to floats, in single precision if stored in it; NaN where missing."""
         dtype = np.float32 if self.values.dtype == np.float32 else np.float64
         numbers = np.full(len(self.values), np.nan, dtype)
         hint = (
@@ -81,7 +60,7 @@ class Column(NamedTuple):
         return numbers
 
     def categories(self):
-        """List the values that occur or are declared."""
+        """List the values that occur or are declared, each once, in ascending order."""
         try:
             return sorted({*self.values[~self.missing].tolist(), *self.declared})
         except TypeError as error:
@@ -91,10 +70,7 @@ class Column(NamedTuple):
             ) from error
 
     def positions(self, categories):
-        """Find the position of each value among the categories.
-
-        The result has the shape (n_samples,).
-        """
+        """Find the position of each value among the categories; NaN where missing."""
         position = {category: i for i, category in enumerate(categories)}
         values = self.values[~self.missing].tolist()
         unknown = sorted({value for value in values if value not in position}, key=str)
@@ -109,9 +85,9 @@ class Column(NamedTuple):
 
 
 def numbers_of(columns, categories):
-    """Convert columns to one array of numbers.
+    """Convert columns to an array of shape (n_samples, n_columns), NaN where missing.
 
-    The result has the shape (n_samples, n_columns).
+    Columns and the categories of the categorical ones are dicts by position in the table.
     """
     return np.column_stack(
         [
@@ -125,9 +101,11 @@ def column_of(name, values, missing=None, declared=None, type_name=None):
     """Make a column, and find its kind by its values rather than by the type of their container.
 
     Booleans are "bool"; real numbers of any type, decimals and fractions included, are "number";
-    strings are "category", and so are strings among numbers, and all values whose type says that
-    they are categories. Dates and all other values, for which there is no likelihood, are "other".
-    A column without values is "number".
+    strings are "category", and so are strings among numbers, and all values whose type declares
+    categories (`declared` is not None). Dates and all other values, for which there is no
+    likelihood, are "other". A column without values is "number".
+
+    Cells that hold None, NaN or pandas' NA are missing in addition to those of the mask `missing`.
     """
     empty = _empty(values)
     missing = empty if missing is None else missing | empty
@@ -176,7 +154,7 @@ def _is_nothing(value):
 
 
 def columns_of(X):
-    """List the columns of a table."""
+    """List the columns of an array or a frame, in order."""
     if is_frame(X):
         return [
             column_of(raw.name, raw.values, raw.missing, raw.declared, raw.type)

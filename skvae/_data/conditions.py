@@ -12,17 +12,10 @@ class LocationModel:
     It is the general location model of Olkin and Tate (1961): the frequency of each combination
     of categories, the means of the numeric columns for each combination, and one covariance
     around these means.
-
-    Parameters
-    ----------
-    numbers : ndarray of shape (n_samples, n_conditions)
-        The conditions of the training rows.
-    categorical : ndarray of bool of shape (n_conditions,)
-        Mask of the categorical columns.
     """
 
     def __init__(self, numbers, categorical):
-        self.categorical = categorical
+        self.categorical = categorical  # mask of the categorical columns of numbers
         numeric = numbers[:, ~categorical]
         self.combinations, group = np.zeros((1, 0)), np.zeros(len(numbers), dtype=int)
         if categorical.any():
@@ -40,10 +33,7 @@ class LocationModel:
         self.low, self.high = numeric.min(0), numeric.max(0)
 
     def sample(self, n_samples, random_state):
-        """Draw new conditions.
-
-        The result has the shape (n_samples, n_conditions).
-        """
+        """Draw combinations of categories that occurred, and numbers within the observed range."""
         group = random_state.choice(len(self.shares), size=n_samples, p=self.shares)
         numbers = np.empty((n_samples, len(self.categorical)))
         numbers[:, self.categorical] = self.combinations[group]
@@ -56,34 +46,14 @@ class LocationModel:
 
 
 class Conditions:
-    """The columns of a table that are conditions.
-
-    Parameters
-    ----------
-    columns : dict of Column
-        The training rows' columns, by their positions in the table.
-    categories : dict of list
-        Categories of those that are categorical, by their positions in the table.
-
-    Attributes
-    ----------
-    columns : list of int
-        Positions of the conditions in the table.
-    names : list
-        Names of the conditions.
-    categories : dict of list
-        Categories of those that are categorical.
-    standards : dict of (float, float)
-        Mean and standard deviation of those that are numeric.
-    distribution : LocationModel or None
-        Distribution of the training rows' conditions. None without conditions.
-    """
+    """The columns of a table that are conditions."""
 
     def __init__(self, columns, categories):
-        self.columns = list(columns)
+        self.columns = list(columns)  # positions in the table, by which all dicts here go
         self.names = [column.name for column in columns.values()]
-        self.categories = categories
-        self.standards, self.distribution = {}, None
+        self.categories = categories  # of the categorical ones
+        self.standards = {}  # mean and standard deviation of the numeric ones
+        self.distribution = None  # of the training rows' conditions
         if not columns:
             return
         numbers = numbers_of(columns, categories)
@@ -109,9 +79,9 @@ class Conditions:
         return sum(len(self.categories.get(j, [0])) for j in self.columns)
 
     def context(self, numbers):
-        """Convert conditions to inputs of encoder and decoder.
+        """Convert conditions to inputs of the networks, of shape (n_samples, n_context).
 
-        The result has the shape (n_samples, n_context).
+        Categories become indicators; numbers get mean 0 and variance 1 over the training rows.
         """
         self._check_complete(numbers)
         context = []
@@ -124,9 +94,10 @@ class Conditions:
         return np.hstack(context).astype(float)
 
     def read(self, values):
-        """Convert the values that a user passes for the conditions to numbers.
+        """Convert the values that a user passes for the conditions to numbers that `context` takes.
 
-        The result has the shape (n_samples, n_conditions).
+        A frame or dict has them by name, an array in their order in the table. A single row may be
+        flat.
         """
         if is_frame(values) or isinstance(values, dict):
             there = values if isinstance(values, dict) else names_of(values)

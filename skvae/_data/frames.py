@@ -23,22 +23,22 @@ LIBRARIES = {
 
 
 def library_of(X):
-    """Name the library of a frame."""
+    """Name the library of a frame; None for other objects and for lazy frames, without rows yet."""
     return next((name for name, is_one in LIBRARIES.items() if is_one(X)), None)
 
 
 def is_frame(X):
-    """Tell whether an object is a frame of pandas, polars or pyarrow."""
+    """Tell whether an object is a frame of pandas, polars or pyarrow, and not a lazy one."""
     return library_of(X) is not None
 
 
 def names_of(X):
-    """List the names of a frame's columns."""
+    """List the names of a frame's columns. Those of pandas may be of any type."""
     return list(X.column_names) if library_of(X) == "pyarrow" else list(X.columns)
 
 
 def has_float_columns(X):
-    """Tell whether an object is a frame of floats."""
+    """Tell whether an object is a frame of pandas or polars, all of whose columns are floats."""
     library = library_of(X)
     if library == "pandas":
         return {str(dtype) for dtype in X.dtypes} <= {"float64", "float32"}
@@ -46,46 +46,35 @@ def has_float_columns(X):
 
 
 def has_sparse_columns(X):
-    """Tell whether an object is a frame of sparse numbers."""
+    """Tell whether an object is a frame of pandas, all of whose columns are sparse around 0."""
     if library_of(X) != "pandas" or not len(X.dtypes):
         return False
     return all(getattr(dtype, "fill_value", None) == 0 for dtype in X.dtypes)
 
 
 def array_at_once(X):
-    """Convert a frame to an array without a look at each column, which takes time if it is wide."""
+    """Convert a frame of floats to an array, or of sparse numbers to CSR; return None for others.
+
+    It does not look at each column, which takes time if the frame is wide.
+    """
     if has_sparse_columns(X):
         return X.sparse.to_coo().tocsr()
     return X.to_numpy() if has_float_columns(X) else None
 
 
 class RawColumn(NamedTuple):
-    """A column of a frame, as it is stored.
-
-    Parameters
-    ----------
-    name : object
-        Name of the column.
-    type : str
-        Name of its type.
-    values : ndarray of shape (n_samples,)
-        Numbers as numbers, and all else as objects. Those of missing cells have no meaning.
-    missing : ndarray of bool of shape (n_samples,)
-        Mask of the missing cells.
-    declared : list or None
-        Categories that the type names. Empty if it is a categorical type that names none, and
-        None if it is another type.
-    """
+    """A column of a frame, as it is stored."""
 
     name: object
     type: str
-    values: np.ndarray
-    missing: np.ndarray
+    values: np.ndarray  # numbers, else objects. Those of missing cells have no meaning
+    missing: np.ndarray  # a mask
+    # Categories that the type names: [] of a categorical type without, None of any other type.
     declared: list | None = None
 
 
 def raw_columns(X):
-    """List the columns of a frame."""
+    """List the columns of a frame, in order."""
     if library_of(X) == "pandas":  # by position: names may be no strings, or occur twice
         pairs = zip(X.columns, (X.iloc[:, j] for j in range(X.shape[1])), strict=True)
         return [_of_pandas(name, series) for name, series in pairs]
@@ -104,17 +93,13 @@ def _of_pandas(name, series):
         values = series.to_numpy()
     elif declared is None and hasattr(dtype, "fill_value"):  # sparse
         values = np.asarray(series)
-    elif declared is None and types.is_numeric_dtype(dtype) and not _is_exact(dtype):
+    elif declared is None and types.is_numeric_dtype(dtype) and "decimal" not in str(dtype):
         kind = np.float32 if "float32" in str(dtype).lower() else np.float64
         kind = object if types.is_bool_dtype(dtype) else kind
         values = series.to_numpy(dtype=kind, na_value=None if kind is object else np.nan)
     else:
         values = series.astype(object).to_numpy()
     return RawColumn(name, str(dtype), values, missing, declared)
-
-
-def _is_exact(dtype):
-    return "decimal" in str(dtype)
 
 
 def _of_narwhals(name, series):
@@ -132,7 +117,10 @@ def _of_narwhals(name, series):
 
 
 def integer_limits(type_name):
-    """Find the smallest and largest number of a type of whole numbers."""
+    """Find the smallest and largest number of a type of whole numbers; None for other types.
+
+    Numbers beyond 2**53, which doubles cannot count, are left out.
+    """
     name = type_name.lower().removeprefix("sparse[").partition("[")[0].partition(",")[0]
     if name not in {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}:
         return None
@@ -142,21 +130,11 @@ def integer_limits(type_name):
 
 
 class FrameSchema(NamedTuple):
-    """Library, names and types of a frame, as plain strings and lists.
-
-    Parameters
-    ----------
-    library : {"pandas", "polars", "pyarrow"}
-        Name of the library.
-    names : list
-        Names of the columns.
-    types : list or str
-        Description of each type, in strings, tuples and dicts; a single string for pyarrow.
-    """
+    """Library, names and types of a frame, as plain strings and lists."""
 
     library: str
     names: list
-    types: object
+    types: object  # a description of each type, in strings, tuples and dicts; one for pyarrow
 
     @classmethod
     def of(cls, X):
@@ -168,7 +146,10 @@ class FrameSchema(NamedTuple):
         return cls(library, names_of(X), [describe(dtype) for dtype in X.dtypes])
 
     def build(self, columns, index=None):
-        """Build a frame of these names and types."""
+        """Build a frame of these names and types from the values of each column.
+
+        The index labels the rows of a frame of pandas.
+        """
         if self.library not in LIBRARIES:  # it may come from a file
             raise ValueError(f"library must be one of {sorted(LIBRARIES)}; got {self.library!r}")
         library = import_module(self.library)

@@ -4,13 +4,7 @@ import numpy as np
 
 
 class Numbers:
-    """A reader with nothing to translate, with the calls of `skvae._data.tables.Table`.
-
-    Parameters
-    ----------
-    names : ndarray of str of shape (n_features,) or None, default=None
-        Names of the columns.
-    """
+    """A reader with nothing to translate, with the calls of `skvae._data.tables.Table`."""
 
     has_kinds, is_homogeneous, schema, n_context = False, True, None, 0
 

@@ -17,17 +17,7 @@ from skvae._data.units import Units
 
 
 class Batch(NamedTuple):
-    """Rows, their weights and their context.
-
-    Parameters
-    ----------
-    x : Tensor of shape (n_samples, n_features)
-        The rows, in the units of the networks.
-    weight : Tensor of shape (n_samples,), optional
-        Weights of the rows.
-    context : Tensor of shape (n_samples, n_context), optional
-        Inputs of encoder and decoder in addition to x and z.
-    """
+    """Rows in the units of the networks, their weights, and inputs of the networks beside them."""
 
     x: torch.Tensor
     weight: torch.Tensor | None = None
@@ -35,10 +25,7 @@ class Batch(NamedTuple):
 
 
 def gaps(X):
-    """Find the cells that are missing.
-
-    The result has the shape (n_samples, n_features).
-    """
+    """Return the mask of the cells that are NaN, an array or CSR as X is."""
     if not issparse(X):
         return np.isnan(X)
     found = X.copy()
@@ -47,7 +34,10 @@ def gaps(X):
 
 
 def fingerprint(X, weight=None, n_rows=1024):
-    """Summarize data in a short string that differs for other data."""
+    """Return a digest that differs for other data.
+
+    It takes in shape, type and `n_rows` evenly spaced rows.
+    """
     digest = hashlib.sha256(f"{X.shape} {X.dtype}".encode())
     if isinstance(X, Stream):
         digest.update(X.evenly_spaced(n_rows).tobytes())
@@ -66,9 +56,7 @@ class Rows:
     Parameters
     ----------
     X : ndarray, CSR or Stream of shape (n_samples, n_features)
-        The data.
-    units : Units or TokenUnits
-        The units of the networks.
+        The data, not yet in the `units` of the networks.
     weight : ndarray of shape (n_samples,) or None
         Weights of the rows. Only their ratios matter.
     device : torch.device

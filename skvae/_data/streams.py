@@ -20,7 +20,11 @@ _C = ctypes.CDLL(None) if os.name == "posix" else None
 
 
 def is_stream(X):
-    """Tell whether `X` is an array that is not in memory."""
+    """Tell whether `X` is an array that is not in memory.
+
+    That is a `numpy.memmap`, or an object with shape, dtype and rows that is neither an array of
+    NumPy or of the array API nor a sparse matrix, a frame or a tensor.
+    """
     if isinstance(X, np.memmap):
         return True
     if isinstance(X, np.ndarray | np.generic) or issparse(X) or hasattr(X, "__array_namespace__"):
@@ -30,7 +34,7 @@ def is_stream(X):
 
 
 def open_stream(X):
-    """Check a stream, and read it if it is small."""
+    """Check a source of rows. Read it if it has at most `IN_MEMORY` bytes; else return a stream."""
     if len(X.shape) != 2 or not all(X.shape):
         raise ValueError(
             f"X must have two dimensions and at least one row and one column; got the shape "
@@ -43,18 +47,11 @@ def open_stream(X):
 
 
 class Stream:
-    """Rows that are read on demand.
-
-    Parameters
-    ----------
-    source : object
-        An object with shape, dtype and rows by slices.
-    index : ndarray of int of shape (n_samples,), optional
-        Positions of the rows that belong to the stream, in ascending order. All by default.
-    """
+    """Rows that are read on demand."""
 
     def __init__(self, source, index=None):
-        self.source, self.index = source, index
+        self.source = source  # has shape, dtype and rows by slices
+        self.index = index  # positions of the rows, in ascending order; None stands for all
         n_rows = source.shape[0] if index is None else len(index)
         self.shape = int(n_rows), int(source.shape[1])
         single = np.dtype(source.dtype) == np.float32
@@ -100,32 +97,32 @@ class Stream:
         return -(-n_rows // chunk) * chunk
 
     def blocks(self):
-        """Cut the rows into blocks of neighbors."""
+        """Cut all rows into slices of neighbors, in order."""
         n, step = len(self), self.n_block
         return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
     def n_blocks_of_buffer(self):
-        """Return the number of blocks that are in memory together, to be shuffled."""
+        """Return the number of blocks, at least two, that are shuffled together in memory."""
         return max(2, BUFFER // (self.n_block * self.shape[1] * 4))
 
     def in_chunks(self):
-        """Yield all rows in order, as arrays."""
+        """Yield all rows in order, as arrays of whole blocks."""
         n_blocks = max(1, CHUNK // (self.n_block * self.shape[1] * self.dtype.itemsize))
         for start in range(0, len(self), n_blocks * self.n_block):
             yield self[start : start + n_blocks * self.n_block]
 
     def evenly_spaced(self, n_rows=2**16):
-        """Read some rows from 64 evenly spaced places.
-
-        The result has the shape (n_rows, n_features).
-        """
+        """Read about `n_rows` rows, in order, from 64 evenly spaced places."""
         step = max(1, n_rows // 64)
         starts = np.unique(np.linspace(0, max(0, len(self) - step), 64).astype(int))
         return np.concatenate([self[start : start + step] for start in starts])
 
 
 def in_chunks(X):
-    """Yield rows in arrays that fit into memory together with `X`."""
+    """Yield rows in arrays that fit into memory together with `X`.
+
+    A small array and a CSR matrix come as a whole.
+    """
     if isinstance(X, Stream):
         yield from X.in_chunks()
     elif issparse(X) or X.nbytes <= CHUNK:

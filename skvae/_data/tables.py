@@ -33,8 +33,6 @@ class Table:
 
     Parameters
     ----------
-    X : ndarray, CSR or DataFrame of shape (n_samples, n_features)
-        The table.
     likelihood : str, callable or list of (str or callable, columns)
         Likelihood of all columns, or of some. "auto" chooses by the kind of a column, also for
         columns that are not on the list.
@@ -52,20 +50,16 @@ class Table:
         Likelihoods, each with its columns.
     modeled : ndarray of int
         Columns that have a likelihood.
-    conditions : Conditions
-        Columns that have none.
     categories : dict of list
         Categories of each categorical column.
     limits : dict of tuple
         Smallest and largest value that is written into each column of whole numbers.
-    booleans : set of int
-        Columns of booleans.
     """
 
     def __init__(self, X, likelihood, conditions=None):
         # A frame of floats under one likelihood may be wide: its columns are not looked at.
         single = not isinstance(likelihood, list) and likelihood != "categorical" and not conditions
-        skip = _is_sparse(X) or (single and has_float_columns(X))
+        skip = issparse(X) or has_sparse_columns(X) or (single and has_float_columns(X))
         columns = None if skip else columns_of(X)
         self.schema = FrameSchema.of(X) if is_frame(X) else None
         self.names = names_of(X) if is_frame(X) else list(range(X.shape[1]))
@@ -148,7 +142,10 @@ class Table:
         return len(self.likelihoods) == 1 and not self.categories and not self.conditions.columns
 
     def to_numbers(self, X):
-        """Convert a table of the same columns to numbers, NaN where missing."""
+        """Convert a table of the same columns to numbers, NaN where missing.
+
+        An array of numbers without categories is returned as it is.
+        """
         if issparse(X) or (not is_frame(X) and not self.categories and X.dtype.kind in "fiub"):
             return X
         numbers = array_at_once(X) if self.is_homogeneous else None
@@ -162,9 +159,9 @@ class Table:
 
     def context(self, numbers):
         """Return the second input of the networks for rows of numbers; None without conditions."""
-        return (
-            self.conditions.context(numbers[:, self.conditions.columns]) if self.n_context else None
-        )
+        if not self.n_context:
+            return None
+        return self.conditions.context(numbers[:, self.conditions.columns])
 
     def modeled_name(self, place):
         """Return the name of a modeled column, by its place among them."""
@@ -187,10 +184,10 @@ class Table:
         return self.to_table(numbers, index)
 
     def rounded(self, numbers, columns):
-        """Round expected or drawn numbers to values that their columns can hold.
+        """Round numbers of these columns to values that the columns can hold, in place.
 
-        They are changed in place: in columns of whole numbers to whole numbers within the limits
-        of the type, not negative if no training row was.
+        Columns of whole numbers get whole numbers within the limits of their type, which are not
+        negative if no training row was.
         """
         for place, j in enumerate(columns):
             if j in self.limits:
@@ -198,15 +195,15 @@ class Table:
         return numbers
 
     def sample_conditions(self, n_samples, random_state):
-        """Draw conditions as they were distributed over the training rows.
-
-        The result has the shape (n_samples, n_conditions).
-        """
+        """Draw conditions, as numbers, as they were distributed over the training rows."""
         numbers = self.conditions.distribution.sample(n_samples, random_state)
         return self.rounded(numbers, self.conditions.columns)
 
     def to_table(self, numbers, index=None):
-        """Convert numbers to a table of the kind and the types that `fit` saw."""
+        """Convert numbers without missing cells to a table of the kind and types that `fit` saw.
+
+        The index labels the rows of a frame of pandas.
+        """
         if not (self.schema or self.limits or self.booleans or self.categories):
             return numbers
         columns = [self._values(j, column) for j, column in enumerate(numbers.T)]
@@ -217,11 +214,8 @@ class Table:
         )
         named = [np.array(categories) for categories in self.categories.values()]
         numeric = all(categories.dtype.kind in "fiub" for categories in named)
-        return table.astype(numbers.dtype) if numeric and not self._holds_objects else table
-
-    @property
-    def _holds_objects(self):
-        return bool(self.limits or self.booleans)
+        holds_objects = self.limits or self.booleans
+        return table.astype(numbers.dtype) if numeric and not holds_objects else table
 
     def _values(self, j, column):
         """The values that the numbers of a column stand for."""
@@ -232,10 +226,6 @@ class Table:
         if j in self.limits:
             return [int(value) for value in column]
         return column if self.schema is not None else column.tolist()
-
-
-def _is_sparse(X):
-    return issparse(X) or has_sparse_columns(X)
 
 
 def _resolved(choices, columns, by_kind):

@@ -18,15 +18,7 @@ N_ROWS_WORTH_WEIGHTS = 64  # from here on, reading the weights takes less time t
 
 
 class Marginals:
-    """The distribution of each column by itself. Cells that are NaN are left out.
-
-    Parameters
-    ----------
-    X : ndarray, CSR or Stream of shape (n_samples, n_features)
-        The rows.
-    weight : ndarray of shape (n_samples,) or None, default=None
-        Weights of the rows.
-    """
+    """The distribution of each column by itself. Cells that are NaN are left out."""
 
     def __init__(self, X, weight=None):
         self.X, self.weight = X, weight
@@ -189,19 +181,16 @@ def _dense(X):
 
 
 def chunk_slices(n_rows, n_columns, n_numbers=N_IN_MEMORY):
-    """Cut rows into chunks of bounded size, for computations without gradients."""
+    """Cut rows into slices of at most `n_numbers` numbers, for computations without gradients.
+
+    A slice has at least one row and at most 4,096.
+    """
     size = max(1, min(4096, n_numbers // max(1, n_columns)))
     return [slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size)]
 
 
 class Units(NamedTuple):
-    """Offset and scale of each column: the networks see ``(X - offset) / scale``.
-
-    Parameters
-    ----------
-    offset, scale : ndarray of shape (n_features,)
-        Origin and unit of each column, in the units of the data.
-    """
+    """Offset and scale of each column: the networks see ``(X - offset) / scale``."""
 
     offset: np.ndarray
     scale: np.ndarray
@@ -248,18 +237,10 @@ class Units(NamedTuple):
 
 
 class TokenUnits(NamedTuple):
-    """Rows of token numbers, padded on the right. The networks see them without common padding.
+    """Rows of token numbers, padded on the right. The networks see them without common padding."""
 
-    Parameters
-    ----------
-    n_tokens : int
-        Size of the vocabulary, including the special tokens.
-    max_length : int
-        Number of words of the longest sentence.
-    """
-
-    n_tokens: int
-    max_length: int
+    n_tokens: int  # with the special tokens
+    max_length: int  # words of the longest sentence
 
     def chunks(self, n_rows):
         """Cut rows into chunks, by the size of the output layer: a logit for every token."""

@@ -15,16 +15,8 @@ from skvae.networks.recurrent import BOUNDARY, N_SPECIAL, PADDING, UNKNOWN
 class Analysis(NamedTuple):
     """The user's choices of how documents are cut into tokens, and sentences joined from them.
 
-    Parameters
-    ----------
-    analyzer : {"word", "char"} or callable
-        Kind of the tokens, or a function from a document to the list of its tokens.
-    tokenizer : callable or None
-        Function from a text to the list of its words, instead of `token_pattern`.
-    lowercase : bool
-        Whether texts are written in lower case first.
-    token_pattern : str or None
-        Regular expression of a word. None stands for the words of `skvae._data.words`.
+    They have the names and the meaning of the parameters of `CountVectorizer`, but without a
+    `token_pattern`, words are those of `skvae._data.words`.
     """
 
     analyzer: str | Callable
@@ -33,7 +25,10 @@ class Analysis(NamedTuple):
     token_pattern: str | None
 
     def tokens(self, X):
-        """Cut documents into tokens."""
+        """Cut each document into the list of its tokens.
+
+        Documents are strings, or of any type if `analyzer` is a function.
+        """
         documents = _checked_documents(X, any_type=callable(self.analyzer))
         analyze = self._vectorizer().build_analyzer()
         name = "analyzer" if callable(self.analyzer) else "tokenizer"
@@ -59,7 +54,7 @@ class Analysis(NamedTuple):
         return self.analyzer == "word" and self.tokenizer is None and self.token_pattern is None
 
     def joined(self, tokens):
-        """Join tokens to a sentence."""
+        """Join tokens to a sentence, with spaces between words where the script has them."""
         if self._own_words():
             return words.joined(tokens)
         return ("" if self.analyzer == "char" else " ").join(tokens)
@@ -68,15 +63,10 @@ class Analysis(NamedTuple):
 class Vocabulary:
     """The words that were learned from documents, each with its token number.
 
-    Parameters
-    ----------
-    numbers : dict
-        Token number of each word, from 3 on: 0 is padding, 1 the boundary of a sentence and 2
-        every unknown word.
+    Numbers begin with 3: 0 is padding, 1 the boundary of a sentence and 2 every unknown word.
 
     Examples
     --------
-    >>> from skvae._data.vocabulary import Analysis, Vocabulary
     >>> analysis = Analysis("word", None, True, None)
     >>> vocabulary = Vocabulary.learn(analysis.tokens(["A cat.", "a dog"]))
     >>> vocabulary.numbers
@@ -94,7 +84,7 @@ class Vocabulary:
 
     @classmethod
     def learn(cls, documents, min_df=1, max_df=1.0, max_features=None):
-        """Choose the words, by the number of documents that have them."""
+        """Choose words by the number of documents that have them; number them alphabetically."""
         vectorizer = CountVectorizer(
             analyzer=_identity, min_df=min_df, max_df=max_df, max_features=max_features
         )
@@ -116,7 +106,8 @@ class Vocabulary:
     def rows(self, documents, max_length):
         """Number the tokens of documents, and warn if much of them is lost.
 
-        The result has the shape (n_samples, max_length + 2).
+        A row of the result, of shape (n_samples, max_length + 2), has its tokens between two
+        boundaries and is padded on the right.
         """
         lengths = np.array([len(tokens) for tokens in documents])
         n_long = int((lengths > max_length).sum())
@@ -144,7 +135,7 @@ class Vocabulary:
         return rows
 
     def documents(self, rows, analysis):
-        """Write sentences, without the special tokens."""
+        """Write a sentence for each row of token numbers, without the special tokens."""
         word_of = {number: word for word, number in self.numbers.items()}
         return [
             analysis.joined(word_of[number] for number in row if number >= N_SPECIAL)

@@ -18,17 +18,22 @@ STACKERS = "\u1039\u17d2"  # put the next letter below the previous one, in Burm
 
 
 def tokens(text):
-    """Cut a text into words and marks.
+    """Cut a `normalized` text into words and marks.
 
     A word is a run of letters, digits and apostrophes with their accents and vowel signs. In
     scripts without spaces between words, it is a single character with its signs. Every other
     visible character is a mark. An emoji is one mark, even if it consists of several characters.
+
+    >>> tokens("don't panic, 42!")
+    ["don't", 'panic', ',', '42', '!']
+    >>> tokens("我用Python写。")
+    ['我', '用', 'Python', '写', '。']
     """
     return _token().findall(text)
 
 
 def normalized(text):
-    """Write each accented letter as one character, if Unicode has one for it."""
+    """Write each accented letter as one character, if Unicode has one (normalization form C)."""
     return unicodedata.normalize("NFC", text)
 
 
@@ -38,7 +43,11 @@ def lowercased(text):
 
 
 def joined(words):
-    """Join words and marks to a sentence, with spaces where the script has them."""
+    """Join words and marks, as from `tokens`, to a sentence with spaces where the script has them.
+
+    >>> joined(["a", "cat", "."]), joined(["我", "爱", "你", "。"])
+    ('a cat .', '我爱你。')
+    """
     return _superfluous_space().sub("", " ".join(words))
 
 

@@ -10,20 +10,12 @@ from skvae._warnings import warn
 
 
 class Checkpoint:
-    """The file of a fit that is written after each epoch and read at the beginning.
-
-    Parameters
-    ----------
-    path : str or PathLike
-        The file.
-    identity : dict of str
-        Everything that must be the same for a fit to be the same fit, in words.
-    writes : bool, default=True
-        Whether this process writes the file; of several only the first does.
-    """
+    """The file of a fit that is written after each epoch and read at the beginning."""
 
     def __init__(self, path, identity, writes=True):
-        self.path, self.identity, self.writes = path, identity, writes
+        self.path = path
+        self.identity = identity  # what must be the same for a fit to be the same, in words
+        self.writes = writes  # of several processes only the first does
 
     def read(self):
         """Return what was written last, or None; refuse a file of another fit."""

@@ -28,8 +28,6 @@ class FittedModel(nn.Module):
         the networks' units.
     log_jacobian : float
         What a log-density in the networks' units is short of one in the units of the data.
-    seed : int
-        Seed of the draws that scores and diagnoses use.
     row_work : float
         Multiplications for one row, which decide the number of threads.
     every : skvae.every_tau.EveryTau, optional
@@ -40,11 +38,12 @@ class FittedModel(nn.Module):
         super().__init__()
         self.module, self.units, self.reader, self.every = module, units, reader, every
         self.reconstruction, self.kl_per_component = float(terms.reconstruction), _array(terms.kl)
-        self.log_jacobian, self.seed, self.row_work = log_jacobian, seed, row_work
+        self.log_jacobian, self.row_work = log_jacobian, row_work
+        self.seed = seed  # of the draws that scores and diagnoses use
         self.eval()
 
     def at_tau(self, tau):
-        """Return the same model at another tau of its range, which needs no training."""
+        """Return the model at another tau of its range; it shares everything else with this one."""
         module, terms = self.every.at(tau)
         return self._but(module=module, terms=terms)
 
@@ -90,14 +89,14 @@ class FittedModel(nn.Module):
         return self.module.prior().loc.device
 
     def forward(self, x):
-        """Encode rows in the units of the data: their posterior means.
-
-        The result has the shape (n_samples, n_components).
-        """
+        """Encode a tensor of rows in the units of the data: their posterior means."""
         return self.module.posterior(self.units.standardized(x)).loc
 
     def map(self, rows, function):
-        """Yield each chunk's place and ``function(module, x, context)`` of its rows, on the CPU."""
+        """Apply ``function(module, x, context)`` to all rows, chunk by chunk.
+
+        Yields the slice of each chunk and its result, on the CPU and in the precision of the rows.
+        """
         module = self.in_precision(rows.X.dtype)
         dtype, chunks = module.prior().loc.dtype, rows.chunks()
         with self.threads(chunks), torch.no_grad():
@@ -105,9 +104,10 @@ class FittedModel(nn.Module):
                 yield chunk, function(module, batch.x, batch.context).cpu()
 
     def draw(self, n_samples, seed, function, context=None):
-        """Draw codes from the prior; return ``function(likelihood, draws)`` of all, in chunks.
+        """Draw codes from the prior and return ``function(likelihood, draws)`` of all of them.
 
-        The draws are a `SeededDraws`, from which the function takes its own random numbers.
+        The likelihood is that of some codes; the function draws from it within `draws`, a
+        `SeededDraws`.
         """
         draws, chunks, drawn = SeededDraws(seed), self.units.chunks(n_samples), []
         with self.threads(chunks), torch.no_grad():

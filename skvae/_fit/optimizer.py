@@ -12,20 +12,7 @@ class Adam:
 
     This calls PyTorch's own fused kernel. `torch.optim.Adam` is avoided because its first object
     in a process imports the compiler: 1 to 2 s and 70 MB, in every worker of a search too.
-
-    Parameters
-    ----------
-    parameters : iterable of Parameter
-        Parameters to train; those that require no gradient are left out.
-    learning_rate : float
-        Size of a step.
-    average : bool, default=False
-        Whether to keep running averages of the parameters.
-
-    Attributes
-    ----------
-    averages : Averages or None
-        Running averages of the parameters.
+    Parameters that require no gradient are left out.
     """
 
     def __init__(self, parameters, learning_rate, average=False):
@@ -80,15 +67,8 @@ class Averages:
     back over a tenth of it: the share of step t is about proportional to ``t^8`` (Shamir & Zhang
     2013).
 
-    Parameters
-    ----------
-    parameters : list of Parameter
-        Parameters to average.
-
     Examples
     --------
-    >>> import torch
-    >>> from skvae._fit.optimizer import Averages
     >>> weight = torch.zeros(1)
     >>> averages = Averages([weight])
     >>> for number in range(1, 1001):

@@ -27,22 +27,11 @@ MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in RO
 
 
 class State(NamedTuple):
-    """An object in terms of plain things.
+    """An object in terms of plain things."""
 
-    Parameters
-    ----------
-    settings : object
-        Everything that JSON can hold.
-    arrays : dict of ndarray
-        All arrays, by names that the settings mention.
-    foreign : dict of object
-        Objects that neither can hold, such as functions of the user's own, by names that the
-        settings mention.
-    """
-
-    settings: object
-    arrays: dict
-    foreign: dict
+    settings: object  # all that JSON can hold, with the names of the others
+    arrays: dict  # of ndarray
+    foreign: dict  # of what neither can hold, such as functions of the user's own
 
 
 class CannotSave(TypeError):
@@ -50,14 +39,16 @@ class CannotSave(TypeError):
 
 
 def state_of(value, keep_foreign=False):
-    """Turn an object into plain arrays and settings, which share its memory.
+    """Turn an object into plain arrays and settings, which share memory with it.
 
-    It may be made of numbers, strings, collections, arrays, tensors, and of objects and modules of
-    this package and of `torch.nn`. Other objects are kept as they are for pickle
-    (`keep_foreign`) and are an error otherwise, except for a module that a function given by name
-    has built: of that the weights are kept, and the function has to be given again.
+    It may be made of numbers, strings, lists, tuples, sets, dicts, arrays, tensors, and of
+    objects and modules whose classes are those of this package and of `torch.nn`. Other objects
+    are kept as they are for pickle (`keep_foreign`). Otherwise they are an error, but for a module
+    that a function given by name built: of that the weights are kept, and the function has to be
+    given again.
 
-    >>> from skvae._fit.plain import restored, state_of
+    Examples
+    --------
     >>> state = state_of({"tau": (0.25, 0.75), "weight": np.arange(3)})
     >>> state.arrays
     {'0': array([0, 1, 2])}
@@ -70,7 +61,11 @@ def state_of(value, keep_foreign=False):
 
 
 def restored(state):
-    """Return the object that `state_of` turned into a state; a ValueError if it is damaged."""
+    """Return the object that `state_of` turned into a state; a ValueError if the state is damaged.
+
+    The object has memory of its own; tensors are on the CPU. The state's `foreign` must hold
+    everything that the settings mention.
+    """
     try:
         return _Reader(state).value(state.settings)
     except _Unreadable:

@@ -21,7 +21,10 @@ class LostProcess(RuntimeError):
 
 
 def processes():
-    """Return the processes that fit together: one unless `joined` has connected several."""
+    """Return the processes that fit together.
+
+    It is `OneProcess` unless `skvae.distributed.joined` has connected several.
+    """
     if distributed.is_available() and distributed.is_initialized():
         size = distributed.get_world_size()
         if size > 1:
@@ -54,13 +57,7 @@ class OneProcess:
 
 
 class Processes:
-    """This process and the others.
-
-    Parameters
-    ----------
-    rank, size : int
-        Number of this process, and number of processes.
-    """
+    """This process, number `rank` of `size`, and the others."""
 
     def __init__(self, rank, size):
         self.rank, self.size = rank, size
@@ -76,7 +73,10 @@ class Processes:
             )
 
     def check_equal(self, name, digest):
-        """Refuse to go on if the processes do not agree."""
+        """Refuse, in all processes, to go on if their digests differ.
+
+        The digests are hexadecimal and of the same length; `name` is for the error.
+        """
         mine = torch.frombuffer(bytearray(bytes.fromhex(digest)), dtype=torch.uint8).long()
         unequal = torch.tensor([self.from_first(mine.tolist()) != mine.tolist()]).long()
         if self.sum(unequal).item():
@@ -89,23 +89,23 @@ class Processes:
     def shared(self, model):
         """Return a model of whole batches that computes the rows of this process only.
 
-        Its arguments and its result are those of the model; the gradient of the result is that of
-        this process's rows, and `total` adds up those of all.
+        It is called as the model and returns what the model does. The gradient of its result is
+        that of this process's rows; `total` adds up those of all.
         """
         return _SharedModel(model, self)
 
     def total(self, gradients):
-        """Add up the gradients of all processes."""
+        """Add up the gradients of all processes; the sums are the same to the bit in all."""
         flat = self.sum(torch.cat([gradient.flatten() for gradient in gradients]))
         parts = flat.split([gradient.numel() for gradient in gradients])
         return [part.view_as(one) for part, one in zip(parts, gradients, strict=True)]
 
     def from_first(self, numbers):
-        """Return what the first process holds."""
+        """Return the list of integers, as long as that of this process, that process 0 holds."""
         return self._collective(distributed.broadcast, torch.tensor(numbers), 0).tolist()
 
     def sum(self, tensor):
-        """Add up a tensor over the processes, in place."""
+        """Add up tensors of one shape in place; the sum is the same to the bit in all processes."""
         return self._collective(distributed.all_reduce, tensor)
 
     def _collective(self, operation, tensor, *arguments):

@@ -35,8 +35,6 @@ def plain_torch() -> Iterator[None]:
 
     Examples
     --------
-    >>> import torch
-    >>> from skvae._fit.torch_state import plain_torch
     >>> with torch.no_grad(), plain_torch():
     ...     torch.is_grad_enabled()
     True
@@ -79,15 +77,8 @@ class SeededDraws(TorchDispatchMode):
     that take no generator, such as the weights of a new layer or a sample of
     `torch.distributions`, at a cost of some microseconds for each call to PyTorch.
 
-    Parameters
-    ----------
-    seed : int
-        Seed of the generators, one for each device.
-
     Examples
     --------
-    >>> import torch
-    >>> from skvae._fit.torch_state import SeededDraws
     >>> with SeededDraws(0):
     ...     first = torch.distributions.Normal(0.0, 1.0).sample()
     >>> with SeededDraws(0):
@@ -100,7 +91,7 @@ class SeededDraws(TorchDispatchMode):
         self.seed, self._generators = seed, {}
 
     def generator(self, device):
-        """Return the generator of a device."""
+        """Return the generator of a device, the same object for each call."""
         device = torch.empty(0, device=device).device  # "cuda" is one of those with a number
         if device not in self._generators:
             self._generators[device] = torch.Generator(device).manual_seed(self.seed)
@@ -144,7 +135,12 @@ MULTIPLICATIONS_PER_THREAD = 1e9
 
 @contextmanager
 def restored_process(n_multiplications, device, seed=None):
-    """Let the block seed generators and use few threads; restore both after it."""
+    """Let the block seed generators and use few threads; restore both after it.
+
+    The multiplications of one step decide the number of threads: below about 1e9 a second thread
+    gains little on an idle machine, and costs many times the step on a busy one. The generators are
+    those of the CPU and the device, from which networks draw that take none, as dropout does.
+    """
     with _lock:
         if not _found["users"]:
             _found["threads"] = torch.get_num_threads()
@@ -171,10 +167,10 @@ def restored_process(n_multiplications, device, seed=None):
 
 @torch.no_grad()
 def multiplications_per_row(model, batches):
-    """Count the multiplications by weights for one row, from x to ``log p(x|z)``.
+    """Count the multiplications by weights for one row, from x to ``log p(x|z)``: their mean.
 
     A weight of a convolution counts once for every position, one of a recurrence once for every
-    token. All rows pass through the model once, in evaluation mode.
+    token. All rows of the batches pass through the model once, in evaluation mode.
     """
     weights = {layer: _n_weights(layer) for layer in model.modules()}
     uses, n_rows, was_training = Counter(), 0, model.training
