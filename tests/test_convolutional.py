@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 from skvae import BNVAEEstimator
 from skvae._data.rows import Batch
+from skvae._fit.torch_state import multiplications_per_row
 from skvae.networks import ConvDecoder, ConvEncoder
 
 SHAPES = [(1, 8, 8), (3, 7, 5), (2, 1, 9), (1, 2, 1), (1, 1, 1)]
@@ -151,4 +152,7 @@ def test_work_counts_every_convolution_at_every_pixel():
     vae = BNVAEEstimator(3, max_iter=1, random_state=0, **networks).fit(X)
     encoder = 12 * (2 * 4 * 9) + 4 * (4 * 6 * 9) + 24 * 8 + 8 * 6  # planes of 3 by 4, then 2 by 2
     decoder = 3 * 8 + 8 * 24 + 12 * (6 * 4 * 9) + 35 * (4 * 2 * 9)
-    assert vae.module_.work([Batch(torch.zeros(3, 70).double())]) == encoder + decoder
+    assert (
+        multiplications_per_row(vae.module_, [Batch(torch.zeros(3, 70).double())])
+        == encoder + decoder
+    )
