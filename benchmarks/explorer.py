@@ -2,7 +2,7 @@
 
 An update is what one movement of a slider costs: decoding, the picture, the sliders, the map with
 500 points, and laying out the page. A movement of the dial also encodes the selected row and, for
-4 ms, rows of the map; the other rows follow in the next frames, and "map" says how long that takes.
+3 ms, rows of the map; the other rows follow in the next frames, and "map" says how long that takes.
 Strips of small pictures wait until the input pauses. Medians of 200 updates, of 20 for the map, in
 milliseconds, and the fastest tenth, which other work on the machine disturbs less; each line is one
 of 3 runs. A frame has 16 ms.

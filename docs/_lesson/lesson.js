@@ -26,13 +26,16 @@ const words = WORDS[document.documentElement.lang.startsWith("zh") ? "zh" : "en"
 const BOTH = ["plain", "every"];
 const DEAD = 0.005; // nats below which a component cannot be live
 
-/** What all parts of the lesson share: both models, and the listeners that redraw when tau changes. */
+/** What all parts of the lesson share: both models, and the listeners that redraw some of them. */
 const shared = {
   models: { plain: new Model(DATA.plain), every: new Model(DATA.every) },
   listeners: [],
   setTau(tau) {
     this.models.every.moveTo(tau);
-    for (const listener of this.listeners) listener();
+    this.redraw(["every"]);
+  },
+  redraw(kinds) {
+    for (const listener of this.listeners) listener(kinds);
   },
 };
 const rows = shared.models.plain.unpacked(DATA.rows);
@@ -134,8 +137,8 @@ function deadPart(root) {
   };
   root.append(digits(choose), columns((kind) => [views[kind].image, views[kind].box]));
   choose(row);
-  shared.listeners.push(() => {
-    decode("plain"); // for the colors, which may be those of another theme now
+  shared.listeners.push((kinds) => {
+    if (kinds.includes("plain")) decode("plain");
     show("every");
   });
 }
@@ -159,21 +162,25 @@ function dialPart(root) {
 
 /** Reconstructions and samples, and the distortion. */
 function tradePart(root) {
-  const boxes = Object.fromEntries(BOTH.map((kind) => [kind, make("div")]));
-  const shown = Array.from({ length: 8 }, (_, digit) => rowOf(rows, firstOf(digit) + 1));
-  const strip = (name, images) => [make("p", { class: "play-note" }, name), make("div", { class: "play-strip" }, ...images.map((row, i) => imageOf(row, `${name} ${i + 1}`)))];
-  const show = () => {
-    for (const kind of BOTH) {
-      const model = shared.models[kind];
-      const rebuilt = shown.map((row) => model.decoded(encode(model, row).loc, []));
-      const drawn = shown.map((_, i) => model.decoded(rowOf(noise, i), []));
-      const facts = `${words.distortion} ${formatted(model.distortion, 2)} ${words.nats} · ${words.rate} ${formatted(model.rate, 2)} ${words.nats}`;
-      boxes[kind].replaceChildren(...strip(words.originals, shown), ...strip(words.rebuilt, rebuilt), ...strip(words.samples, drawn), make("p", { class: "play-facts" }, facts));
-    }
+  const originals = Array.from({ length: 8 }, (_, digit) => rowOf(rows, firstOf(digit) + 1));
+  const strip = (name) => originals.map((row, i) => imageOf(row, `${name} ${i + 1}`));
+  const names = ["originals", "rebuilt", "samples"];
+  const strips = Object.fromEntries(BOTH.map((kind) => [kind, Object.fromEntries(names.map((name) => [name, strip(words[name])]))]));
+  const facts = Object.fromEntries(BOTH.map((kind) => [kind, make("p", { class: "play-facts" })]));
+  const show = (kind) => {
+    const model = shared.models[kind];
+    const images = {
+      originals,
+      rebuilt: originals.map((row) => model.decoded(encode(model, row).loc, [])),
+      samples: originals.map((_, i) => model.decoded(rowOf(noise, i), [])),
+    };
+    for (const name of names) images[name].forEach((row, i) => paint(strips[kind][name][i], row, DATA.image));
+    facts[kind].textContent = `${words.distortion} ${formatted(model.distortion, 2)} ${words.nats} · ${words.rate} ${formatted(model.rate, 2)} ${words.nats}`;
   };
-  root.append(dial(), columns((kind) => [boxes[kind]]));
-  shared.listeners.push(show);
-  show();
+  const titled = (kind) => names.flatMap((name) => [make("p", { class: "play-note" }, words[name]), make("div", { class: "play-strip" }, ...strips[kind][name])]);
+  root.append(dial(), columns((kind) => [...titled(kind), facts[kind]]));
+  shared.listeners.push((kinds) => kinds.forEach(show));
+  BOTH.forEach(show);
 }
 
 /** A pad to draw on, and the drawing as both models reconstruct it. */
@@ -183,9 +190,9 @@ function ownPart(root) {
   const penMark = make("span", { class: "pen" });
   const pad = make("canvas", { class: "pad", tabindex: "0", role: "application", "aria-label": words.ink });
   const images = Object.fromEntries(BOTH.map((kind) => [kind, imageOf(drawing, `${words[kind]}: ${words.rebuilt}`, "large")]));
-  const show = () => {
+  const show = (kinds = BOTH) => {
     paint(pad, drawing, DATA.image);
-    for (const kind of BOTH) {
+    for (const kind of kinds) {
       const model = shared.models[kind];
       paint(images[kind], model.decoded(encode(model, drawing).loc, []), DATA.image);
     }
@@ -270,11 +277,11 @@ function collapsePart(root) {
     columns((kind) => [boxes[kind].bars, boxes[kind].facts, maps[kind].canvas, boxes[kind].text]),
   );
   show(2);
-  shared.listeners.push(() => show(Number(snapshot.element.value)));
+  shared.listeners.push((kinds) => kinds.includes("plain") && show(Number(snapshot.element.value)));
 }
 
 globalThis.lesson = shared;
 const PARTS = { dead: deadPart, dial: dialPart, trade: tradePart, own: ownPart, collapse: collapsePart };
 for (const root of document.querySelectorAll("[data-play]")) PARTS[root.dataset.play](root);
 // Canvases keep the colors of the theme in which they were drawn: draw again when it changes.
-new MutationObserver(() => shared.setTau(shared.models.every.at)).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+new MutationObserver(() => shared.redraw(BOTH)).observe(document.documentElement, { attributeFilter: ["data-theme"] });

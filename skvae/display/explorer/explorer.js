@@ -10,7 +10,7 @@ const DEAD = 0.005; // a component with a KL below this, in nats, cannot be live
 const N_NEIGHBORS = 6;
 const N_DRAWS = 8;
 const N_STEPS = 7; // images on the way from row to row
-const SLICE = 4; // milliseconds of a frame in which rows are encoded again, of 16 that a frame has
+const SLICE = 3; // milliseconds of a frame in which rows are encoded again, of 16 that a frame has
 
 export class Explorer {
   constructor(root, data) {

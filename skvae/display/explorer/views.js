@@ -38,7 +38,7 @@ function imagesView(data) {
     { class: "images" },
     figure("decoded", "decoded from the sliders"),
     figure("original", "original"),
-    figure("reconstruction", "reconstruction"),
+    figure("reconstruction", "rebuilt"),
   );
   const show = (rows) => {
     for (const [key, row] of Object.entries(rows)) paint(canvases[key], row, data.image);
@@ -58,7 +58,7 @@ function sentencesView() {
     { class: "sentences" },
     ...line("decoded", "decoded from the sliders"),
     ...line("original", "original"),
-    ...line("reconstruction", "reconstruction"),
+    ...line("reconstruction", "rebuilt"),
   );
   const show = (rows) => {
     for (const [key, sentence] of Object.entries(rows)) lines[key].textContent = sentence || "(no word)";
