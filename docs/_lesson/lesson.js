@@ -1,6 +1,6 @@
 // The lesson: a plain VAE and one for every tau side by side, in parts that the page puts in place.
 
-import { rowOf } from "./arrays.js";
+import { logit, rowOf, sigmoid } from "./arrays.js";
 import { CodeMap } from "./codemap.js";
 import { formatted, make, moveByArrows } from "./elements.js";
 import { Model } from "./model.js";
@@ -69,12 +69,12 @@ function slider(name, { min, max, step, value }, input) {
 /** A slider for tau. The page has several, and all of them move together. */
 function dial() {
   const { low, high } = shared.models.every.tau;
-  const [from, to] = [low, high].map((p) => Math.log(p / (1 - p)));
-  const move = (value) => shared.setTau(Math.min(Math.max(1 / (1 + Math.exp(-value)), low), high));
+  const [from, to] = [low, high].map(logit);
+  const move = (value) => shared.setTau(Math.min(Math.max(sigmoid(value), low), high));
   const { element, output, label } = slider(words.dial, { min: from, max: to, step: 0.01, value: 0 }, move);
   const show = () => {
     const { at } = shared.models.every;
-    element.value = Math.log(at / (1 - at));
+    element.value = logit(at);
     output.textContent = formatted(at, 3);
     element.setAttribute("aria-valuetext", `τ ${formatted(at, 3)}`);
   };

@@ -1,6 +1,6 @@
 // The explorer: its state is a code, a row and tau, and everything that it shows follows from them.
 
-import { rowOf } from "./arrays.js";
+import { logit, rowOf, sigmoid } from "./arrays.js";
 import { CodeMap, legendOf } from "./codemap.js";
 import { formatted, make, moveByArrows, refill } from "./elements.js";
 import { Model } from "./model.js";
@@ -10,7 +10,7 @@ const DEAD = 0.005; // a component with a KL below this, in nats, cannot be live
 const N_NEIGHBORS = 6;
 const N_DRAWS = 8;
 const N_STEPS = 7; // images on the way from row to row
-const SLICE = 3; // milliseconds of a frame in which rows are encoded again, of 16 that a frame has
+const SLICE = 3; // milliseconds for encoding rows again in each frame, which has 16
 
 export class Explorer {
   constructor(root, data) {
@@ -240,6 +240,7 @@ export class Explorer {
     this.waiting = setTimeout(() => this.showStrips(), 100);
   }
 
+  /** Draw the small pictures of neighbors, draws and steps between rows. */
   showStrips() {
     const ofRow = (row) => this.thumbnail(this.rows[row].original, this.nameOf(row), () => this.selectRow(row));
     refill(this.neighborStrip, this.neighbors().map(ofRow));
@@ -276,11 +277,10 @@ export class Explorer {
   }
 
   buildDial() {
-    const logit = (p) => Math.log(p / (1 - p));
     const { low, high, at } = this.model.tau;
     this.dial = make("input", {
       type: "range", id: "tau", min: logit(low), max: logit(high), step: "any", value: logit(at),
-      input: () => this.setTau(Math.min(Math.max(1 / (1 + Math.exp(-this.dial.value)), low), high)),
+      input: () => this.setTau(Math.min(Math.max(sigmoid(this.dial.value), low), high)),
       change: () => this.sortSliders(),
     });
     moveByArrows(this.dial);
