@@ -44,7 +44,16 @@ def set_sliders(page, code):
 
 def turn_dial(page, tau):
     put(page, {"#tau": float(np.log(tau / (1 - tau)))})
+    wait_for_map(page)
     return page.evaluate("explorer.model.at")  # as a slider can have it
+
+
+def wait_for_map(page):
+    """Wait until all rows are encoded for the tau of the dial."""
+    page.evaluate(
+        "() => new Promise((done) => { const check = () => "
+        "explorer.nOutdated ? requestAnimationFrame(check) : done(); check(); })"
+    )
 
 
 def codes_to_try(d, n=4):
@@ -288,7 +297,7 @@ def test_a_click_takes_a_row_and_dragging_moves_the_code(opened):
     page = opened(Explorer.from_estimator(vae, X, Y, image_shape=(8, 8)))
     box = page.locator("canvas.map").bounding_box()
     for row in (7, 30):
-        place = "([row]) => explorer.map.place(explorer.rows[row].loc)"
+        place = "([row]) => explorer.map.pixelsOf(explorer.rows[row].loc)"
         x, y = page.evaluate(place, [row])
         page.mouse.click(box["x"] + x, box["y"] + y)
         taken = page.evaluate("explorer.row")
@@ -300,9 +309,76 @@ def test_a_click_takes_a_row_and_dragging_moves_the_code(opened):
     page.mouse.down()
     page.mouse.move(box["x"] + 90, box["y"] + 80, steps=4)
     page.mouse.up()
-    moved = page.evaluate("explorer.map.place(explorer.code)")
+    moved = page.evaluate("explorer.map.pixelsOf(explorer.code)")
     assert moved == pytest.approx([90, 80], abs=1.5)
     assert page.evaluate("explorer.row") == taken
+
+
+def test_the_newest_tau_wins_while_rows_are_encoded_in_slices(opened):
+    vae = digits(2, tau=(0.1, 0.9))
+    page = opened(Explorer.from_estimator(vae, X, image_shape=(8, 8)))
+    before, during, outdated = page.evaluate(
+        """() => {
+            const codes = () => explorer.rows.map((row) => Array.from(row.loc));
+            const before = codes();
+            explorer.setTau(0.2);
+            for (let i = 0; i < 7; i++) explorer.encodedRow(i); // as the start of a slice
+            explorer.encodeRows(-1); // no time is left
+            const during = codes();
+            explorer.setTau(0.8);
+            return [before, during, explorer.nOutdated];
+        }"""
+    )
+    assert outdated == len(X)
+    changed = np.any(np.not_equal(before, during), axis=1)
+    assert changed[:7].all()
+    assert not changed[7:].any()  # old codes stay until they are encoded again
+    wait_for_map(page)
+    assert_encodes(page, vae.at_tau(0.8), X)
+    drawn = "explorer.map.codes.map((code) => Array.from(code))"
+    page.wait_for_timeout(50)
+    assert np.allclose(page.evaluate(drawn), vae.at_tau(0.8).transform(X), atol=1e-4)
+
+
+def test_tab_reaches_every_control_visibly_and_leaves_the_page(opened):
+    page = opened(Explorer.from_estimator(digits(2, tau=(0.1, 0.9)), X, image_shape=(8, 8)))
+    controls = "document.querySelectorAll('input, select, button, canvas[tabindex]')"
+    stop = (
+        f"[Array.from({controls}).indexOf(document.activeElement), "
+        "getComputedStyle(document.activeElement).outlineStyle]"
+    )
+    stops = []
+    while len(stops) < 99:
+        page.keyboard.press("Tab")
+        number, outline = page.evaluate(stop)
+        if number < 0:
+            break
+        assert outline == "solid"
+        stops.append(number)
+    assert stops == list(range(page.evaluate(f"{controls}.length")))
+
+
+def test_arrow_keys_move_sliders_by_a_fiftieth_of_their_range(opened):
+    page = opened(Explorer.from_estimator(digits(2, tau=(0.1, 0.9)), X, image_shape=(8, 8)))
+    for slider in ("#tau", "#component-0", ".walk input[type=range]"):
+        place = page.locator(slider)
+        place.focus()
+        low, high, at = place.evaluate("(one) => [one.min, one.max, one.value].map(Number)")
+        key, sign = ("ArrowUp", 1) if at < (low + high) / 2 else ("ArrowLeft", -1)
+        page.keyboard.press(key)
+        moved = place.evaluate("(one) => Number(one.value)")
+        assert moved - at == pytest.approx(sign * (high - low) / 50, abs=0.006), slider  # its step
+        assert place.evaluate("(one) => document.activeElement === one")
+
+
+def test_focus_stays_in_a_strip_that_is_drawn_again(opened):
+    page = opened(Explorer.from_estimator(digits(2), X, image_shape=(8, 8)))
+    for strip in (".row", ".draws", ".walk"):
+        page.locator(f"{strip} li button").nth(2).focus()
+        page.keyboard.press("Enter")
+        page.evaluate("explorer.showStrips()")
+        held = "document.activeElement === document.querySelectorAll(`{} li button`)[2]"
+        assert page.evaluate(held.replace("{}", strip)), strip
 
 
 def test_everything_answers_to_the_keyboard(opened):

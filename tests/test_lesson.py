@@ -87,6 +87,48 @@ def test_a_drawing_is_what_both_models_make_of_it(opened, html, models):
         assert np.allclose(found, wanted, atol=0.02)  # a pixel has 256 levels
 
 
+def test_the_pad_is_drawn_on_with_the_keyboard(opened, html):
+    page = opened(html)
+    page.get_by_role("button", name="clear").focus()
+    page.keyboard.press("Enter")
+    assert np.allclose(drawn(page, "canvas.pad"), 0, atol=0.01)
+    page.keyboard.press("Shift+Tab")
+    assert page.locator(".pen").is_visible()
+    for key in ("ArrowDown", "ArrowRight", "Space"):
+        page.keyboard.press(key)
+    box, pen = (page.locator(place).bounding_box() for place in ("canvas.pad", ".pen"))
+    for axis, size in (("x", "width"), ("y", "height")):
+        share = (pen[axis] + pen[size] / 2 - box[axis]) / box[size]
+        assert 8 * share == pytest.approx({"x": 4.5, "y": 2.5}[axis], abs=0.1)
+    assert np.argmax(drawn(page, "canvas.pad")) == 2 * 8 + 4
+    page.keyboard.press("Tab")
+    assert not page.locator(".pen").is_visible()
+
+
+def test_tab_reaches_every_control_of_the_lesson(opened, html):
+    page = opened(html)
+    controls = page.locator("input, button, canvas[tabindex]")
+    stops = 0
+    while stops < 99:
+        page.keyboard.press("Tab")
+        if not page.evaluate("document.activeElement.matches('input, button, canvas')"):
+            break
+        outline = "getComputedStyle(document.activeElement).outlineStyle"
+        assert page.evaluate(outline) == "solid"
+        stops += 1
+    assert stops == controls.count()
+
+
+def test_a_change_of_theme_draws_everything_again(opened, html):
+    page = opened(html)
+    corner = "[data-play=dead] canvas"
+    light = [drawn(page, corner, number) for number in (0, 1)]
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    page.wait_for_timeout(100)
+    for number in (0, 1):
+        assert not np.allclose(light[number], drawn(page, corner, number), atol=0.2)
+
+
 def test_the_dial_is_one_wherever_it_stands(opened, html, models):
     page = opened(html)
     put(page, {"[data-play=dial] input": float(np.log(0.9 / 0.1))})

@@ -1,8 +1,8 @@
 // The lesson: a plain VAE and one for every tau side by side, in parts that the page puts in place.
 
-import { rowOf } from "./arrays.js";
+import { logit, rowOf, sigmoid } from "./arrays.js";
 import { CodeMap } from "./codemap.js";
-import { bar, make, printed } from "./elements.js";
+import { formatted, make, moveByArrows } from "./elements.js";
 import { Model } from "./model.js";
 import { paint } from "./views.js";
 
@@ -22,17 +22,20 @@ const WORDS = {
     map: "120 个句子的编码", original: "原句", kl: "各分量的 KL，从大到小；横线是下界",
   },
 };
-const say = WORDS[document.documentElement.lang.startsWith("zh") ? "zh" : "en"];
+const words = WORDS[document.documentElement.lang.startsWith("zh") ? "zh" : "en"];
 const BOTH = ["plain", "every"];
 const DEAD = 0.005; // nats below which a component cannot be live
 
-/** What all parts share: both models, the digits, and where the dial stands. */
+/** What all parts of the lesson share: both models, and the listeners that redraw some of them. */
 const shared = {
   models: { plain: new Model(DATA.plain), every: new Model(DATA.every) },
   listeners: [],
-  turn(tau) {
+  setTau(tau) {
     this.models.every.moveTo(tau);
-    for (const listener of this.listeners) listener();
+    this.redraw(["every"]);
+  },
+  redraw(kinds) {
+    for (const listener of this.listeners) listener(kinds);
   },
 };
 const rows = shared.models.plain.unpacked(DATA.rows);
@@ -43,36 +46,37 @@ const encode = (model, row) => model.encoded(model.features(row, []));
 const byKL = (kl) => Array.from(kl.keys()).sort((a, b) => kl[b] - kl[a]);
 const total = (numbers) => numbers.reduce((a, b) => a + b, 0);
 
-/** A picture of a row. */
-function picture(row, name, className = "digit") {
+/** Draw a row as an image. */
+function imageOf(row, name, className = "digit") {
   const canvas = make("canvas", { role: "img", "aria-label": name, class: className });
   paint(canvas, row, DATA.image);
   return canvas;
 }
 
-/** Two columns, one a model, with titles. */
+/** A titled column for each model; `of` makes the content of a model's column. */
 function columns(of) {
-  return make("div", { class: "play-columns" }, ...BOTH.map((kind) => make("div", {}, make("h4", {}, say[kind]), ...of(kind))));
+  return make("div", { class: "play-columns" }, ...BOTH.map((kind) => make("div", {}, make("h4", {}, words[kind]), ...of(kind))));
 }
 
 /** A slider with its label and value. */
 function slider(name, { min, max, step, value }, input) {
   const output = make("output", {}, "");
   const element = make("input", { type: "range", min, max, step, value, input: () => input(Number(element.value)) });
+  moveByArrows(element);
   return { element, output, label: make("label", { class: "play-slider" }, make("span", {}, name), element, output) };
 }
 
-/** The dial, which is the same one wherever it stands. */
+/** A slider for tau. The page has several, and all of them move together. */
 function dial() {
   const { low, high } = shared.models.every.tau;
-  const [from, to] = [low, high].map((p) => Math.log(p / (1 - p)));
-  const move = (value) => shared.turn(Math.min(Math.max(1 / (1 + Math.exp(-value)), low), high));
-  const { element, output, label } = slider(say.dial, { min: from, max: to, step: 0.01, value: 0 }, move);
+  const [from, to] = [low, high].map(logit);
+  const move = (value) => shared.setTau(Math.min(Math.max(sigmoid(value), low), high));
+  const { element, output, label } = slider(words.dial, { min: from, max: to, step: 0.01, value: 0 }, move);
   const show = () => {
     const { at } = shared.models.every;
-    element.value = Math.log(at / (1 - at));
-    output.textContent = printed(at, 3);
-    element.setAttribute("aria-valuetext", `τ ${printed(at, 3)}`);
+    element.value = logit(at);
+    output.textContent = formatted(at, 3);
+    element.setAttribute("aria-valuetext", `τ ${formatted(at, 3)}`);
   };
   shared.listeners.push(show);
   show();
@@ -81,13 +85,13 @@ function dial() {
 
 /** A choice among the ten digits. */
 function digits(choose) {
-  const button = (digit) => make("button", { type: "button", "aria-label": `${say.digit} ${digit}`, click: () => choose(firstOf(digit)) }, `${digit}`);
-  return make("p", { class: "play-digits", role: "group", "aria-label": say.take }, `${say.take} `, ...Array.from({ length: 10 }, (_, digit) => button(digit)));
+  const button = (digit) => make("button", { type: "button", "aria-label": `${words.digit} ${digit}`, click: () => choose(firstOf(digit)) }, `${digit}`);
+  return make("p", { class: "play-digits", role: "group", "aria-label": words.take }, `${words.take} `, ...Array.from({ length: 10 }, (_, digit) => button(digit)));
 }
 
 /** Bars of the KL, largest first, with the floor as a line across them. */
 function bars(kl, floor, most) {
-  const element = make("div", { class: "play-bars", role: "img", "aria-label": `${say.kl}: ${byKL(kl).map((j) => printed(kl[j], 2)).join(", ")}` });
+  const element = make("div", { class: "play-bars", role: "img", "aria-label": `${words.kl}: ${byKL(kl).map((j) => formatted(kl[j], 2)).join(", ")}` });
   for (const j of byKL(kl)) {
     const one = make("span", { class: kl[j] < DEAD ? "dead" : "" });
     one.style.height = `${Math.max((100 * kl[j]) / most, 1)}%`;
@@ -107,36 +111,39 @@ function bars(kl, floor, most) {
 function deadPart(root) {
   let row = firstOf(3);
   const codes = {};
-  const parts = Object.fromEntries(BOTH.map((kind) => [kind, { image: picture(rowOf(rows, row), say[kind], "large"), box: make("div") }]));
-  const decode = (kind) => paint(parts[kind].image, shared.models[kind].decoded(codes[kind], []), DATA.image);
+  const views = Object.fromEntries(BOTH.map((kind) => [kind, { image: imageOf(rowOf(rows, row), words[kind], "large"), box: make("div") }]));
+  const decode = (kind) => paint(views[kind].image, shared.models[kind].decoded(codes[kind], []), DATA.image);
   const sliders = (kind) => {
     const { kl } = shared.models[kind];
     const order = byKL(kl);
-    return [[order[0], say.most], [order.at(-1), say.least]].map(([j, what]) => {
-      const one = slider(`${say.component} ${j}, ${what}: ${printed(kl[j], 2)} ${say.nats}`, { min: -3, max: 3, step: 0.01, value: codes[kind][j] }, (value) => {
+    return [[order[0], words.most], [order.at(-1), words.least]].map(([j, what]) => {
+      const component = slider(`${words.component} ${j}, ${what}: ${formatted(kl[j], 2)} ${words.nats}`, { min: -3, max: 3, step: 0.01, value: codes[kind][j] }, (value) => {
         codes[kind][j] = value;
-        one.output.textContent = printed(value, 2);
+        component.output.textContent = formatted(value, 2);
         decode(kind);
       });
-      one.output.textContent = printed(codes[kind][j], 2);
-      return one.label;
+      component.output.textContent = formatted(codes[kind][j], 2);
+      return component.label;
     });
   };
   const show = (kind) => {
     codes[kind] = Float64Array.from(encode(shared.models[kind], rowOf(rows, row)).loc);
-    parts[kind].box.replaceChildren(...sliders(kind));
+    views[kind].box.replaceChildren(...sliders(kind));
     decode(kind);
   };
   const choose = (chosen) => {
     row = chosen;
     BOTH.forEach(show);
   };
-  root.append(digits(choose), columns((kind) => [parts[kind].image, parts[kind].box]));
+  root.append(digits(choose), columns((kind) => [views[kind].image, views[kind].box]));
   choose(row);
-  shared.listeners.push(() => show("every"));
+  shared.listeners.push((kinds) => {
+    if (kinds.includes("plain")) decode("plain");
+    show("every");
+  });
 }
 
-/** The dial, and what becomes of the components. */
+/** The dial, and the KL of each component at its tau. */
 function dialPart(root) {
   const boxes = Object.fromEntries(BOTH.map((kind) => [kind, make("div")]));
   const show = () => {
@@ -144,47 +151,57 @@ function dialPart(root) {
     for (const kind of BOTH) {
       const { kl, floor, rate } = shared.models[kind];
       const live = kl.filter((nats) => nats >= DEAD).length;
-      const facts = [`${say.rate} ${printed(rate, 2)} ${say.nats}`, `${say.floor} ${printed(total(floor), 2)}`, `${say.live} ${live}/${kl.length}`];
+      const facts = [`${words.rate} ${formatted(rate, 2)} ${words.nats}`, `${words.floor} ${formatted(total(floor), 2)}`, `${words.live} ${live}/${kl.length}`];
       boxes[kind].replaceChildren(bars(kl, floor, most), make("p", { class: "play-facts" }, facts.join(" · ")));
     }
   };
-  root.append(dial(), columns((kind) => [boxes[kind]]), make("p", { class: "play-note" }, say.kl));
+  root.append(dial(), columns((kind) => [boxes[kind]]), make("p", { class: "play-note" }, words.kl));
   shared.listeners.push(show);
   show();
 }
 
 /** Reconstructions and samples, and the distortion. */
 function tradePart(root) {
-  const boxes = Object.fromEntries(BOTH.map((kind) => [kind, make("div")]));
-  const shown = Array.from({ length: 8 }, (_, digit) => rowOf(rows, firstOf(digit) + 1));
-  const strip = (name, images) => [make("p", { class: "play-note" }, name), make("div", { class: "play-strip" }, ...images.map((row, i) => picture(row, `${name} ${i + 1}`)))];
-  const show = () => {
-    for (const kind of BOTH) {
-      const model = shared.models[kind];
-      const rebuilt = shown.map((row) => model.decoded(encode(model, row).loc, []));
-      const drawn = shown.map((_, i) => model.decoded(rowOf(noise, i), []));
-      const facts = `${say.distortion} ${printed(model.distortion, 2)} ${say.nats} · ${say.rate} ${printed(model.rate, 2)} ${say.nats}`;
-      boxes[kind].replaceChildren(...strip(say.originals, shown), ...strip(say.rebuilt, rebuilt), ...strip(say.samples, drawn), make("p", { class: "play-facts" }, facts));
-    }
+  const originals = Array.from({ length: 8 }, (_, digit) => rowOf(rows, firstOf(digit) + 1));
+  const strip = (name) => originals.map((row, i) => imageOf(row, `${name} ${i + 1}`));
+  const names = ["originals", "rebuilt", "samples"];
+  const strips = Object.fromEntries(BOTH.map((kind) => [kind, Object.fromEntries(names.map((name) => [name, strip(words[name])]))]));
+  const facts = Object.fromEntries(BOTH.map((kind) => [kind, make("p", { class: "play-facts" })]));
+  const show = (kind) => {
+    const model = shared.models[kind];
+    const images = {
+      originals,
+      rebuilt: originals.map((row) => model.decoded(encode(model, row).loc, [])),
+      samples: originals.map((_, i) => model.decoded(rowOf(noise, i), [])),
+    };
+    for (const name of names) images[name].forEach((row, i) => paint(strips[kind][name][i], row, DATA.image));
+    facts[kind].textContent = `${words.distortion} ${formatted(model.distortion, 2)} ${words.nats} · ${words.rate} ${formatted(model.rate, 2)} ${words.nats}`;
   };
-  root.append(dial(), columns((kind) => [boxes[kind]]));
-  shared.listeners.push(show);
-  show();
+  const titled = (kind) => names.flatMap((name) => [make("p", { class: "play-note" }, words[name]), make("div", { class: "play-strip" }, ...strips[kind][name])]);
+  root.append(dial(), columns((kind) => [...titled(kind), facts[kind]]));
+  shared.listeners.push((kinds) => kinds.forEach(show));
+  BOTH.forEach(show);
 }
 
-/** A pad to draw on, and what both models make of the drawing. */
+/** A pad to draw on, and the drawing as both models reconstruct it. */
 function ownPart(root) {
   const drawing = Float32Array.from(rowOf(rows, firstOf(6)));
   const pen = { x: 3.5, y: 1.5, down: false };
-  const pad = make("canvas", { class: "pad", tabindex: "0", role: "application", "aria-label": say.ink });
-  const images = Object.fromEntries(BOTH.map((kind) => [kind, picture(drawing, `${say[kind]}: ${say.rebuilt}`, "large")]));
-  const show = () => {
+  const penMark = make("span", { class: "pen" });
+  const pad = make("canvas", { class: "pad", tabindex: "0", role: "application", "aria-label": words.ink });
+  const images = Object.fromEntries(BOTH.map((kind) => [kind, imageOf(drawing, `${words[kind]}: ${words.rebuilt}`, "large")]));
+  const show = (kinds = BOTH) => {
     paint(pad, drawing, DATA.image);
-    for (const kind of BOTH) {
+    for (const kind of kinds) {
       const model = shared.models[kind];
       paint(images[kind], model.decoded(encode(model, drawing).loc, []), DATA.image);
     }
   };
+  const movePen = (x, y) => {
+    Object.assign(pen, { x, y });
+    Object.assign(penMark.style, { left: `${(100 * x) / 8}%`, top: `${(100 * y) / 8}%` });
+  };
+  movePen(pen.x, pen.y);
   const ink = () => {
     for (let k = 0; k < 64; k++) {
       const distance = Math.hypot((k % 8) + 0.5 - pen.x, Math.floor(k / 8) + 0.5 - pen.y);
@@ -194,7 +211,7 @@ function ownPart(root) {
   };
   const follow = (event) => {
     const box = pad.getBoundingClientRect();
-    [pen.x, pen.y] = [(8 * (event.clientX - box.left)) / box.width, (8 * (event.clientY - box.top)) / box.height];
+    movePen((8 * (event.clientX - box.left)) / box.width, (8 * (event.clientY - box.top)) / box.height);
     if (pen.down) ink();
   };
   pad.addEventListener("pointerdown", (event) => {
@@ -207,20 +224,20 @@ function ownPart(root) {
   pad.addEventListener("keydown", (event) => {
     const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1], " ": [0, 0] };
     const step = steps[event.key];
-    if (!step) return;
+    if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    pen.x = Math.min(Math.max(pen.x + step[0], 0.5), 7.5);
-    pen.y = Math.min(Math.max(pen.y + step[1], 0.5), 7.5);
+    const inside = (position) => Math.min(Math.max(position, 0.5), 7.5);
+    movePen(inside(pen.x + step[0]), inside(pen.y + step[1]));
     if (event.key === " " || event.shiftKey) ink();
   });
   const put = (values) => {
     drawing.set(values);
     show();
   };
-  const clear = make("button", { type: "button", click: () => put(new Float32Array(64)) }, say.clear);
+  const clear = make("button", { type: "button", click: () => put(new Float32Array(64)) }, words.clear);
   root.append(
-    make("div", { class: "play-own" }, make("div", {}, make("h4", {}, say.pad), pad, clear), columns((kind) => [images[kind]])),
-    make("p", { class: "play-note" }, say.ink),
+    make("div", { class: "play-own" }, make("div", {}, make("h4", {}, words.pad), make("div", { class: "pad-frame" }, pad, penMark), clear), columns((kind) => [images[kind]])),
+    make("p", { class: "play-note" }, words.ink),
     digits((row) => put(rowOf(rows, row))),
     dial(),
   );
@@ -237,7 +254,7 @@ function collapsePart(root) {
   for (const map of Object.values(maps)) {
     map.canvas.removeAttribute("tabindex");
     map.canvas.setAttribute("role", "img");
-    map.canvas.setAttribute("aria-label", say.map);
+    map.canvas.setAttribute("aria-label", words.map);
   }
   const last = plain.snapshots.length - 1;
   const most = 1.1 * Math.max(...plain.snapshots.flatMap((one) => one.kl));
@@ -245,26 +262,26 @@ function collapsePart(root) {
     for (const kind of BOTH) {
       const { kl, codes, rebuilt } = runs[kind].snapshots[step];
       boxes[kind].bars.replaceChildren(bars(kl, runs[kind].floor, most));
-      boxes[kind].facts.textContent = `${say.rate} ${printed(total(kl), 2)} ${say.nats} · ${say.floor} ${printed(total(runs[kind].floor), 2)}`;
+      boxes[kind].facts.textContent = `${words.rate} ${formatted(total(kl), 2)} ${words.nats} · ${words.floor} ${formatted(total(runs[kind].floor), 2)}`;
       boxes[kind].text.replaceChildren(...rebuilt.map((sentence) => make("li", {}, sentence)));
       maps[kind].show({ codes, code: null, row: null, axes: [0, 1] });
     }
-    one.output.textContent = `${step + 1} ${say.of} ${last + 1}, ${say.weight} ${plain.snapshots[step].weight}`;
-    one.element.setAttribute("aria-valuetext", one.output.textContent);
+    snapshot.output.textContent = `${step + 1} ${words.of} ${last + 1}, ${words.weight} ${plain.snapshots[step].weight}`;
+    snapshot.element.setAttribute("aria-valuetext", snapshot.output.textContent);
   };
-  const one = slider(say.snapshot, { min: 0, max: last, step: 1, value: 2 }, show); // the code has filled; now it begins to cost
+  const snapshot = slider(words.snapshot, { min: 0, max: last, step: 1, value: 2 }, show); // the code has filled; now it begins to cost
   root.append(
-    one.label,
-    make("p", { class: "play-note" }, `${say.original}:`),
+    snapshot.label,
+    make("p", { class: "play-note" }, `${words.original}:`),
     make("ul", { class: "play-text" }, ...originals.map((sentence) => make("li", {}, sentence))),
     columns((kind) => [boxes[kind].bars, boxes[kind].facts, maps[kind].canvas, boxes[kind].text]),
   );
   show(2);
-  shared.listeners.push(() => show(Number(one.element.value)));
+  shared.listeners.push((kinds) => kinds.includes("plain") && show(Number(snapshot.element.value)));
 }
 
 globalThis.lesson = shared;
 const PARTS = { dead: deadPart, dial: dialPart, trade: tradePart, own: ownPart, collapse: collapsePart };
 for (const root of document.querySelectorAll("[data-play]")) PARTS[root.dataset.play](root);
-// Colors are read when something is drawn: draw again in the dark.
-new MutationObserver(() => shared.turn(shared.models.every.at)).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+// Canvases keep the colors of the theme in which they were drawn: draw again when it changes.
+new MutationObserver(() => shared.redraw(BOTH)).observe(document.documentElement, { attributeFilter: ["data-theme"] });

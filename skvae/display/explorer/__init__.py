@@ -170,7 +170,9 @@ def _colored(y, index, n_samples, y_name):
         shares = (values - low) / ((high - low) or 1.0)
         colors = [SCALE[round(share * (len(SCALE) - 1))] for share in shares]
         legend["scale"] = {"colors": SCALE, "low": low, "high": high}
-        labels = [f"{value:.4g}" for value in values]
+        labels = [
+            f"{float(f'{value:.4g}'):g}" for value in values
+        ]  # four digits, and no power of ten
     else:
         colors, labels, legend["classes"] = [""] * len(y), [str(value) for value in y], []
         for of_class, style in class_styles(y):

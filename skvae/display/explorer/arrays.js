@@ -6,8 +6,8 @@ export function unpack(packed) {
   if (packed.float32 !== undefined) {
     return { shape: packed.shape, values: new Float32Array(bytes.buffer) };
   }
-  const different = unpack(packed.values).values; // the bytes are indices of these values
-  return { shape: packed.shape, values: Float32Array.from(bytes, (place) => different[place]) };
+  const distinct = unpack(packed.values).values; // the bytes are indices of these values
+  return { shape: packed.shape, values: Float32Array.from(bytes, (index) => distinct[index]) };
 }
 
 /** Row i of a matrix, as a view of its values. */
@@ -16,8 +16,8 @@ export function rowOf(matrix, i) {
   return matrix.values.subarray(i * width, (i + 1) * width);
 }
 
-/** Weights at t, each of which is a parabola: a + b t + c t^2. */
-export function alongParabola(coefficients, t, out) {
+/** Evaluate weights at t, each of which is a parabola a + b t + c t^2. */
+export function evaluateParabolas(coefficients, t, out) {
   const n = out.length;
   for (let i = 0; i < n; i++) {
     out[i] = coefficients[i] + t * (coefficients[n + i] + t * coefficients[2 * n + i]);
@@ -25,15 +25,15 @@ export function alongParabola(coefficients, t, out) {
 }
 
 /** Extrema of a Chebyshev polynomial in increasing order, from -1 to 1. */
-export function nodes(n) {
+export function chebyshevNodes(n) {
   return Array.from({ length: n }, (_, i) => Math.sin((Math.PI * (2 * i + 1 - n)) / (2 * (n - 1))));
 }
 
-/** Values at t of the polynomials through the rows of a matrix at the nodes (Salzer 1972). */
-export function between(matrix, t) {
+/** Values at t of the polynomials through the rows of a matrix at the Chebyshev nodes (Salzer 1972). */
+export function interpolated(matrix, t) {
   const [n, width] = [matrix.shape[0], matrix.values.length / matrix.shape[0]];
   const at = (i, j) => matrix.values[i * width + j];
-  const distances = n === 1 ? [0] : nodes(n).map((node) => t - node);
+  const distances = n === 1 ? [0] : chebyshevNodes(n).map((node) => t - node);
   const hit = distances.indexOf(0);
   if (hit >= 0) return Float64Array.from({ length: width }, (_, j) => at(hit, j));
   const weights = distances.map((d, i) => ((i % 2 ? -1 : 1) * (i === 0 || i === n - 1 ? 0.5 : 1)) / d);

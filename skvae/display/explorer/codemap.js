@@ -1,6 +1,6 @@
 // The map: the codes of rows in the plane of two components, and the code that is being decoded.
 
-import { colorOf, make, printed } from "./elements.js";
+import { colorOf, formatted, make } from "./elements.js";
 
 const NEAR = 14; // pixels from a point within which a click selects its row
 
@@ -12,7 +12,7 @@ export class CodeMap {
       class: "map",
       tabindex: "0",
       role: "application",
-      "aria-label": "Map of the codes. Arrow keys move the code, with Shift in larger steps; Enter takes the nearest row.",
+      "aria-label": "Map of the codes. Arrow keys move the code, with Shift in larger steps; Enter selects the nearest row.",
       pointerdown: (event) => this.press(event),
       pointermove: (event) => this.drag(event),
       pointerup: (event) => this.release(event),
@@ -44,7 +44,7 @@ export class CodeMap {
     return [(x / half - 1) * this.reach, (1 - y / half) * this.reach];
   }
 
-  place(code) {
+  pixelsOf(code) {
     return this.toPixels(this.axes.map((j) => code[j]));
   }
 
@@ -55,24 +55,30 @@ export class CodeMap {
     const pen = this.canvas.getContext("2d");
     pen.scale(density, density);
     this.drawPrior(pen);
-    this.codes.forEach((code, i) => dot(pen, this.place(code), 3.2, this.colors[i]));
-    if (this.row !== null) ring(pen, this.place(this.codes[this.row]), 7, colorOf("ink"), 2);
+    const edge = colorOf("muted"); // no color of a row has contrast on both white and black
+    this.codes.forEach((code, i) => dot(pen, this.pixelsOf(code), 3.2, this.colors[i], edge));
+    this.drawPriorLabels(pen);
+    if (this.row !== null) ring(pen, this.pixelsOf(this.codes[this.row]), 7, colorOf("ink"), 2);
     if (this.code) this.drawCode(pen);
   }
 
   drawPrior(pen) {
     const [middle] = this.toPixels([0, 0]);
-    pen.fillStyle = colorOf("muted");
-    pen.font = "12px system-ui, sans-serif";
+    for (const sigma of [1, 2]) ring(pen, [middle, middle], (sigma / this.reach) * middle, colorOf("line"), 1.5);
+  }
+
+  /** Name the circles of the prior, on a halo that keeps the names readable over points. */
+  drawPriorLabels(pen) {
+    Object.assign(pen, { font: "12px system-ui, sans-serif", fillStyle: colorOf("ink"), strokeStyle: colorOf("paper"), lineWidth: 4 });
     for (const sigma of [1, 2]) {
-      const radius = (sigma / this.reach) * middle;
-      ring(pen, [middle, middle], radius, colorOf("line"), 1.5);
-      pen.fillText(`${sigma}\u03c3`, middle + radius * Math.SQRT1_2 + 3, middle - radius * Math.SQRT1_2 - 3);
+      const [x, y] = this.toPixels([sigma * Math.SQRT1_2, sigma * Math.SQRT1_2]);
+      pen.strokeText(`${sigma}\u03c3`, x + 3, y - 3);
+      pen.fillText(`${sigma}\u03c3`, x + 3, y - 3);
     }
   }
 
   drawCode(pen) {
-    const [x, y] = this.place(this.code);
+    const [x, y] = this.pixelsOf(this.code);
     for (const [color, width] of [[colorOf("paper"), 5], [colorOf("model"), 2.5]]) {
       ring(pen, [x, y], 9, color, width);
       pen.beginPath();
@@ -106,13 +112,14 @@ export class CodeMap {
   }
 
   key(event) {
+    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own keys
     const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
     const size = event.shiftKey ? 0.5 : 0.1;
     if (steps[event.key]) {
       const [x, y] = this.axes.map((j) => this.code[j]);
       this.onMove(x + size * steps[event.key][0], y + size * steps[event.key][1]);
     } else if (event.key === "Enter") {
-      this.onPick(this.nearest(this.place(this.code), Infinity));
+      this.onPick(this.nearest(this.pixelsOf(this.code), Infinity));
     } else {
       return;
     }
@@ -123,7 +130,7 @@ export class CodeMap {
   nearest([x, y], within) {
     let [best, found] = [within, null];
     this.codes.forEach((code, i) => {
-      const [px, py] = this.place(code);
+      const [px, py] = this.pixelsOf(code);
       const distance = Math.hypot(px - x, py - y);
       if (distance < best) [best, found] = [distance, i];
     });
@@ -139,11 +146,12 @@ function ring(pen, [x, y], radius, color, width) {
   pen.stroke();
 }
 
-function dot(pen, [x, y], radius, color) {
-  pen.fillStyle = color;
+function dot(pen, [x, y], radius, color, edge) {
+  Object.assign(pen, { fillStyle: color, strokeStyle: edge, lineWidth: 0.75 });
   pen.beginPath();
   pen.arc(x, y, radius, 0, 2 * Math.PI);
   pen.fill();
+  pen.stroke();
 }
 
 /** Legend of the colors: names of classes, or the ends of a scale. */
@@ -152,7 +160,7 @@ export function legendOf({ name, classes, scale }) {
   if (scale) {
     const strip = make("span", { class: "scale", "aria-hidden": "true" });
     strip.style.background = `linear-gradient(to right, ${scale.colors.join(", ")})`;
-    return make("p", { class: "legend" }, ...title, printed(scale.low), strip, printed(scale.high));
+    return make("p", { class: "legend" }, ...title, formatted(scale.low), strip, formatted(scale.high));
   }
   return make(
     "p",

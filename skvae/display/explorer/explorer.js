@@ -1,8 +1,8 @@
 // The explorer: its state is a code, a row and tau, and everything that it shows follows from them.
 
-import { rowOf } from "./arrays.js";
+import { logit, rowOf, sigmoid } from "./arrays.js";
 import { CodeMap, legendOf } from "./codemap.js";
-import { make, printed } from "./elements.js";
+import { formatted, make, moveByArrows, refill } from "./elements.js";
 import { Model } from "./model.js";
 import { viewOf } from "./views.js";
 
@@ -10,30 +10,33 @@ const DEAD = 0.005; // a component with a KL below this, in nats, cannot be live
 const N_NEIGHBORS = 6;
 const N_DRAWS = 8;
 const N_STEPS = 7; // images on the way from row to row
+const SLICE = 3; // milliseconds for encoding rows again in each frame, which has 16
 
 export class Explorer {
   constructor(root, data) {
     this.data = data;
     this.model = new Model(data.model);
     this.rows = this.readRows(this.model.unpacked(data.rows));
+    this.nOutdated = this.rows.length; // rows that may have codes of another tau than the dial's
+    this.nextOutdated = 0;
     this.code = new Float64Array(this.model.n_components);
     this.context = this.rows[0].context;
     this.row = 0;
-    this.following = true; // whether the code is that of the row
+    this.codeIsOfRow = true; // false once a slider or the map has moved the code away
     this.order = this.byKL();
     this.axes = [this.order[0], this.order[1] ?? this.order[0]];
     this.view = viewOf({ ...data, model: this.model });
     this.map = new CodeMap({
       colors: data.colors.rows,
       onMove: (x, y) => this.moveOnMap(x, y),
-      onPick: (row) => this.take(row),
+      onPick: (row) => this.selectRow(row),
     });
     root.append(...this.build());
-    this.encodeRows();
-    this.take(0);
-    this.answer();
+    this.encodeRows(Infinity);
+    this.selectRow(0);
+    this.update();
     this.showStrips();
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.later("rows"));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.updateSoon("row"));
   }
 
   // -- rows -------------------------------------------------------------------------------
@@ -42,15 +45,30 @@ export class Explorer {
   readRows({ values, sentences, features, context }) {
     const n = sentences ? sentences.length : values.shape[0];
     return Array.from({ length: n }, (_, i) => {
-      const told = context ? rowOf(context, i) : new Float32Array(0);
-      if (sentences) return { original: sentences[i], features: rowOf(features, i), context: told };
+      const rowContext = context ? rowOf(context, i) : new Float32Array(0);
+      if (sentences) return { original: sentences[i], features: rowOf(features, i), context: rowContext };
       const original = rowOf(values, i);
-      return { original, features: this.model.features(original, told), context: told };
+      return { original, features: this.model.features(original, rowContext), context: rowContext };
     });
   }
 
-  encodeRows() {
-    for (const row of this.rows) Object.assign(row, this.model.encoded(row.features));
+  /** A row with its posterior mean and standard deviation at the current tau. */
+  encodedRow(i) {
+    const [row, tau] = [this.rows[i], this.model.at];
+    if (row.tau !== tau) Object.assign(row, this.model.encoded(row.features), { tau });
+    return row;
+  }
+
+  /**
+   * Encode outdated rows until none is left or the milliseconds are over. It goes on where the last call
+   * stopped, not at the first row, so that all points of the map follow a dial that moves in every frame.
+   */
+  encodeRows(milliseconds) {
+    const end = performance.now() + milliseconds;
+    for (; this.nOutdated > 0 && performance.now() < end; this.nOutdated--) {
+      this.encodedRow(this.nextOutdated);
+      this.nextOutdated = (this.nextOutdated + 1) % this.rows.length;
+    }
   }
 
   byKL() {
@@ -64,7 +82,7 @@ export class Explorer {
   }
 
   neighbors() {
-    const { loc } = this.rows[this.row];
+    const { loc } = this.encodedRow(this.row);
     const distance = (other) => other.loc.reduce((sum, m, j) => sum + (m - loc[j]) ** 2, 0);
     const others = this.rows.map((other, i) => [distance(other), i]).filter(([, i]) => i !== this.row);
     return others.sort((a, b) => a[0] - b[0]).slice(0, N_NEIGHBORS).map(([, i]) => i);
@@ -72,77 +90,91 @@ export class Explorer {
 
   // -- input --------------------------------------------------------------------------------
 
-  take(row) {
-    [this.row, this.following] = [row, true];
-    this.code = Float64Array.from(this.rows[row].loc);
+  selectRow(row) {
+    this.row = row;
+    this.goToRow();
     this.context = Float32Array.from(this.rows[row].context);
-    this.later("rows");
+    this.updateSoon("row");
   }
 
-  move(component, value) {
+  goToRow() {
+    this.codeIsOfRow = true;
+    this.code = Float64Array.from(this.encodedRow(this.row).loc);
+  }
+
+  moveComponent(component, value) {
     this.code[component] = value;
-    this.following = false;
-    this.later();
+    this.codeIsOfRow = false;
+    this.updateSoon("code");
   }
 
   moveOnMap(x, y) {
     const [i, j] = this.axes;
     this.code[j] = y;
-    this.move(i, x);
+    this.moveComponent(i, x);
   }
 
   goTo(code) {
     this.code = Float64Array.from(code);
-    this.following = false;
-    this.later();
+    this.codeIsOfRow = false;
+    this.updateSoon("code");
   }
 
-  turn(tau) {
+  setTau(tau) {
     this.model.moveTo(tau);
-    this.encodeRows();
-    if (this.following) this.code = Float64Array.from(this.rows[this.row].loc);
-    this.later("rows");
+    this.nOutdated = this.rows.length;
+    if (this.codeIsOfRow) this.goToRow();
+    this.updateSoon("row");
   }
 
-  tell(context) {
+  setContext(context) {
     this.context = context;
-    this.later("told");
+    this.updateSoon("strips");
   }
 
-  draw() {
+  drawFromPrior() {
     const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
     this.draws = Array.from({ length: N_DRAWS }, () => Float64Array.from(this.code, normal));
-    this.later("told");
+    this.updateSoon("strips");
   }
 
   /** The code at a share of the way from one row to the other. */
   between(share) {
-    const [from, to] = this.walk.map((row) => this.rows[row].loc);
+    const [from, to] = this.walk.map((row) => this.encodedRow(row).loc);
     return from.map((m, j) => m + share * (to[j] - m));
   }
 
   // -- output -------------------------------------------------------------------------------
 
-  /** Update the page once at the next frame: for a new code, and for whatever else changed by then. */
-  later(what = "code") {
+  /** Update the page once at the next frame, for all that changed by then: "code", "row", "strips" or "map". */
+  updateSoon(what) {
     this.changed ??= new Set();
-    if (!this.changed.size) requestAnimationFrame(() => this.answer());
+    if (!this.changed.size) requestAnimationFrame(() => this.update());
     this.changed.add(what);
   }
 
-  answer() {
-    const changed = this.changed ?? new Set();
+  /** Show what changed: the code and the row at once, and those codes of the map for which there is time. */
+  update() {
+    const changed = this.changed;
     this.changed = new Set();
-    const { original, loc, context } = this.rows[this.row];
+    const rowsMoved = this.nOutdated > 0;
+    changed.delete("map"); // it is drawn at every update
+    if (changed.size) this.showCode(changed.has("row"));
+    if (changed.has("row")) this.showRow();
+    this.encodeRows(SLICE);
+    this.map.show({ codes: this.rows.map((row) => row.loc), code: this.code, row: this.row, axes: this.axes });
+    if (this.nOutdated) this.updateSoon("map");
+    if (rowsMoved || changed.has("row") || changed.has("strips")) this.showStripsSoon();
+  }
+
+  /** Show the decoded code and its sliders and, with `all`, the row and its reconstruction. */
+  showCode(all) {
+    const { original, loc, context } = this.encodedRow(this.row);
     this.decoded = this.model.decoded(this.code, this.context);
     const rows = { decoded: this.decoded };
-    if (changed.has("rows")) Object.assign(rows, { original, reconstruction: this.model.decoded(loc, context) });
+    if (all) Object.assign(rows, { original, reconstruction: this.model.decoded(loc, context) });
     this.view.show(rows);
-    this.showSliders(changed.has("rows"));
-    const codes = this.rows.map((row) => row.loc);
-    this.map.show({ codes, code: this.code, row: this.row, axes: this.axes });
-    if (changed.has("rows")) this.showRow();
-    if (changed.has("rows") || changed.has("told")) this.showStripsSoon();
+    this.showSliders(all);
   }
 
   /** Update the sliders that were moved or, with `all`, every slider and its KL. */
@@ -152,7 +184,7 @@ export class Explorer {
       parts.shown = this.code[j];
       const reach = Math.max(3, Math.ceil(Math.abs(this.code[j])));
       Object.assign(parts.input, { min: -reach, max: reach, value: this.code[j] });
-      parts.value.textContent = printed(this.code[j], 2);
+      parts.value.textContent = formatted(this.code[j], 2);
       parts.input.setAttribute("aria-valuetext", parts.value.textContent);
       this.showBand(j, parts, reach);
       if (all) this.showKL(j, parts);
@@ -161,23 +193,23 @@ export class Explorer {
 
   /** Show the band of the row's mean, plus and minus its standard deviation. */
   showBand(j, { band }, reach) {
-    const { loc, scale } = this.rows[this.row];
+    const { loc, scale } = this.encodedRow(this.row);
     const share = (z) => 100 * Math.min(Math.max((z + reach) / (2 * reach), 0), 1);
     band.style.left = `${share(loc[j] - scale[j])}%`;
     band.style.right = `${100 - share(loc[j] + scale[j])}%`;
-    band.title = `of the row: ${printed(loc[j], 2)} \u00b1 ${printed(scale[j], 2)}`;
+    band.title = `of the row: ${formatted(loc[j], 2)} \u00b1 ${formatted(scale[j], 2)}`;
   }
 
   showKL(j, parts) {
     const most = Math.max(...this.model.kl, ...this.model.floor);
     const [kl, floor] = [this.model.kl[j], this.model.floor[j]];
     const dead = kl < DEAD;
-    parts.nats.textContent = dead ? `${printed(kl, 2)}, dead` : printed(kl, 2);
+    parts.nats.textContent = dead ? `${formatted(kl, 2)}, dead` : formatted(kl, 2);
     parts.item.classList.toggle("dead", dead);
     parts.kl.style.width = `${(100 * kl) / most}%`;
     parts.floor.style.left = `${(100 * floor) / most}%`;
     parts.floor.hidden = floor === 0;
-    parts.bar.title = `KL ${printed(kl, 2)} nats, floor ${printed(floor, 2)}`;
+    parts.bar.title = `KL ${formatted(kl, 2)} nats, floor ${formatted(floor, 2)}`;
   }
 
   showRow() {
@@ -190,14 +222,14 @@ export class Explorer {
   showDial() {
     const { at, rate, distortion, floor } = this.model;
     const total = floor.reduce((a, b) => a + b);
-    this.dial.setAttribute("aria-valuetext", `tau ${printed(at, 3)}`);
+    this.dial.setAttribute("aria-valuetext", `tau ${formatted(at, 3)}`);
     this.dialValues.replaceChildren(
       ...[
-        ["\u03c4", printed(at, 3)],
-        ["rate", `${printed(rate, 2)} nats`],
-        ["floor", `${printed(total, 2)} nats`],
-        ["distortion", `${printed(distortion, 2)} nats`],
-        ["ELBO", `${printed(-rate - distortion, 2)} nats`],
+        ["\u03c4", formatted(at, 3)],
+        ["rate", `${formatted(rate, 2)} nats`],
+        ["floor", `${formatted(total, 2)} nats`],
+        ["distortion", `${formatted(distortion, 2)} nats`],
+        ["ELBO", `${formatted(-rate - distortion, 2)} nats`],
       ].map(([name, value]) => make("span", {}, make("b", {}, `${name} `), value)),
     );
   }
@@ -208,24 +240,25 @@ export class Explorer {
     this.waiting = setTimeout(() => this.showStrips(), 100);
   }
 
+  /** Draw the small pictures of neighbors, draws and steps between rows. */
   showStrips() {
-    const ofRow = (row) => this.small(this.rows[row].original, this.nameOf(row), () => this.take(row));
-    this.neighborStrip.replaceChildren(...this.neighbors().map(ofRow));
-    const ofCode = (code, name) => this.small(this.model.decoded(code, this.context), name, () => this.goTo(code));
-    this.drawStrip.replaceChildren(...this.draws.map((code, i) => ofCode(code, `draw ${i + 1}`)));
+    const ofRow = (row) => this.thumbnail(this.rows[row].original, this.nameOf(row), () => this.selectRow(row));
+    refill(this.neighborStrip, this.neighbors().map(ofRow));
+    const ofCode = (code, name) => this.thumbnail(this.model.decoded(code, this.context), name, () => this.goTo(code));
+    refill(this.drawStrip, this.draws.map((code, i) => ofCode(code, `draw ${i + 1}`)));
     const steps = Array.from({ length: N_STEPS }, (_, i) => i / (N_STEPS - 1));
-    this.walkStrip.replaceChildren(...steps.map((share) => ofCode(this.between(share), `${Math.round(100 * share)} percent of the way`)));
+    refill(this.walkStrip, steps.map((share) => ofCode(this.between(share), `${Math.round(100 * share)} percent of the way`)));
   }
 
   /** A small picture of a row, as a button. */
-  small(row, name, click) {
-    return make("li", {}, make("button", { type: "button", title: name, click }, this.view.small(row, name)));
+  thumbnail(row, name, click) {
+    return make("li", {}, make("button", { type: "button", title: name, click }, this.view.thumbnail(row, name)));
   }
 
   // -- the page -------------------------------------------------------------------------------
 
   build() {
-    this.draw();
+    this.drawFromPrior();
     this.walk = [0, Math.min(1, this.rows.length - 1)];
     const { title, summary } = this.data;
     return [
@@ -244,14 +277,13 @@ export class Explorer {
   }
 
   buildDial() {
-    const logit = (p) => Math.log(p / (1 - p));
     const { low, high, at } = this.model.tau;
     this.dial = make("input", {
       type: "range", id: "tau", min: logit(low), max: logit(high), step: "any", value: logit(at),
-      input: () => this.turn(Math.min(Math.max(1 / (1 + Math.exp(-this.dial.value)), low), high)),
-      keydown: (event) => this.nudge(event),
-      change: () => this.arrange(),
+      input: () => this.setTau(Math.min(Math.max(sigmoid(this.dial.value), low), high)),
+      change: () => this.sortSliders(),
     });
+    moveByArrows(this.dial);
     this.dialValues = make("p", { class: "values", id: "dial-values" });
     return this.section(
       "dial", "The dial",
@@ -261,23 +293,12 @@ export class Explorer {
     );
   }
 
-  /** Move the dial by a fiftieth of its range on an arrow key, because browsers differ for step="any". */
-  nudge(event) {
-    const sign = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
-    if (!sign) return;
-    event.preventDefault();
-    const { dial } = this;
-    dial.value = Number(dial.value) + (sign * (dial.max - dial.min)) / 50;
-    dial.dispatchEvent(new Event("input"));
-    dial.dispatchEvent(new Event("change"));
-  }
-
   buildMap() {
     const choice = (axis, title) => {
       const options = Array.from(this.code, (_, j) => make("option", { value: j, selected: j === this.axes[axis] }, `component ${j}`));
       const change = (event) => {
         this.axes[axis] = Number(event.target.value);
-        this.later();
+        this.updateSoon("map");
       };
       return make("label", {}, `${title} `, make("select", { change }, ...options));
     };
@@ -286,18 +307,18 @@ export class Explorer {
       this.map.canvas,
       make("p", { class: "axes" }, choice(0, "across"), choice(1, "up")),
       ...(this.data.colors.legend ? [legendOf(this.data.colors.legend)] : []),
-      make("p", { class: "hint" }, "Click a point to take its row; drag, or use the arrow keys, to move the code."),
+      make("p", { class: "hint" }, "Click a point to select its row; drag to move the code. With the keyboard: arrow keys move the code, Enter selects the nearest row."),
     );
   }
 
   buildDecoded() {
-    return this.section("decoded", "Decoded", this.view.element, ...this.buildConditions());
+    return this.section("decoded", "Decoded", ...this.buildConditions(), this.view.element);
   }
 
   buildRow() {
     const last = this.rows.length - 1;
-    const take = (row) => this.take(Math.min(Math.max(row || 0, 0), last));
-    this.rowInput = make("input", { type: "number", id: "row", min: 0, max: last, value: 0, change: () => take(Math.round(this.rowInput.value)) });
+    const select = (row) => this.selectRow(Math.min(Math.max(row || 0, 0), last));
+    this.rowInput = make("input", { type: "number", id: "row", min: 0, max: last, value: 0, change: () => select(Math.round(this.rowInput.value)) });
     this.rowName = make("span", { class: "name" });
     this.neighborStrip = make("ul", { class: "strip" });
     const button = (name, click) => make("button", { type: "button", click }, name);
@@ -306,8 +327,8 @@ export class Explorer {
       make(
         "p", { class: "choice" },
         make("label", { for: "row" }, `Row, of ${this.rows.length} `), this.rowInput,
-        button("previous", () => take(this.row - 1)), button("next", () => take(this.row + 1)),
-        button("back to its code", () => this.take(this.row)),
+        button("previous", () => select(this.row - 1)), button("next", () => select(this.row + 1)),
+        button("back to its code", () => this.selectRow(this.row)),
       ),
       make("p", {}, this.rowName),
       make("h3", {}, "Its neighbors, by code"),
@@ -324,7 +345,7 @@ export class Explorer {
       const put = (values) => {
         const context = Float32Array.from(this.context);
         context.set(values, place);
-        this.tell(context);
+        this.setContext(context);
       };
       const input = condition.categories ? chooser(condition, put, place) : numeric(condition, put, place);
       this.conditionInputs.push(input);
@@ -336,7 +357,7 @@ export class Explorer {
   buildSliders() {
     this.sliders = Array.from(this.code, (_, j) => this.slider(j));
     this.sliderList = make("ol", { class: "sliders" });
-    this.arrange();
+    this.sortSliders();
     return this.section(
       "components", "Components, by KL",
       make(
@@ -349,7 +370,8 @@ export class Explorer {
   }
 
   slider(j) {
-    const input = make("input", { type: "range", id: `component-${j}`, step: 0.01, input: () => this.move(j, Number(input.value)) });
+    const input = make("input", { type: "range", id: `component-${j}`, step: 0.01, input: () => this.moveComponent(j, Number(input.value)) });
+    moveByArrows(input);
     const [value, nats] = [make("output", { for: input.id }), make("span", { class: "nats" })];
     const [kl, floor, band] = [make("span", { class: "fill" }), make("span", { class: "floor" }), make("span", { class: "band" })];
     const klBar = make("span", { class: "bar" }, kl, floor);
@@ -358,8 +380,8 @@ export class Explorer {
     return { item, input, value, nats, kl, floor, band, bar: klBar };
   }
 
-  /** Order the sliders by the KL of their components. */
-  arrange() {
+  /** Sort the sliders by the KL of their components. */
+  sortSliders() {
     this.order = this.byKL();
     const held = document.activeElement;
     this.sliderList.replaceChildren(...this.order.map((j) => this.sliders[j].item));
@@ -370,7 +392,7 @@ export class Explorer {
     this.drawStrip = make("ul", { class: "strip" });
     return this.section(
       "draws", "Draws from the prior",
-      make("p", {}, make("button", { type: "button", click: () => this.draw() }, `draw ${N_DRAWS} more`)),
+      make("p", {}, make("button", { type: "button", click: () => this.drawFromPrior() }, `draw ${N_DRAWS} more`)),
       this.drawStrip,
     );
   }
@@ -378,13 +400,14 @@ export class Explorer {
   buildWalk() {
     this.walkStrip = make("ul", { class: "strip" });
     const share = make("input", { type: "range", min: 0, max: 1, step: 0.01, value: 0, input: () => this.goTo(this.between(Number(share.value))) });
+    moveByArrows(share);
     const end = (which, title) => {
       const input = make("input", {
         type: "number", min: 0, max: this.rows.length - 1, value: this.walk[which],
         change: () => {
           this.walk[which] = Math.min(Math.max(Math.round(input.value) || 0, 0), this.rows.length - 1);
           input.value = this.walk[which];
-          this.later("told");
+          this.updateSoon("strips");
         },
       });
       const here = () => {
@@ -413,7 +436,7 @@ function chooser({ categories }, put, place) {
 /** Input for a condition that is a number, which the networks receive standardized. */
 function numeric({ mean, scale, low, high }, put, place) {
   const input = () => element.value !== "" && put([scale && (Number(element.value) - mean) / scale]); // a scale of 0 means that it never varied
-  const element = make("input", { type: "number", step: "any", title: `seen from ${printed(low)} to ${printed(high)}`, input });
+  const element = make("input", { type: "number", step: "any", title: `seen from ${formatted(low)} to ${formatted(high)}`, input });
   const show = (context) => (element.value = Number((context[place] * scale + mean).toPrecision(6)));
   return { element, show };
 }

@@ -4,8 +4,8 @@ import { sigmoid, softmax } from "./arrays.js";
 
 /** Expected values of the columns of one kind; for categories, a list of probabilities per column. */
 const MEANS = {
-  gaussian: varying,
-  student_t: varying,
+  gaussian: zeroIfConstant,
+  student_t: zeroIfConstant,
   bernoulli: (part, outputs) => Array.from(outputs, (output, j) => sigmoid(output + part.bias.values[j])),
   poisson: rates,
   negative_binomial: rates,
@@ -20,7 +20,7 @@ const MEANS = {
 };
 
 /** Values unchanged, but 0 where the column had a single value in the training. */
-function varying(part, values) {
+function zeroIfConstant(part, values) {
   return Array.from(values, (value, j) => (part.constant?.values[j] ? 0 : value));
 }
 
@@ -37,17 +37,17 @@ function rates(part, outputs) {
 }
 
 /** Inputs of the encoder for the columns of one kind. */
-const SEEN = {
-  gaussian: varying,
-  student_t: (part, values) => varying(part, values).map(Math.asinh),
+const ENCODER_INPUTS = {
+  gaussian: zeroIfConstant,
+  student_t: (part, values) => zeroIfConstant(part, values).map(Math.asinh),
   bernoulli: (part, values) => values,
-  poisson: seenCounts,
-  negative_binomial: seenCounts,
+  poisson: countInputs,
+  negative_binomial: countInputs,
   categorical: (part, values) =>
     values.flatMap((value, j) => Array.from({ length: part.n_categories[j] }, (_, i) => Number(value === i))),
 };
 
-function seenCounts(part, values) {
+function countInputs(part, values) {
   let share = 1;
   if (part.exposure === "total") {
     const total = values.reduce((sum, value) => sum + (Number.isNaN(value) ? 0 : value), 0);
@@ -57,7 +57,7 @@ function seenCounts(part, values) {
 }
 
 /** Expected row in the units of the data: a number per column, or for categories a list of probabilities. */
-export function expected(likelihood, units, outputs) {
+export function expectedRow(likelihood, units, outputs) {
   const row = new Array(likelihood.n_columns);
   let end = 0;
   for (const part of likelihood.parts) {
@@ -72,10 +72,10 @@ export function expected(likelihood, units, outputs) {
 }
 
 /** The encoder's input for a row in the units of the data, which is NaN where a cell is missing. */
-export function inputs(likelihood, units, row) {
+export function encoderInputs(likelihood, units, row) {
   const standard = Array.from(row, (value, j) => (value - units.offset.values[j]) / units.scale.values[j]);
-  const seen = likelihood.parts.flatMap((part) => SEEN[part.kind](part, part.columns.map((j) => standard[j])));
-  if (!likelihood.missing) return Float32Array.from(seen);
-  const there = standard.map((value) => Number(!Number.isNaN(value)));
-  return Float32Array.from([...seen.map((value) => (Number.isNaN(value) ? 0 : value)), ...there]);
+  const values = likelihood.parts.flatMap((part) => ENCODER_INPUTS[part.kind](part, part.columns.map((j) => standard[j])));
+  if (!likelihood.missing) return Float32Array.from(values);
+  const observed = standard.map((value) => Number(!Number.isNaN(value)));
+  return Float32Array.from([...values.map((value) => (Number.isNaN(value) ? 0 : value)), ...observed]);
 }

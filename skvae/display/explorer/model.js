@@ -1,31 +1,31 @@
 // The model: posterior, likelihood and their networks at the current tau.
 
-import { alongParabola, between, logit, unpack } from "./arrays.js";
-import { inputs, expected } from "./likelihood.js";
+import { evaluateParabolas, interpolated, logit, unpack } from "./arrays.js";
+import { encoderInputs, expectedRow } from "./likelihood.js";
 import { forward } from "./network.js";
-import { momentsAt, standardised } from "./posterior.js";
-import { written } from "./recurrent.js";
+import { momentsAt, posteriorOf } from "./posterior.js";
+import { greedySentence } from "./recurrent.js";
 
 export class Model {
   constructor(description) {
-    this.told = []; // weights that are functions of tau
+    this.weightsOfTau = []; // weights that change with tau, and the coefficients that give them
     Object.assign(this, this.unpacked(description));
     this.hasDial = this.tau.low !== undefined;
     this.moveTo(this.tau.at);
   }
 
   /** Copy a description with all packed arrays unpacked. */
-  unpacked(thing) {
-    if (Array.isArray(thing)) return thing.map((one) => this.unpacked(one));
-    if (thing === null || typeof thing !== "object") return thing;
-    if (!thing.shape || (thing.float32 === undefined && thing.uint8 === undefined)) {
-      return Object.fromEntries(Object.entries(thing).map(([name, one]) => [name, this.unpacked(one)]));
+  unpacked(value) {
+    if (Array.isArray(value)) return value.map((item) => this.unpacked(item));
+    if (value === null || typeof value !== "object") return value;
+    if (!value.shape || (value.float32 === undefined && value.uint8 === undefined)) {
+      return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, this.unpacked(item)]));
     }
-    const array = unpack(thing);
-    if (!thing.parabola) return array;
+    const array = unpack(value);
+    if (!value.parabola) return array;
     const [coefficients, shape] = [array.values, array.shape.slice(1)];
     const weights = { shape, values: new Float32Array(coefficients.length / 3) };
-    this.told.push({ coefficients, weights });
+    this.weightsOfTau.push({ coefficients, weights });
     return weights;
   }
 
@@ -35,32 +35,32 @@ export class Model {
     const { low, high } = this.tau;
     const middle = (logit(low) + logit(high)) / 2;
     const t = this.hasDial ? (2 * (logit(tau) - middle)) / (logit(high) - logit(low)) : 0;
-    for (const { coefficients, weights } of this.told) alongParabola(coefficients, t, weights.values);
+    for (const { coefficients, weights } of this.weightsOfTau) evaluateParabolas(coefficients, t, weights.values);
     this.moments = momentsAt(this.posterior, t);
     const { kl, floor, distortion } = this.terms;
     const excess = { shape: kl.shape, values: kl.values.map((nats, i) => nats - floor.values[i]) };
     const d = this.n_components;
     const least = Array.from({ length: d }, (_, j) => Math.min(...excess.values.filter((_, i) => i % d === j)));
-    this.floor = between(floor, t);
+    this.floor = interpolated(floor, t);
     // Near the floor the excess is almost 0, and a polynomial between its nodes could be negative.
-    this.kl = between(excess, t).map((nats, j) => Math.max(nats, least[j]) + this.floor[j]);
-    this.distortion = between(distortion, t)[0];
+    this.kl = interpolated(excess, t).map((nats, j) => Math.max(nats, least[j]) + this.floor[j]);
+    this.distortion = interpolated(distortion, t)[0];
     this.rate = this.kl.reduce((a, b) => a + b);
   }
 
   /** Features of a row from the encoder, which are the same for every tau. */
   features(row, context) {
-    return forward(this.encoder, inputs(this.likelihood, this.units, row), context);
+    return forward(this.encoder, encoderInputs(this.likelihood, this.units, row), context);
   }
 
   /** Posterior mean and standard deviation of a row from its features. */
   encoded(features) {
-    return standardised(this.posterior, this.at, this.moments, features);
+    return posteriorOf(this.posterior, this.at, this.moments, features);
   }
 
   /** Decode a code: to the expected row in the units of the data, or to a sentence. */
   decoded(code, context) {
-    if (this.writer) return written(this.writer, code);
-    return expected(this.likelihood, this.units, forward(this.decoder, Float32Array.from(code), context));
+    if (this.writer) return greedySentence(this.writer, code);
+    return expectedRow(this.likelihood, this.units, forward(this.decoder, Float32Array.from(code), context));
   }
 }

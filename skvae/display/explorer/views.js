@@ -1,6 +1,6 @@
 // Views of rows: as images, as sentences, or as a table of columns with bars.
 
-import { bar, channels, colorOf, make, printed } from "./elements.js";
+import { bar, channels, colorOf, formatted, make } from "./elements.js";
 
 /** Draw a row into a canvas, with one pixel for each number (or three, for colors). */
 export function paint(canvas, row, { shape, low, high }) {
@@ -38,12 +38,12 @@ function imagesView(data) {
     { class: "images" },
     figure("decoded", "decoded from the sliders"),
     figure("original", "original"),
-    figure("reconstruction", "reconstruction"),
+    figure("reconstruction", "rebuilt"),
   );
   const show = (rows) => {
     for (const [key, row] of Object.entries(rows)) paint(canvases[key], row, data.image);
   };
-  return { element, show, kind: "images", small: (row, name) => canvasOf(row, data.image, name) };
+  return { element, show, kind: "images", thumbnail: (row, name) => canvasOf(row, data.image, name) };
 }
 
 /** Decoded, original and reconstruction as sentences. */
@@ -58,17 +58,17 @@ function sentencesView() {
     { class: "sentences" },
     ...line("decoded", "decoded from the sliders"),
     ...line("original", "original"),
-    ...line("reconstruction", "reconstruction"),
+    ...line("reconstruction", "rebuilt"),
   );
   const show = (rows) => {
     for (const [key, sentence] of Object.entries(rows)) lines[key].textContent = sentence || "(no word)";
   };
-  return { element, show, kind: "sentences", small: (sentence) => make("span", {}, sentence || "(no word)") };
+  return { element, show, kind: "sentences", thumbnail: (sentence) => make("span", {}, sentence || "(no word)") };
 }
 
 /** The text of a cell: a number, or the most probable category. */
-function inWords(value, column) {
-  if (!column.categories) return printed(value);
+function cellText(value, column) {
+  if (!column.categories) return formatted(value);
   if (!Array.isArray(value)) return column.categories[value] ?? "missing";
   return column.categories[value.indexOf(Math.max(...value))];
 }
@@ -88,19 +88,19 @@ function tableView(data) {
   const element = make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "The row, column by column" }, table);
   const show = (rows) => {
     columns.forEach((column, j) => {
-      for (const [key, row] of Object.entries(rows)) cells[j][key].textContent = inWords(row[j], column);
+      for (const [key, row] of Object.entries(rows)) cells[j][key].textContent = cellText(row[j], column);
       const value = rows.decoded[j];
-      cells[j].bars.replaceChildren(...(column.categories ? chances(column, value) : [bar(cells[j].place(value))]));
+      cells[j].bars.replaceChildren(...(column.categories ? categoryBars(column, value) : [bar(cells[j].place(value))]));
     });
   };
-  const small = (row) => make("span", {}, columns.slice(0, 4).map((column, j) => `${column.name} ${inWords(row[j], column)}`).join(", "));
-  return { element, show, small, kind: "table" };
+  const thumbnail = (row) => make("span", {}, columns.slice(0, 4).map((column, j) => `${column.name} ${cellText(row[j], column)}`).join(", "));
+  return { element, show, thumbnail, kind: "table" };
 }
 
 /** A bar for each category, with its name and probability. */
-function chances(column, probabilities) {
+function categoryBars(column, probabilities) {
   return column.categories.map((name, i) =>
-    make("span", { class: "chance" }, bar(probabilities[i]), make("span", {}, `${name} ${printed(probabilities[i], 2)}`)),
+    make("span", { class: "chance" }, bar(probabilities[i]), make("span", {}, `${name} ${formatted(probabilities[i], 2)}`)),
   );
 }
 
