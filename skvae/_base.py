@@ -207,10 +207,9 @@ class BaseVAE(
     def _agreed_seeds(self, data, sample_weight, found):
         """Return the seeds of weights and training, on which all processes of a fit agree."""
         group = processes()
-        if group.size > 1:
-            group.check_equal("X and sample_weight", fingerprint(data, _floats(sample_weight)))
-            n_done = len(found["history"]["loss"]) if found else 0
-            group.check_equal("checkpoint", f"{n_done:08x}")
+        group.check_equal("X and sample_weight", lambda: fingerprint(data, _floats(sample_weight)))
+        n_done = len(found["history"]["loss"]) if found else 0
+        group.check_equal("checkpoint", lambda: f"{n_done:08x}")
         if found:
             return group.from_first(found["seeds"])
         return group.from_first(

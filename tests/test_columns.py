@@ -6,6 +6,7 @@ from scipy.sparse import csr_matrix
 from scipy.stats import norm
 
 from skvae import BNVAEEstimator
+from skvae._data.columns import column_of
 from skvae._data.units import N_IN_CACHE, N_IN_MEMORY, Marginals, Units
 
 REAL = ["gaussian", "student_t"]
@@ -206,3 +207,18 @@ def test_a_row_of_a_wide_table_is_the_same_in_any_chunk():
     model = small(max_iter=1).fit(X)
     alone = np.concatenate([model.transform(X[[i]]) for i in (0, 63, 64, 129)])
     np.testing.assert_allclose(model.transform(X)[[0, 63, 64, 129]], alone, rtol=1e-9, atol=1e-12)
+
+
+def test_dates_may_be_missing_and_are_no_numbers():
+    dates = np.array(["2020-01-01", "NaT", "2020-01-03"], dtype="datetime64[D]")
+    column = column_of("day", dates)
+    assert column.missing.tolist() == [False, True, False]
+    assert column.kind == "other"
+
+
+def test_arrays_in_cells_are_neither_missing_nor_numbers():
+    cells = np.empty(2, dtype=object)
+    cells[:] = [np.array([1.0, 2.0]), 3.0]
+    column = column_of("pair", cells)
+    assert column.missing.tolist() == [False, False]
+    assert column.kind == "other"

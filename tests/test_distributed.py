@@ -1,9 +1,11 @@
 """Two processes give the result of one."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -199,3 +201,47 @@ def test_what_a_collective_raises_is_named(group):
 
     with pytest.raises(LostProcess, match="has ended or does not answer: Connection closed"):
         group._collective(fails, torch.ones(1))
+
+
+def test_processes_are_several_in_a_group_of_several(group, monkeypatch):
+    assert isinstance(processes(), OneProcess)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
+    several = processes()
+    assert isinstance(several, Processes)
+    assert (several.rank, several.size) == (0, 2)
+
+
+def test_every_process_needs_a_row_of_each_batch():
+    Processes(0, 3).check_batches(9, 3)
+    with pytest.raises(ValueError, match="each of the 3 processes has a row .* rows have 2"):
+        Processes(0, 3).check_batches(8, 2)
+
+
+def test_processes_that_do_not_agree_are_refused(group, monkeypatch):
+    group.check_equal("X", lambda: "00ff")
+    monkeypatch.setattr(group, "from_first", lambda numbers: [1 + n for n in numbers])
+    with pytest.raises(ValueError, match="All processes of a fit must have the same X"):
+        group.check_equal("X", lambda: "00ff")
+
+
+def test_a_process_lost_in_an_epoch_names_the_epochs_that_were_done(group, monkeypatch):
+    def fails(gradients):
+        raise LostProcess("gone")
+
+    monkeypatch.setattr(group, "total", fails)
+    with pytest.raises(LostProcess, match=r"^gone\. 0 epochs of 5 were done\. Start all processes"):
+        model(max_iter=5).fit(ROWS)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_joined_connects_the_processes_and_lets_them_go(ends, monkeypatch):
+    calls = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(
+        distributed, "init_process_group", lambda backend, timeout: calls.append(timeout)
+    )
+    monkeypatch.setattr(distributed, "destroy_process_group", lambda: calls.append("destroyed"))
+    with contextlib.suppress(KeyError), joined(timeout=5.0):
+        if not ends:
+            raise KeyError
+    assert calls == [timedelta(seconds=5.0), "destroyed"]

@@ -651,3 +651,24 @@ def test_sentences_of_a_script_without_spaces(opened):
     for code in codes_to_try(2, n=6):
         set_sliders(page, code)
         assert page.evaluate("explorer.decoded") == vae.inverse_transform(np.float32([code]))[0]
+
+
+def test_a_number_for_each_row_gives_a_scale_of_colors():
+    X = load_iris().data
+    vae = BNVAEEstimator(2, max_iter=2, random_state=0).fit(X)
+    data = Explorer.from_estimator(vae, X, y=X[:, 0], n_rows=150, y_name="length").data
+    legend = data["colors"]["legend"]
+    assert legend["name"] == "length"
+    assert (legend["scale"]["low"], legend["scale"]["high"]) == (X[:, 0].min(), X[:, 0].max())
+    rows, scale = data["colors"]["rows"], legend["scale"]["colors"]
+    assert rows[np.argmin(X[:, 0])] == scale[0]
+    assert rows[np.argmax(X[:, 0])] == scale[-1]
+    assert data["labels"][0] == "length 5.1"
+
+
+@pytest.mark.parametrize(("scale", "high"), [(1.0, 1.0), (255.0, 255.0)])
+def test_color_images_have_the_range_of_their_kind(scale, high):
+    X = scale * np.random.default_rng(0).uniform(0.2, 0.8, size=(20, 12))
+    vae = BNVAEEstimator(2, max_iter=2, random_state=0).fit(X)
+    image = Explorer.from_estimator(vae, X, image_shape=(2, 2, 3)).data["image"]
+    assert image == {"shape": [2, 2, 3], "low": 0.0, "high": high}

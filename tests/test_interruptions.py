@@ -17,6 +17,7 @@ from torch import nn
 
 from skvae import BNVAEEstimator, BNVAETextEstimator
 from skvae._data.rows import fingerprint
+from skvae._fit.checkpoints import Checkpoint
 from skvae._fit.files import read
 from skvae.objectives import FreeBits
 
@@ -440,3 +441,10 @@ def test_no_warning_is_given_without_need():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         small().fit(X)
+
+
+def test_a_process_that_is_not_the_first_writes_no_checkpoint(tmp_path):
+    Checkpoint(tmp_path / "file", {}, writes=False).write({"over": False})
+    assert not (tmp_path / "file").exists()
+    Checkpoint(tmp_path / "file", {}).write({"over": False})
+    assert Checkpoint(tmp_path / "file", {}).read() == {"over": False}

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import re
 import struct
 import subprocess
 import sys
@@ -704,3 +705,16 @@ def test_a_pickle_of_a_fitted_estimator_holds_no_tensor():
 
     Watching(io.BytesIO(pickle.dumps(small().fit(rows())))).load()
     assert {name.partition(".")[0] for name in seen} <= {"skvae", "numpy", "_codecs"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"again": "module 7"}, "KeyError: 'module 7'"),
+        ({"foreign": "encoder"}, "'encoder' is missing"),
+        ({"dtype": "nn"}, "'nn' is no dtype"),
+    ],
+)
+def test_a_damaged_state_says_what_is_wrong(settings, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        restored(State(settings, {}, {}))

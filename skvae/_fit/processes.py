@@ -75,9 +75,9 @@ class Processes:
     def check_equal(self, name, digest):
         """Refuse, in all processes, to go on if their digests differ.
 
-        The digests are hexadecimal and of the same length; `name` is for the error.
+        `digest` returns hexadecimal digits, as many in all processes; `name` is for the error.
         """
-        mine = torch.frombuffer(bytearray(bytes.fromhex(digest)), dtype=torch.uint8).long()
+        mine = torch.frombuffer(bytearray(bytes.fromhex(digest())), dtype=torch.uint8).long()
         unequal = torch.tensor([self.from_first(mine.tolist()) != mine.tolist()]).long()
         if self.sum(unequal).item():
             raise ValueError(
