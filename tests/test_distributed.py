@@ -11,14 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import distributed
+from torch import distributed, nn
+from torch.testing import assert_close
 
 from skvae import BNVAEEstimator
 from skvae import _base as base
 from skvae._fit import training as fitting
 from skvae._fit.processes import LostProcess, OneProcess, Processes, processes
 from skvae.distributed import joined
+from skvae.likelihoods import GaussianLikelihood
+from skvae.model import VAE
 from skvae.objectives import FreeBits
+from skvae.posteriors import GaussianPosterior
+from skvae.priors import StandardNormal
 
 ROWS = np.random.RandomState(0).randn(90, 3) @ np.random.RandomState(1).randn(3, 5)
 ROWS += 0.3 * np.random.RandomState(2).randn(90, 5)
@@ -193,6 +198,45 @@ def test_the_way_of_several_processes_is_that_of_one(case, group, monkeypatch):
     for module in (fitting, base):
         monkeypatch.setattr(module, "processes", OneProcess)
     np.testing.assert_allclose(together, results(fitted(case)), rtol=0, atol=1e-5)
+
+
+class NoSum(Processes):
+    """Processes whose sums are what this one adds to them."""
+
+    def sum(self, tensor):
+        return tensor
+
+
+def test_the_rows_of_a_batch_are_shared_out_to_the_last():
+    layers = nn.Linear(5, 4), GaussianPosterior(4, 2), nn.Linear(2, 5), GaussianLikelihood(5)
+    vae = VAE(*layers, StandardNormal(2))
+    x, noise = torch.randn(8, 5), torch.randn(8, 2)
+    parts = [NoSum(rank, 3).shared(vae)(x, noise) for rank in range(3)]
+    own = [part.kl.sum(1).nonzero().flatten().tolist() for part in parts]
+    assert own == [[0, 1], [2, 3, 4], [5, 6, 7]]
+    for whole, shares in zip(vae(x, noise), zip(*parts, strict=True), strict=True):
+        assert_close(sum(shares), whole)
+
+
+def test_several_processes_leave_no_hooks_at_the_model(group):
+    layers = nn.Linear(5, 4), GaussianPosterior(4, 2), nn.Linear(2, 5), GaussianLikelihood(5)
+    vae = VAE(*layers, StandardNormal(2))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        group.shared(vae)(torch.randn(8, 3), torch.randn(8, 2))
+    group.shared(vae)(torch.randn(8, 5), torch.randn(8, 2))
+    layer = vae.posterior_layer
+    assert not layer._forward_pre_hooks
+    assert not layer._forward_hooks
+
+
+def test_gradients_are_added_up_tensor_by_tensor():
+    class Doubles(Processes):
+        def sum(self, tensor):
+            return 2 * tensor
+
+    gradients = [torch.randn(3, 2), torch.randn(()), torch.randn(4)]
+    assert_close(Doubles(0, 2).total(gradients), [2 * gradient for gradient in gradients])
+    assert OneProcess().total(gradients) is gradients
 
 
 def test_what_a_collective_raises_is_named(group):

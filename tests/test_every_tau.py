@@ -203,6 +203,19 @@ def test_the_gradient_of_the_coefficients_is_an_outer_product():
     assert_close(found, torch.outer(basis, flat))
 
 
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_weights_that_do_not_depend_on_tau_have_the_gradient_of_the_plain_model(posterior):
+    every, x = wavy(posterior), noise(20, 5).double()
+    draw = noise(20, D, seed=2).double()
+    plain = every.at_tau(every.tau_of_step(0)).train()
+    alone = {name: p for name, p in plain.named_parameters() if name not in every.places}
+    own = dict(every.module.named_parameters())
+    found = torch.autograd.grad(every(x, draw).elbo().mean(), [own[name] for name in alone])
+    expected = torch.autograd.grad(plain(x, draw).elbo().mean(), [*alone.values()])
+    assert_close(found, expected)
+    assert_close(every.posterior_layer.stored_moments(), plain.posterior_layer.stored_moments())
+
+
 def test_the_terms_are_those_of_the_plain_model_of_that_tau():
     every, x = wavy(), noise(20, 5).double()
     draw = noise(20, D, seed=2).double()

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from skvae._data.rows import Rows
 from skvae._data.units import Marginals, Units
 from skvae._fit.checkpoints import NoCheckpoint
+from skvae._fit.optimizer import Adam
 from skvae._fit.training import EarlyStopping, Training
 from skvae.likelihoods import GaussianLikelihood
 from skvae.model import VAE
@@ -142,6 +143,27 @@ def test_weights_weigh_the_loss():
     objective = elbo_terms(module, batch.x, noise, weight=batch.weight).elbo()
     mean = (batch.weight * objective).sum().item() / batch.weight.sum().item()
     assert fit.history["loss"] == [pytest.approx(-mean + np.log(data().std(0)).sum(), rel=1e-6)]
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_its_rows_whatever_their_batches():
+    fit = start("gaussian", X=data(50), learning_rate=0.0)  # batches of 12 and of 13 rows
+    generator = torch.Generator().manual_seed(0)
+    objectives = []
+    for batch in fit.rows.shuffled(16, generator):
+        terms = elbo_terms(fit.model, batch.x, fit.model.noise(batch.x, generator))
+        objectives += terms.elbo().tolist()
+    run(fit, 1)
+    assert len(objectives) == 50
+    expected = -np.mean(objectives) + np.log(data(50).std(0)).sum()
+    assert fit.history["loss"] == [pytest.approx(expected, rel=1e-6)]
+
+
+def test_a_parameter_that_the_loss_ignores_is_left_alone():
+    fit = start()
+    fit.model.unused = torch.nn.Parameter(torch.ones(2))
+    fit.optimizer = Adam(fit.model.parameters(), 0.01)
+    run(fit, 1)
+    assert fit.model.unused.tolist() == [1.0, 1.0]
 
 
 def test_one_seed_gives_one_fit():
