@@ -214,7 +214,7 @@ class EveryTau(nn.Module):
             self.n_steps += 1
         self.posterior_layer.tau = self.tau
         weights = self.weights(self.tau)
-        with self._running_moments_of_all(weights):
+        with self._running_moments_of_all():
             return functional_call(self.module, weights, (x, noise, context, weight))
 
     def weights(self, tau):
@@ -244,7 +244,7 @@ class EveryTau(nn.Module):
         return self.coefficients[:, slice(*self.places[name])]
 
     @contextmanager
-    def _running_moments_of_all(self, weights):
+    def _running_moments_of_all(self):
         """Update running moments for every tau in this block, by what the posterior is given.
 
         They are kept at five nodes. Means and variances of the mean head are polynomials of a
