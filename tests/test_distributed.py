@@ -17,7 +17,7 @@ from torch.testing import assert_close
 from skvae import BNVAEEstimator
 from skvae import _base as base
 from skvae._fit import training as fitting
-from skvae._fit.processes import LostProcess, OneProcess, Processes, processes
+from skvae._fit.processes import LostProcess, OneProcess, Processes, _GatheredTerms, processes
 from skvae.distributed import joined
 from skvae.likelihoods import GaussianLikelihood
 from skvae.model import VAE
@@ -289,3 +289,11 @@ def test_joined_connects_the_processes_and_lets_them_go(ends, monkeypatch):
         if not ends:
             raise KeyError
     assert calls == [timedelta(seconds=5.0), "destroyed"]
+
+
+def test_gathered_terms_have_the_gradient_of_their_own_rows(group):
+    terms = torch.arange(2.0, requires_grad=True)
+    whole = _GatheredTerms.apply(terms, group, 5, slice(1, 3))
+    assert whole.tolist() == [0.0, 0.0, 1.0, 0.0, 0.0]
+    (gradient,) = torch.autograd.grad(whole @ torch.arange(5.0), [terms])
+    assert gradient.tolist() == [1.0, 2.0]
