@@ -15,11 +15,12 @@ from sklearn.model_selection import train_test_split
 
 from skvae._data.rows import fingerprint
 from skvae._fit.checkpoints import Checkpoint, NoCheckpoint, in_words
+from skvae._fit.course import Course, EarlyStopping
 from skvae._fit.fitted import precision
 from skvae._fit.processes import LostProcess, processes
 from skvae._fit.saving import SavingMixin
 from skvae._fit.torch_state import SeededDraws, plain_torch, restored_process
-from skvae._fit.training import EarlyStopping, NotFinite, RangeTraining, Training
+from skvae._fit.training import NotFinite, RangeTraining, Training
 from skvae._random import random_state_of
 from skvae._sklearn import Interval, StrOptions, check_sample_weight
 from skvae._use import UseMixin
@@ -27,6 +28,9 @@ from skvae.diagnostics import warn_if_collapsed
 from skvae.every_tau import EveryTau
 from skvae.objectives import OBJECTIVES, Objective
 from skvae.posteriors import POSTERIORS, PriorPosterior
+
+EPOCHS_OF_DECAY = 200  # after which weight_decay="auto" has shrunk an idle weight by the factor e
+FEWEST_TO_HOLD_OUT = 20  # rows; a tenth of fewer is no judge of anything
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -77,10 +81,11 @@ class BaseVAE(
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "average": ["boolean"],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "early_stopping": ["boolean"],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
+        "early_stopping": ["boolean", StrOptions({"auto"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), None],
         "tol": [Interval(Real, 0, None, closed="left")],
         "warm_start": ["boolean"],
         "checkpoint": [str, PathLike, None],
@@ -135,7 +140,7 @@ class BaseVAE(
             If training was interrupted by Ctrl-C: the weights are those of the last complete epoch.
         """
         again = self.warm_start and self.__sklearn_is_fitted__()
-        return self._fit(X, y, sample_weight, n_epochs=self.max_iter, again=again)
+        return self._fit(X, y, sample_weight, again=again)
 
     @plain_torch()
     @managing_callbacks
@@ -172,21 +177,19 @@ class BaseVAE(
             As for `fit`.
         """
         again = self.__sklearn_is_fitted__()
-        return self._fit(X, y, sample_weight, n_epochs=1, again=again, partial=True)
+        return self._fit(X, y, sample_weight, again=again, partial=True)
 
-    def _fit(self, X, y, sample_weight, *, n_epochs, again, partial=False):
+    def _fit(self, X, y, sample_weight, *, again, partial=False):
         with unchanged_on_error(self):
             self._validate_params()
             range_of(self.tau)  # refuses what is no tau
             device = available_device(self.device)
             data, reader = self._read(X, self._model.reader if again else None)
-            callbacks = _Callbacks(self, n_epochs, X, y)
             checkpoint = self._checkpoint(data, sample_weight, again, partial)
             found = checkpoint.read()
             seeds = self._agreed_seeds(data, sample_weight, found)
-            training = self._prepare(
-                data, reader, sample_weight, device, n_epochs, seeds, again, partial
-            )
+            training = self._prepare(data, reader, sample_weight, device, seeds, again, partial)
+            callbacks = _Callbacks(self, training.n_epochs, X, y)
             with restored_process(training.step_work(), device, training.seed):
                 if found:
                     training.load(found)
@@ -198,6 +201,7 @@ class BaseVAE(
                     raise training.lost(error, resumable=self.checkpoint is not None) from error
                 else:
                     model = training.finished()
+                    training.warn_if_still_improving()
             vars(self).update(self._learned(model, training, again, partial))
             callbacks.end_fit()
             if not partial and not isinstance(self.module_.posterior_layer, PriorPosterior):
@@ -235,7 +239,7 @@ class BaseVAE(
         identity["X"] = fingerprint(data, _floats(sample_weight))
         return Checkpoint(self.checkpoint, identity, writes=processes().rank == 0)
 
-    def _prepare(self, data, reader, sample_weight, device, n_epochs, seeds, again, partial):
+    def _prepare(self, data, reader, sample_weight, device, seeds, again, partial):
         """Return the training, before its first epoch."""
         data, weight = _weighted(data, sample_weight)
         if again:  # else every call would meet the same noise
@@ -246,9 +250,14 @@ class BaseVAE(
         rows = train = self._rows(data, reader, units, weight, device)
         self._check_rows(module, rows, reader)
         held_out = stopping = None
-        if self.early_stopping:
+        batch_size = self._batch_size(len(rows))
+        if self._stops_early(rows, partial):
             train, held_out = self._held_out(rows, seeds[1])
-            stopping = EarlyStopping(self.n_iter_no_change, self.tol)
+            patience = self.n_iter_no_change
+            n_steps = None if patience is None else patience * train.n_batches(batch_size)
+            stopping = EarlyStopping(n_steps, self.tol)
+        n_batches = train.n_batches(batch_size)
+        n_epochs = 1 if partial else self._n_epochs(n_batches, stopping)
         settings = {
             "train": train,
             "held_out": held_out,
@@ -256,8 +265,10 @@ class BaseVAE(
             "beta": self.beta,
             "n_epochs": n_epochs,
             "learning_rate": self.learning_rate,
+            "course": Course(None if partial else n_epochs * n_batches),
+            "weight_decay": self._weight_decay(n_batches, partial),
             "average": self.average,
-            "batch_size": self._batch_size(len(train)),
+            "batch_size": batch_size,
             "stopping": stopping,
             "seeds": seeds,
             "dtype": precision(data.dtype, device),
@@ -315,6 +326,24 @@ class BaseVAE(
                 f"{self._fitted_range() or 'a single one'}; now tau={self.tau!r} is asked for. "
                 "Set it back, or call fit."
             )
+
+    def _stops_early(self, rows, partial):
+        """Return whether held-out rows decide when to stop."""
+        if self.early_stopping == "auto":
+            return self.max_iter is None and len(rows) >= FEWEST_TO_HOLD_OUT and not partial
+        return self.early_stopping
+
+    def _weight_decay(self, n_batches, partial):
+        """Return the weight decay of a training with a number of batches an epoch."""
+        if self.weight_decay != "auto":
+            return self.weight_decay
+        return 0.0 if partial else 1 / (EPOCHS_OF_DECAY * n_batches * self.learning_rate)
+
+    def _n_epochs(self, n_batches, stopping):
+        """Return the largest number of epochs of a number of batches."""
+        if self.max_iter is not None:
+            return self.max_iter
+        return 200 if stopping is None else max(1_000, 10_000 // n_batches)
 
     def _held_out(self, rows, seed):
         """Return the rows to train on and the rows to stop by."""

@@ -98,7 +98,7 @@ class BNVAEEstimator(BaseVAE):
         name stands for its defaults, an object such as ``FreeBits(nats=0.5)`` for its settings.
     beta : float, default=1.0
         Weight of the KL in the objective, on top of the objective's own schedule.
-    learning_rate : float, default=1e-3
+    learning_rate : float, default=3e-3
         Step of the Adam optimiser.
     average : bool, default=True
         Whether the finished networks have running averages of their weights, over the last 50
@@ -222,14 +222,15 @@ class BNVAEEstimator(BaseVAE):
         decoder: Callable[..., nn.Module] | None = None,
         objective: str | Objective = "elbo",
         beta: float = 1.0,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 3e-3,
+        weight_decay: float | Literal["auto"] = "auto",
         average: bool = True,
         batch_size: int | Literal["auto"] = "auto",
-        max_iter: int = 200,
-        early_stopping: bool = False,
+        max_iter: int | None = None,
+        early_stopping: bool | Literal["auto"] = "auto",
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        tol: float = 1e-4,
+        n_iter_no_change: int | None = None,
+        tol: float = 1e-2,
         warm_start: bool = False,
         checkpoint: str | PathLike[str] | None = None,
         device: str | torch.device = "auto",
@@ -248,6 +249,7 @@ class BNVAEEstimator(BaseVAE):
         self.objective = objective
         self.beta = beta
         self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
         self.average = average
         self.batch_size = batch_size
         self.max_iter = max_iter

@@ -408,6 +408,28 @@ def conditional_mean(model, x, noise, context=None):
 
 
 @torch.no_grad()
+def row_terms(model, batches, generator):
+    """Compute reconstruction and KL of every row, with one draw per row.
+
+    Parameters
+    ----------
+    model : skvae.model.VAE
+        Model in evaluation mode.
+    batches : iterable of skvae._data.rows.Batch
+        Mini-batches that cover all rows.
+    generator : torch.Generator
+        Source of the noise.
+
+    Returns
+    -------
+    Terms
+        Reconstruction of shape (n_samples,), and KL of shape (n_samples, n_components), in nats.
+    """
+    terms = [elbo_terms(model, x, model.noise(x, generator), context) for x, _, context in batches]
+    return Terms(*(torch.cat(parts) for parts in zip(*terms, strict=True)))
+
+
+@torch.no_grad()
 def mean_terms(model, batches, generator):
     """Compute weighted means of reconstruction and KL over all rows, with one draw per row.
 

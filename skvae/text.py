@@ -214,13 +214,14 @@ class BNVAETextEstimator(BaseVAE):
         objective: str | Objective = "elbo",
         beta: float = 1.0,
         learning_rate: float = 3e-3,
+        weight_decay: float | Literal["auto"] = "auto",
         average: bool = True,
         batch_size: int | Literal["auto"] = "auto",
-        max_iter: int = 10,
-        early_stopping: bool = False,
+        max_iter: int | None = None,
+        early_stopping: bool | Literal["auto"] = "auto",
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 3,
-        tol: float = 1e-4,
+        n_iter_no_change: int | None = None,
+        tol: float = 1e-2,
         warm_start: bool = False,
         checkpoint: str | PathLike[str] | None = None,
         device: str | torch.device = "auto",
@@ -248,6 +249,7 @@ class BNVAETextEstimator(BaseVAE):
         self.objective = objective
         self.beta = beta
         self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
         self.average = average
         self.batch_size = batch_size
         self.max_iter = max_iter
@@ -301,7 +303,7 @@ class BNVAETextEstimator(BaseVAE):
             interrupted by Ctrl-C: the weights are those of the last complete epoch.
         """
         again = self.warm_start and self.__sklearn_is_fitted__()
-        return self._fit(X, y, sample_weight, n_epochs=self.max_iter, again=again)
+        return self._fit(X, y, sample_weight, again=again)
 
     def partial_fit(self, X: Iterable[Any], y: Any = None, sample_weight: Any = None) -> Self:
         """Train for one epoch on documents, continuing from the last call.

@@ -122,6 +122,11 @@ class Rows:
             x = self.units.tensor(self.X[rows], dtype, self.device)
             yield Batch(x, weight, self._context_of(rows, dtype))
 
+    def n_batches(self, batch_size):
+        """Return the number of batches that `shuffled` yields."""
+        n_batches = -(-len(self) // batch_size)
+        return n_batches if batch_size == 1 else max(1, min(n_batches, len(self) // 2))
+
     def shuffled(self, batch_size, generator):
         """Yield batches of rows in random order, until all rows have come once.
 
@@ -131,9 +136,7 @@ class Rows:
         A stream is shuffled in two steps, which bounds the memory: first its blocks of
         neighboring rows, then the rows of the blocks that are in memory together.
         """
-        n_batches = -(-len(self) // batch_size)
-        if batch_size > 1:
-            n_batches = max(1, min(n_batches, len(self) // 2))
+        n_batches = self.n_batches(batch_size)
         batches = self._batches_of_stream if isinstance(self.X, Stream) else self._batches
         weights = None if self.weight is None else self.weight.float().to(self.device)
         for index, x in batches(n_batches, generator):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
+from skvae._fit.course import Course
 from skvae._fit.fitted import FittedModel
 from skvae._fit.optimizer import Adam
 from skvae._fit.processes import LostProcess, processes
@@ -18,7 +19,7 @@ from skvae._fit.torch_state import (
     set_generators,
 )
 from skvae._warnings import warn
-from skvae.objectives import Terms, mean_terms
+from skvae.objectives import Terms, mean_terms, row_terms
 from skvae.posteriors import Moments
 
 
@@ -79,38 +80,6 @@ class RunningMean:
         self.waiting = []
 
 
-class EarlyStopping:
-    """A rule that says when to stop, and keeps the best weights until then.
-
-    Parameters
-    ----------
-    patience : int
-        Epochs without improvement after which to stop.
-    tol : float
-        Rise of the score that counts as an improvement.
-    """
-
-    def __init__(self, patience, tol):
-        self.patience, self.tol = patience, tol
-        self.best, self.best_state, self.n_without = -math.inf, None, 0
-
-    def state(self):
-        """Return what another rule continues from by `load`."""
-        return {"best": self.best, "best_state": self.best_state, "n_without": self.n_without}
-
-    def load(self, state):
-        """Continue from the `state` of another rule."""
-        vars(self).update(state)
-
-    def should_stop(self, score, module):
-        """Note the score of an epoch (larger is better); return whether to stop."""
-        self.n_without = 0 if score > self.best + self.tol else self.n_without + 1
-        if score > self.best:
-            self.best = score
-            self.best_state = copy.deepcopy(module.state_dict())
-        return self.n_without >= self.patience
-
-
 class Training:
     """One training of a model, from its first batch to the finished model.
 
@@ -129,9 +98,13 @@ class Training:
     beta : float
         Multiplier of the KL weight.
     n_epochs : int
-        Number of epochs, over which the objective's schedule runs.
+        Largest number of epochs, over which the objective's schedule runs.
     learning_rate : float
-        Step size of the optimizer.
+        Step size of the optimizer, of which `course` takes a fraction at each step.
+    course : skvae._fit.course.Course
+        Course of the learning rate.
+    weight_decay : float
+        Share of a weight, times the step size, by which every step shrinks it.
     average : bool
         Whether the finished model has running averages of the weights.
     batch_size : int
@@ -152,7 +125,11 @@ class Training:
     scores : list of float
         Mean objective of the held-out rows after each epoch, at the same "kl_weight".
     over : bool
-        Whether early stopping or a callback has ended the training.
+        Whether a callback has ended the training.
+    converged : bool
+        Whether the held-out rows have stopped getting better.
+    falling : bool
+        Whether what is left is the fall of the learning rate, with the held-out rows in training.
     """
 
     def __init__(
@@ -167,6 +144,8 @@ class Training:
         beta,
         n_epochs,
         learning_rate,
+        course,
+        weight_decay,
         average,
         batch_size,
         stopping,
@@ -174,22 +153,26 @@ class Training:
         dtype,
     ):
         self.model, self.rows, self.reader = model, rows, reader
-        self.vae = model  # the VAE itself, where the model is one for every tau
+        self.vae = getattr(model, "module", model)  # of a model for every tau, the VAE in it
         self.train, self.held_out = train, held_out
         self.objective, self.beta, self.n_epochs = objective, beta, n_epochs
+        self.course, self.n_rows_of_schedule = course, len(train) * n_epochs
         self.batch_size, self.stopping, self.seeds, self.dtype = batch_size, stopping, seeds, dtype
         self.generator = torch.Generator(rows.device).manual_seed(self.seed)
-        self.optimizer = Adam(model.parameters(), learning_rate, average)
+        self.optimizer = Adam(
+            model.parameters(), learning_rate, average, weight_decay, weight_matrices(self.vae)
+        )
         self.processes = processes()
         self.processes.check_batches(len(train), batch_size)
         self.history = {"loss": [], "rate": [], "distortion": [], "kl_weight": []}
-        self.scores, self.n_rows_seen, self.over = [], 0, False
+        self.scores, self.n_rows_seen, self.n_steps = [], 0, 0
+        self.over = self.falling = self.converged = False
         self.previous = None  # moments of rows of former calls
         self.kept = None  # state after the last whole epoch
         model.train()
 
     def run(self, callbacks, checkpoint):
-        """Train until the last epoch, or until early stopping or a callback ends it."""
+        """Train until the last epoch, which early stopping may bring nearer, or a callback's stop."""
         model = self.processes.shared(self.model)
         while not self.over and self.n_epochs_done < self.n_epochs:
             callbacks.begin_epoch()
@@ -204,9 +187,9 @@ class Training:
                 reconstructions.add(terms.reconstruction.detach(), len(x))
                 rates.add(terms.kl.detach(), len(x))
             self.record(objectives, reconstructions, rates)
-            self.over = self.should_stop()
+            self.settle_if_no_better()
             self.kept = _copy_of(self.state())
-            stop = callbacks.end_epoch(self) or self.over
+            stop = callbacks.end_epoch(self)
             (self.over,) = map(bool, self.processes.from_first([stop]))
             checkpoint.write({**self.kept, "over": self.over})
         self.processes.from_first([0])  # no process goes on before the checkpoint is written
@@ -218,7 +201,8 @@ class Training:
     def step(self, loss):
         """Move all parameters one step down the gradient of the loss."""
         gradients = torch.autograd.grad(loss, self.optimizer.parameters, materialize_grads=True)
-        self.optimizer.step(self.processes.total(gradients))
+        self.optimizer.step(self.processes.total(gradients), self.course.factor(self.n_steps))
+        self.n_steps += 1
 
     def kl_weight(self):
         """Return the present weight of the KL."""
@@ -226,7 +210,7 @@ class Training:
 
     def progress(self):
         """Return the share of the training that is done, from 0 to 1."""
-        return min(1.0, self.n_rows_seen / (len(self.train) * self.n_epochs))
+        return min(1.0, self.n_rows_seen / self.n_rows_of_schedule)
 
     @property
     def n_epochs_done(self):
@@ -260,25 +244,74 @@ class Training:
         self.history["kl_weight"].append(self.kl_weight())
         self.check_finite(objective)
 
-    def should_stop(self):
-        """Score the held-out rows; return whether early stopping ends the training."""
+    def settle_if_no_better(self):
+        """Score the held-out rows where that is due; begin the end if they get no better."""
         if self.stopping is None:
-            return False
-        model, terms = self.judged()
+            return
+        stop = False
+        if self.falling or not self.stopping.is_due(self.n_steps):
+            self.scores.append(math.nan)
+        else:
+            stop = self.should_stop()
+        (stop,) = map(bool, self.processes.from_first([stop]))
+        self.converged = self.converged or stop
+        if stop and self.n_steps < self.course.fall_from:
+            self.settle()
+
+    def should_stop(self):
+        """Score the held-out rows; return whether they get no better."""
+        model, terms, row_scores = self.judged()
         score = float(self.objective(terms, self.kl_weight()))
         self.check_finite(score)
         self.scores.append(score + self.rows.log_jacobian())
         # While the weight of the KL still changes, scores of two epochs do not compare.
         if self.progress() < self.objective.constant_from:
             return False
-        return self.stopping.should_stop(self.scores[-1], model)
+        weight = self.held_out.weight
+        return self.stopping.should_stop(self.scores[-1], row_scores, weight, model, self.n_steps)
+
+    def settle(self):
+        """Go back to the best weights; let the learning rate fall on all rows, and end there."""
+        self.model.load_state_dict(self.stopping.best_state)
+        if self.optimizer.averages is not None:
+            self.optimizer.averages.restart()
+        self.train, self.falling = self.rows, True
+        n_batches = self.train.n_batches(self.batch_size)
+        n_epochs = math.ceil(self.course.share_of_fall * self.stopping.best_step / n_batches)
+        self.n_epochs = min(self.n_epochs, self.n_epochs_done + n_epochs)
+        n_left = (self.n_epochs - self.n_epochs_done) * n_batches
+        self.course.fall(self.n_steps, self.n_steps + n_left)
 
     def judged(self):
-        """Return the model as it would be finished now, and its mean terms of held-out rows."""
+        """Return the model as it would be finished now, with the scores of the held-out rows.
+
+        Returns
+        -------
+        model : torch.nn.Module
+            The model.
+        terms : skvae.objectives.Terms
+            Mean terms of the held-out rows.
+        row_scores : Tensor of shape (n_held_out,)
+            Their ELBOs, with the present weight of the KL.
+        """
         model = self.averaged()
         # The running moments are those of the last weights, not of their averages.
-        model.finalise(self.train.in_order(torch.float32))
-        return model, self.mean_terms(model, self.held_out, torch.float32)
+        model.finalise(self.some_rows().in_order(torch.float32))
+        return model, *self.scores_of(model)
+
+    def some_rows(self):
+        """Return as many training rows as moments to judge by need."""
+        n_rows = 10_000
+        return self.train if len(self.train) <= n_rows else self.train.evenly_spaced(n_rows)
+
+    def scores_of(self, *models):
+        """Return mean terms and ELBO of each held-out row, both means over models."""
+        held_out = (self.held_out.in_order(torch.float32) for _ in models)
+        every = [row_terms(*pair, self.same_noise()) for pair in zip(models, held_out, strict=True)]
+        rows = Terms(*(torch.stack(parts).mean(0) for parts in zip(*every, strict=True)))
+        weight = self.held_out.weight
+        mean = rows.mean(None if weight is None else weight.to(rows.reconstruction))
+        return mean, rows.reconstruction - self.kl_weight() * rows.kl.sum(-1)
 
     def check_finite(self, value):
         """Raise `NotFinite` for a value that is infinite or NaN."""
@@ -318,6 +351,16 @@ class Training:
         )
         return fitted
 
+    def warn_if_still_improving(self):
+        """Warn if the last epoch was reached before the held-out rows stopped getting better."""
+        if self.stopping is not None and not (self.converged or self.over):
+            warn(
+                f"Training ended at the limit of {self.n_epochs} epochs, and the held-out rows "
+                "were still getting better. Raise max_iter, or set early_stopping=False if you "
+                "want exactly so many epochs.",
+                ConvergenceWarning,
+            )
+
     def lost(self, error, resumable):
         """Return the error about a lost process, with the epochs that were done."""
         return LostProcess(
@@ -335,7 +378,8 @@ class Training:
     def best(self):
         """Return a copy of the model with the weights to keep, in the final precision."""
         model = self.averaged()
-        if self.stopping is not None and self.stopping.best_state is not None:
+        stopping = self.stopping
+        if stopping is not None and not self.falling and stopping.best_state is not None:
             model.load_state_dict(self.stopping.best_state)
         return model.to(self.dtype)
 
@@ -377,6 +421,11 @@ class Training:
             "history": self.history,
             "scores": self.scores,
             "n_rows_seen": self.n_rows_seen,
+            "n_steps": self.n_steps,
+            "n_epochs": self.n_epochs,
+            "falling": self.falling,
+            "converged": self.converged,
+            "course": self.course.state(),
             "stopping": None if stopping is None else stopping.state(),
         }
 
@@ -388,17 +437,27 @@ class Training:
             self.optimizer.averages.load(state["averages"])
         self.generator.set_state(state["generator"])
         set_generators(self.rows.device, state["generators"])
-        for name in ("over", "history", "scores", "n_rows_seen"):
+        for name in (
+            "over", "history", "scores", "n_rows_seen", "n_steps", "n_epochs", "falling", "converged"
+        ):
             setattr(self, name, state[name])
+        self.course.load(state["course"])
+        if self.falling:
+            self.train = self.rows
         if self.stopping is not None:
             self.stopping.load(state["stopping"])
 
     def continue_from(self, optimizer_state):
         """Continue from a former call: with its optimizer, if kept, and its rows' moments."""
-        if optimizer_state is not None:
-            self.optimizer.load(optimizer_state)
+        self.continue_steps(optimizer_state)
         moments = Moments(*(m.clone() for m in self.vae.posterior_layer.stored_moments()))
         self.previous = self.faded(moments)
+
+    def continue_steps(self, optimizer_state):
+        """Continue from the optimizer of a former call, if it was kept."""
+        if optimizer_state is not None:
+            self.optimizer.load(optimizer_state)
+            self.n_steps = int(self.optimizer.n_steps)
 
     def faded(self, moments):
         """Return moments of former rows with less weight: the encoder has changed since."""
@@ -425,15 +484,13 @@ class RangeTraining(Training):
 
     def __init__(self, every, rows, reader=None, *, tau, **settings):
         super().__init__(every, rows, reader, **settings)
-        self.vae, self.tau = every.module, tau
+        self.tau = tau
         every.restart(self.seed)
 
     def judged(self):
         every = self.averaged()
-        every.finalise(self.train.in_order(torch.float32), n_nodes=3)
-        models = (every.at_tau(every.tau_at(t)) for t in (-1.0, 0.0, 1.0))
-        terms = [self.mean_terms(model, self.held_out, torch.float32) for model in models]
-        return every, Terms(*(torch.stack(parts).mean(0) for parts in zip(*terms, strict=True)))
+        every.finalise(self.some_rows().in_order(torch.float32), n_nodes=3)
+        return every, *self.scores_of(*(every.at_tau(every.tau_at(t)) for t in (-1.0, 0.0, 1.0)))
 
     def finished(self):
         every = self.best()
@@ -443,9 +500,14 @@ class RangeTraining(Training):
         return self.fitted(module, terms, every)
 
     def continue_from(self, optimizer_state):
-        if optimizer_state is not None:
-            self.optimizer.load(optimizer_state)
+        self.continue_steps(optimizer_state)
         self.previous = [self.faded(moments) for moments in self.model.moments]
+
+
+def weight_matrices(vae):
+    """Return the weights of a VAE that weight decay shrinks: all but biases and scales."""
+    networks = vae.encoder, vae.posterior_layer, vae.decoder
+    return [w for network in networks for w in network.parameters() if w.ndim > 1]
 
 
 def _copy_of(thing):
