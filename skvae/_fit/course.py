@@ -62,7 +62,7 @@ class EarlyStopping:
     """A rule that says when held-out rows get no better, and keeps the best weights.
 
     Scores are compared row by row: most of the spread of a mean of few rows is that of the rows,
-    and not of two models of them. A rise counts if it exceeds `tol` and its own standard error.
+    and not of two models of them. A rise counts if it exceeds `tol` and half of its standard error.
 
     Parameters
     ----------
@@ -134,9 +134,9 @@ class EarlyStopping:
         return step - self.improved_at >= patience
 
     def counts(self, rise, weight):
-        """Return whether the rise of the rows' scores exceeds `tol` and its standard error."""
+        """Return whether the rise of the rows' scores exceeds `tol` and half of its standard error."""
         weight = torch.ones_like(rise) if weight is None else weight.to(rise)
         weight = weight / weight.sum()
         mean = weight @ rise
         error = (weight.square() @ (rise - mean).square()).sqrt()
-        return bool(mean > self.tol + error)
+        return bool(mean > self.tol + error / 2)

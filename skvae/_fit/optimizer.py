@@ -4,11 +4,15 @@ import copy
 
 import torch
 
-from skvae._torch import fused_adamw_, lerp_all_
+from skvae._torch import fused_adamw_, lerp_all_, norms, scaled
 
 
 class Adam:
     """Adam (Kingma & Ba 2015) with decoupled weight decay (Loshchilov & Hutter 2019).
+
+    Gradients whose norm exceeds twice its running mean are scaled down to that. They come where
+    a code is precise, and after one of them Adam would take steps that are far too long, because
+    its mean of squares lags behind.
 
     This calls PyTorch's own fused kernel. `torch.optim.AdamW` is avoided because its first object
     in a process imports the compiler: 1 to 2 s and 70 MB, in every worker of a search too.
@@ -35,6 +39,7 @@ class Adam:
         self.means = [torch.zeros_like(p) for p in self.parameters]
         self.squares = [torch.zeros_like(p) for p in self.parameters]
         self.n_steps = torch.zeros((), device=self.parameters[0].device)
+        self.norm = torch.zeros_like(self.n_steps)
         decayed = {id(parameter) for parameter in decayed}
         shrinks = [weight_decay > 0.0 and id(parameter) in decayed for parameter in self.parameters]
         self.groups = [
@@ -45,13 +50,25 @@ class Adam:
 
     def state(self):
         """Return the tensors that another optimizer continues from by `load`."""
-        return [self.means, self.squares, [self.n_steps]]
+        return [self.means, self.squares, [self.n_steps, self.norm]]
 
     def load(self, state):
         """Continue from the `state` of an optimizer of the same parameters."""
         for mine, theirs in zip(self.state(), state, strict=True):
             for tensor, other in zip(mine, theirs, strict=True):
                 tensor.copy_(other)
+
+    def restart(self):
+        """Begin anew with the present parameters."""
+        for tensors in self.state():
+            for tensor in tensors:
+                tensor.zero_()
+        self.restart_averages()
+
+    def restart_averages(self):
+        """Take the present parameters for their averages so far."""
+        if self.averages is not None:
+            self.averages.restart()
 
     def travel(self):
         """Return how far a weight can have moved: about the learning rate in each step."""
@@ -61,6 +78,7 @@ class Adam:
     def step(self, gradients, fraction=1.0):
         """Move the parameters down the gradients, by a fraction of the learning rate."""
         self.n_steps += 1.0
+        gradients = self.clipped(gradients)
         for weight_decay, places in self.groups:
             fused_adamw_(
                 [self.parameters[place] for place in places],
@@ -79,6 +97,16 @@ class Adam:
             )
         if self.averages is not None:
             self.averages.update()
+
+    def clipped(self, gradients):
+        """Return the gradients, scaled to a norm of at most twice the running mean."""
+        norm = torch.stack(norms(gradients)).norm()
+        largest = 2.0 * self.norm
+        if self.n_steps > 1.0 and norm > largest:
+            gradients = scaled(gradients, largest / norm)
+            norm = largest
+        self.norm.lerp_(norm, max(0.02, 1 / float(self.n_steps)))
+        return gradients
 
 
 class Averages:
@@ -117,7 +145,8 @@ class Averages:
             lerp_all_(self.values, self.parameters, share)
 
     def restart(self):
-        """Take the present weights for the averages so far."""
+        """Begin anew with the present weights."""
+        self.n_steps = 0
         for average, parameter in zip(self.values, self.parameters, strict=True):
             average.copy_(parameter.detach())
 

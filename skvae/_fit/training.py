@@ -23,6 +23,9 @@ from skvae.objectives import Terms, mean_terms, row_terms
 from skvae.posteriors import Moments
 
 
+SMALL = 1_000  # rows, a tenth of which would be missed in training
+
+
 class NotFinite(ValueError):
     """The objective became infinite or NaN.
 
@@ -128,8 +131,8 @@ class Training:
         Whether a callback has ended the training.
     converged : bool
         Whether the held-out rows have stopped getting better.
-    falling : bool
-        Whether what is left is the fall of the learning rate, with the held-out rows in training.
+    settled : bool
+        Whether `settle` has decided on the end: the held-out rows are in training by then.
     """
 
     def __init__(
@@ -166,9 +169,10 @@ class Training:
         self.processes.check_batches(len(train), batch_size)
         self.history = {"loss": [], "rate": [], "distortion": [], "kl_weight": []}
         self.scores, self.n_rows_seen, self.n_steps = [], 0, 0
-        self.over = self.falling = self.converged = False
+        self.over = self.settled = self.converged = False
         self.previous = None  # moments of rows of former calls
         self.kept = None  # state after the last whole epoch
+        self.initial = None if stopping is None else copy.deepcopy(model.state_dict())
         model.train()
 
     def run(self, callbacks, checkpoint):
@@ -249,7 +253,7 @@ class Training:
         if self.stopping is None:
             return
         stop = False
-        if self.falling or not self.stopping.is_due(self.n_steps):
+        if self.settled or not self.stopping.is_due(self.n_steps):
             self.scores.append(math.nan)
         else:
             stop = self.should_stop()
@@ -271,16 +275,26 @@ class Training:
         return self.stopping.should_stop(self.scores[-1], row_scores, weight, model, self.n_steps)
 
     def settle(self):
-        """Go back to the best weights; let the learning rate fall on all rows, and end there."""
-        self.model.load_state_dict(self.stopping.best_state)
-        if self.optimizer.averages is not None:
-            self.optimizer.averages.restart()
-        self.train, self.falling = self.rows, True
-        n_batches = self.train.n_batches(self.batch_size)
-        n_epochs = math.ceil(self.course.share_of_fall * self.stopping.best_step / n_batches)
-        self.n_epochs = min(self.n_epochs, self.n_epochs_done + n_epochs)
-        n_left = (self.n_epochs - self.n_epochs_done) * n_batches
-        self.course.fall(self.n_steps, self.n_steps + n_left)
+        """End the training on all rows, in one of two ways.
+
+        Of many rows those held out are hardly missed: from the best weights, the learning rate
+        falls. A small table misses them: it is trained anew, for the best number of steps.
+        """
+        n_batches = self.rows.n_batches(self.batch_size)
+        n_best, n_fall = self.stopping.best_step, self.course.share_of_fall * self.stopping.best_step
+        n_anew = math.ceil((n_best + n_fall) / n_batches)
+        if len(self.rows) < SMALL and self.n_epochs_done + n_anew <= self.n_epochs:
+            self.model.load_state_dict(self.initial)
+            self.optimizer.restart()
+            self.n_steps, self.course = 0, Course(n_anew * n_batches)
+            self.n_epochs = self.n_epochs_done + n_anew
+        else:
+            self.model.load_state_dict(self.stopping.best_state)
+            self.optimizer.restart_averages()
+            self.n_epochs = min(self.n_epochs, self.n_epochs_done + math.ceil(n_fall / n_batches))
+            n_left = (self.n_epochs - self.n_epochs_done) * n_batches
+            self.course.fall(self.n_steps, self.n_steps + n_left)
+        self.train, self.settled = self.rows, True
 
     def judged(self):
         """Return the model as it would be finished now, with the scores of the held-out rows.
@@ -379,7 +393,7 @@ class Training:
         """Return a copy of the model with the weights to keep, in the final precision."""
         model = self.averaged()
         stopping = self.stopping
-        if stopping is not None and not self.falling and stopping.best_state is not None:
+        if stopping is not None and not self.settled and stopping.best_state is not None:
             model.load_state_dict(self.stopping.best_state)
         return model.to(self.dtype)
 
@@ -423,7 +437,7 @@ class Training:
             "n_rows_seen": self.n_rows_seen,
             "n_steps": self.n_steps,
             "n_epochs": self.n_epochs,
-            "falling": self.falling,
+            "settled": self.settled,
             "converged": self.converged,
             "course": self.course.state(),
             "stopping": None if stopping is None else stopping.state(),
@@ -438,11 +452,11 @@ class Training:
         self.generator.set_state(state["generator"])
         set_generators(self.rows.device, state["generators"])
         for name in (
-            "over", "history", "scores", "n_rows_seen", "n_steps", "n_epochs", "falling", "converged"
+            "over", "history", "scores", "n_rows_seen", "n_steps", "n_epochs", "settled", "converged"
         ):
             setattr(self, name, state[name])
         self.course.load(state["course"])
-        if self.falling:
+        if self.settled:
             self.train = self.rows
         if self.stopping is not None:
             self.stopping.load(state["stopping"])
