@@ -103,7 +103,7 @@ def make_sprites(n_samples=1000, size=16, random_state=None):
     Raises
     ------
     ValueError
-        If `size` is below 8.
+        If `n_samples` is below 1 or `size` below 8.
 
     Examples
     --------
@@ -112,6 +112,8 @@ def make_sprites(n_samples=1000, size=16, random_state=None):
     >>> X.shape, factors.shape
     ((5, 256), (5, 4))
     """
+    if n_samples < 1:
+        raise ValueError(f"n_samples must be at least 1; got {n_samples!r}")
     if size < 8:
         raise ValueError(f"size must be at least 8 pixels, so that every shape fits; got {size!r}")
     rng = random_state_of(random_state)

@@ -73,7 +73,8 @@ def rate_distortion_curve(
     Raises
     ------
     ValueError
-        If the estimator was fitted for a single tau, or if a tau lies outside of the range.
+        If the estimator was fitted for a single tau, if a tau lies outside of the range, or if
+        `taus` is empty.
 
     See Also
     --------
@@ -96,6 +97,8 @@ def rate_distortion_curve(
     if taus is None:
         taus = _evenly_spaced(9, *estimator._ends())
     models = [estimator.at_tau(tau) for tau in sorted(taus)]
+    if not models:
+        raise ValueError("taus must hold at least one number; got none. None stands for nine.")
     if X is None:
         rate = np.array([model.kl_per_component_.sum() for model in models])
         elbo = np.array([model.lower_bound_ for model in models])
