@@ -8,6 +8,7 @@ moments: the last running ones or, after :meth:`Posterior.finalise`, the exact m
 training rows. Only :meth:`Posterior.moments` makes this choice.
 """
 
+from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -41,7 +42,9 @@ class Moments(NamedTuple):
     mean_square: torch.Tensor
 
     @staticmethod
-    def of(columns, squares, weight=None):
+    def of(
+        columns: torch.Tensor, squares: torch.Tensor, weight: torch.Tensor | None = None
+    ) -> "Moments":
         """Compute the moments of rows.
 
         Parameters
@@ -68,7 +71,7 @@ class Moments(NamedTuple):
         variance = (share * (columns - mean).square()).sum(0)
         return Moments(total, mean, variance, (share * squares).sum(0))
 
-    def merge(self, other):
+    def merge(self, other: "Moments") -> "Moments":
         """Combine with the moments of other rows (Chan et al. 1979).
 
         Parameters
@@ -84,7 +87,7 @@ class Moments(NamedTuple):
         total = self.weight + other.weight
         return self.mix(other, float(other.weight / total))._replace(weight=total)
 
-    def mix(self, other, share):
+    def mix(self, other: "Moments", share: float) -> "Moments":
         """Compute the moments of a mixture of these rows and others.
 
         Parameters
@@ -109,7 +112,9 @@ class Moments(NamedTuple):
             torch.lerp(self.mean_square, other.mean_square, share),
         )
 
-    def with_values_of(self, running, gradient_share=1.0):
+    def with_values_of(
+        self, running: "Moments", gradient_share: float | torch.Tensor = 1.0
+    ) -> "Moments":
         """Give variance and mean square other values, but keep their gradient.
 
         Parameters
@@ -137,7 +142,9 @@ class Moments(NamedTuple):
         )
 
 
-def gamma_squares(tau, theta):
+def gamma_squares(
+    tau: float | torch.Tensor, theta: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute the article's scales ``gamma_mu^2`` and ``gamma_sigma^2``.
 
     These are ``tau + (1 - tau) sigmoid(theta)`` and the rest of 1.
@@ -172,12 +179,12 @@ class Heads(nn.Linear):
         Twice the number of components.
     """
 
-    def __init__(self, in_features, out_features):
+    def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
         trained = torch.cat([torch.zeros(out_features // 2), torch.ones(out_features // 2)])
         self.register_buffer("trained", trained, persistent=False)
 
-    def forward(self, features):
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Map features to both raw heads.
 
         Parameters
@@ -217,7 +224,9 @@ class Posterior(nn.Module):
     renormalized = True  # whether training normalizes by running moments or by those of the batch
     centered = False  # whether `standardise` subtracts the mean of the first head
 
-    def __init__(self, in_features, n_components, tau=0.5):
+    __call__: Callable[..., Normal]  # what type checkers know of a call
+
+    def __init__(self, in_features: int, n_components: int, tau: float = 0.5) -> None:
         super().__init__()
         if not 0.0 < tau < 1.0:
             raise ValueError(f"tau must lie between 0 and 1, both excluded; got {tau!r}")
@@ -232,7 +241,7 @@ class Posterior(nn.Module):
         self.register_buffer("mean_square", torch.ones(squares.shape[1]))
         self.n_batches = 0  # number of batches in the running moments
 
-    def spread(self, head):
+    def spread(self, head: torch.Tensor) -> torch.Tensor:
         """Transform the second head; unless overridden it is the logarithm of a variance.
 
         Parameters
@@ -248,7 +257,9 @@ class Posterior(nn.Module):
         # Neither 0 nor infinite, however far a row lies from the training rows.
         return head.clamp(-40.0, 30.0).exp()
 
-    def collect(self, location, spread):
+    def collect(
+        self, location: torch.Tensor, spread: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Select the columns whose moments this posterior needs; none unless overridden.
 
         Parameters
@@ -264,7 +275,9 @@ class Posterior(nn.Module):
         """
         return location[..., :0], spread[..., :0]
 
-    def standardise(self, location, spread, moments):
+    def standardise(
+        self, location: torch.Tensor, spread: torch.Tensor, moments: Moments
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Turn the raw heads into mean and standard deviation.
 
         Parameters
@@ -281,7 +294,7 @@ class Posterior(nn.Module):
         """
         raise NotImplementedError
 
-    def forward(self, features, weight=None):
+    def forward(self, features: torch.Tensor, weight: torch.Tensor | None = None) -> Normal:
         """Map features (n_samples, in_features) to the posterior of every row.
 
         Parameters
@@ -306,7 +319,7 @@ class Posterior(nn.Module):
             loc = loc + (value - loc).detach()
         return Normal(loc, scale, validate_args=False)
 
-    def read(self, heads):
+    def read(self, heads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Split the raw heads and transform the second by `spread`.
 
         Parameters
@@ -322,7 +335,9 @@ class Posterior(nn.Module):
         location, head = heads.chunk(2, dim=-1)
         return location, self.spread(head)
 
-    def moments(self, location, spread, weight=None):
+    def moments(
+        self, location: torch.Tensor, spread: torch.Tensor, weight: torch.Tensor | None = None
+    ) -> Moments:
         """Return the moments to normalize with.
 
         In evaluation these are the stored moments. In training the stored moments are running
@@ -350,7 +365,7 @@ class Posterior(nn.Module):
             gradient_share = self.gradient_share(running, share)
         return batch.with_values_of(running, gradient_share) if self.renormalized else batch
 
-    def update_running(self, batch):
+    def update_running(self, batch: Moments) -> tuple[Moments, float]:
         """Update the running moments by a batch, outside the graph of the gradient.
 
         Parameters
@@ -372,7 +387,7 @@ class Posterior(nn.Module):
         self.n_batches += 1
         return running, share
 
-    def share_of_batch(self):
+    def share_of_batch(self) -> float:
         """Return the share of the next batch in the running moments.
 
         Returns
@@ -382,7 +397,7 @@ class Posterior(nn.Module):
         """
         return max(self.smallest_share, 9 / (9 + self.n_batches))
 
-    def get_extra_state(self):
+    def get_extra_state(self) -> torch.Tensor:
         """Return what `state_dict` holds in addition to parameters and buffers.
 
         Returns
@@ -392,7 +407,7 @@ class Posterior(nn.Module):
         """
         return torch.tensor(self.n_batches)
 
-    def set_extra_state(self, state):
+    def set_extra_state(self, state: torch.Tensor) -> None:
         """Restore what `get_extra_state` returned.
 
         Parameters
@@ -402,7 +417,7 @@ class Posterior(nn.Module):
         """
         self.n_batches = int(state)
 
-    def gradient_share(self, running, share):
+    def gradient_share(self, running: Moments, share: float) -> float | torch.Tensor:
         """Return the share of the batch's gradient that flows through variance and mean square.
 
         Parameters
@@ -419,7 +434,7 @@ class Posterior(nn.Module):
         """
         return 1.0
 
-    def stored_moments(self):
+    def stored_moments(self) -> Moments:
         """Return the moments that evaluation uses.
 
         Returns
@@ -431,7 +446,11 @@ class Posterior(nn.Module):
         return Moments(*(self._buffers[name] for name in Moments._fields))
 
     @torch.no_grad()
-    def finalise(self, batches, previous=None):
+    def finalise(
+        self,
+        batches: Iterable[tuple[torch.Tensor, torch.Tensor | None]],
+        previous: Moments | None = None,
+    ) -> None:
         """Store the exact moments of all rows, for evaluation.
 
         Parameters
@@ -451,7 +470,7 @@ class Posterior(nn.Module):
             moments = moments.merge(Moments(*(old.to(moments.mean.dtype) for old in previous)))
         self.store(moments)
 
-    def measure(self, features, weight=None):
+    def measure(self, features: torch.Tensor, weight: torch.Tensor | None = None) -> Moments:
         """Compute the moments of rows, in double precision where the device has it.
 
         Parameters
@@ -471,7 +490,7 @@ class Posterior(nn.Module):
         weight = torch.ones(len(columns), device=columns.device) if weight is None else weight
         return Moments.of(columns.to(dtype), squares.to(dtype), weight.to(dtype))
 
-    def store(self, moments):
+    def store(self, moments: Moments) -> None:
         """Store moments for evaluation.
 
         Parameters
@@ -482,7 +501,7 @@ class Posterior(nn.Module):
         for stored, new in zip(self.stored_moments(), moments, strict=True):
             stored.copy_(new)
 
-    def component_floors(self):
+    def component_floors(self) -> np.ndarray:
         """Compute the floor of each component's mean KL, in nats.
 
         The mean is over the rows of the stored moments.
@@ -494,7 +513,7 @@ class Posterior(nn.Module):
         """
         raise NotImplementedError
 
-    def kl_floor(self):
+    def kl_floor(self) -> float:
         """Compute the floor of the mean KL of all components together, in nats.
 
         Returns
@@ -504,10 +523,10 @@ class Posterior(nn.Module):
         """
         return float(self.component_floors().sum())
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"n_components={self.n_components}, tau={self.tau}"
 
-    def location_variance(self):
+    def location_variance(self) -> np.ndarray:
         """Return the stored variance of the raw first head, on which the floors depend.
 
         Returns
@@ -542,10 +561,12 @@ class GaussianPosterior(Posterior):
     torch.Size([5, 2])
     """
 
-    def standardise(self, location, spread, moments):
+    def standardise(
+        self, location: torch.Tensor, spread: torch.Tensor, moments: Moments
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         return location, spread.sqrt()
 
-    def component_floors(self):
+    def component_floors(self) -> np.ndarray:
         return np.zeros(self.n_components)
 
 
@@ -572,7 +593,9 @@ class PriorPosterior(GaussianPosterior):
     ([0.0], [1.0])
     """
 
-    def standardise(self, location, spread, moments):
+    def standardise(
+        self, location: torch.Tensor, spread: torch.Tensor, moments: Moments
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.zeros_like(location), torch.ones_like(location)
 
 
@@ -609,18 +632,22 @@ class BatchNormMeanPosterior(Posterior):
 
     centered = True
 
-    def __init__(self, in_features, n_components, tau=0.5):
+    def __init__(self, in_features: int, n_components: int, tau: float = 0.5) -> None:
         super().__init__(in_features, n_components, tau)
         self.beta = nn.Parameter(torch.zeros(n_components))
 
-    def collect(self, location, spread):
+    def collect(
+        self, location: torch.Tensor, spread: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         return location, spread[..., :0]
 
-    def standardise(self, location, spread, moments):
+    def standardise(
+        self, location: torch.Tensor, spread: torch.Tensor, moments: Moments
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         gamma = (self.tau / (moments.variance + self.eps)).sqrt()
         return gamma * (location - moments.mean) + self.beta, spread.sqrt()
 
-    def component_floors(self):
+    def component_floors(self) -> np.ndarray:
         beta = self.beta.detach().double().cpu().numpy()
         return mean_kl_floor(self.tau**0.5, beta, variance=self.location_variance(), eps=self.eps)
 
@@ -661,19 +688,23 @@ class BatchNormPosterior(Posterior):
     [1.0, 1.0]
     """
 
-    def __init__(self, in_features, n_components, tau=0.5):
+    def __init__(self, in_features: int, n_components: int, tau: float = 0.5) -> None:
         super().__init__(in_features, n_components, tau)
         self.theta = nn.Parameter(torch.zeros(n_components))
 
     renormalized = False  # plain BN, as in the article
 
-    def spread(self, head):
+    def spread(self, head: torch.Tensor) -> torch.Tensor:
         return head  # a standard deviation with a sign
 
-    def collect(self, location, spread):
+    def collect(
+        self, location: torch.Tensor, spread: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.cat([location, spread], dim=-1), spread[..., :0]
 
-    def standardise(self, location, spread, moments):
+    def standardise(
+        self, location: torch.Tensor, spread: torch.Tensor, moments: Moments
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         columns, _ = self.collect(location, spread)
         standard = (columns - moments.mean) * (moments.variance + self.eps).rsqrt()
         loc, signed = standard.chunk(2, dim=-1)
@@ -681,7 +712,7 @@ class BatchNormPosterior(Posterior):
         # Only a head of almost exactly 0 is changed: its logarithm must stay finite.
         return gamma_mu * loc, (gamma_sigma * signed).abs().clamp_min(1e-15)
 
-    def component_floors(self):
+    def component_floors(self) -> np.ndarray:
         return kl_floor(self.tau * shrinkage(self.location_variance(), self.eps))
 
 
@@ -742,14 +773,18 @@ class MomentPosterior(Posterior):
             raise ValueError(f"gamma must be 'heads' or 'theta'; got {gamma!r}")
         self.theta = nn.Parameter(torch.zeros(n_components)) if gamma == "theta" else None
 
-    def collect(self, location, spread):
+    def collect(
+        self, location: torch.Tensor, spread: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         return location, spread
 
-    def standardise(self, location, spread, moments):
+    def standardise(
+        self, location: torch.Tensor, spread: torch.Tensor, moments: Moments
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         signal, noise = self.gains(moments)
         return signal.sqrt() * (location - moments.mean), (noise * spread).sqrt()
 
-    def forward(self, features, weight=None):
+    def forward(self, features: torch.Tensor, weight: torch.Tensor | None = None) -> Normal:
         heads = self.heads
         # The closed form contains the equations of this class and the product of plain heads.
         closed_form = self.closed_form and type(self) is MomentPosterior and type(heads) is Heads
@@ -763,7 +798,7 @@ class MomentPosterior(Posterior):
         values = location, spread, row_share, batch, running, share, self.tau, self.eps
         return normal(*MatchedMoments.apply(features, heads.weight, heads.bias, *values))
 
-    def gains(self, moments):
+    def gains(self, moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
         """Divide the unit second moment of each component between mean and noise.
 
         Parameters
@@ -781,7 +816,7 @@ class MomentPosterior(Posterior):
         signal = (1 - gamma_sigma_sq) / (moments.variance + self.eps)
         return signal, torch.add(gamma_sigma_sq, signal, alpha=self.eps) / moments.mean_square
 
-    def noise_share(self, moments):
+    def noise_share(self, moments: Moments) -> torch.Tensor:
         """Return the share ``sigmoid(-theta)`` that the noise has in ``1 - tau``.
 
         Parameters
@@ -798,7 +833,7 @@ class MomentPosterior(Posterior):
             return (-self.theta_pace * self.theta).sigmoid()
         return moments.mean_square / (moments.variance + self.eps + moments.mean_square)
 
-    def gradient_share(self, running, share):
+    def gradient_share(self, running: Moments, share: float) -> float | torch.Tensor:
         """Return the share of the batch's gradient, which grows with the component's noise.
 
         In a component that is all noise, the floor is active, and the loss pulls at the scale of
@@ -819,7 +854,7 @@ class MomentPosterior(Posterior):
         """
         return self.noise_share(running).mul_(1 - share).add_(share)
 
-    def component_floors(self):
+    def component_floors(self) -> np.ndarray:
         return kl_floor(self.tau * shrinkage(self.location_variance(), self.eps))
 
 
@@ -848,19 +883,23 @@ class LayerNormPosterior(Posterior):
     [2.0, 2.0, 2.0]
     """
 
-    def collect(self, location, spread):
+    def collect(
+        self, location: torch.Tensor, spread: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         variance = location.var(dim=-1, correction=0, keepdim=True)
         return variance / (variance + self.eps), spread[..., :0]
 
-    def standardise(self, location, spread, moments):
+    def standardise(
+        self, location: torch.Tensor, spread: torch.Tensor, moments: Moments
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         variance, mean = torch.var_mean(location, dim=-1, correction=0, keepdim=True)
         standard = (location - mean) * (variance + self.eps).rsqrt()
         return self.tau**0.5 * standard, spread.sqrt()
 
-    def component_floors(self):
+    def component_floors(self) -> np.ndarray:
         return np.zeros(self.n_components)
 
-    def kl_floor(self):
+    def kl_floor(self) -> float:
         return float(layer_norm_kl_floor(self.tau, self.n_components) * self.mean)
 
 
@@ -896,21 +935,23 @@ class DeltaPosterior(Posterior):
     """
 
     @property
-    def delta(self):
+    def delta(self) -> float:
         """Floor of each row's KL in each component, in nats."""
         return float(kl_floor(self.tau))
 
-    def spread(self, head):
+    def spread(self, head: torch.Tensor) -> torch.Tensor:
         lowest, highest = (
             np.log(-lambertw(-np.exp(-1 - 2 * self.delta), branch).real) for branch in (0, -1)
         )
         return (float(lowest) + float(highest - lowest) * head.sigmoid()).exp()
 
-    def standardise(self, location, spread, moments):
+    def standardise(
+        self, location: torch.Tensor, spread: torch.Tensor, moments: Moments
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         missing = 2 * self.delta + 1 + spread.log() - spread
         return (missing.clamp_min(0.0) + self.eps).sqrt() + location.relu(), spread.sqrt()
 
-    def component_floors(self):
+    def component_floors(self) -> np.ndarray:
         return np.full(self.n_components, self.delta)
 
 

@@ -5,8 +5,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from skvae._data.rows import Rows
 from skvae._random import random_state_of
 from skvae.diagnostics.measures import require_two_rows
+from skvae.model import VAE
 from skvae.objectives import elbo, importance_bound, row_noise, shared_draws
 
 
@@ -40,7 +42,7 @@ def _derangement(n, rng):
 
 
 @torch.no_grad()
-def encode(model, rows):
+def encode(model: VAE, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     """Compute means and standard deviations of the posteriors of all rows.
 
     Parameters
@@ -119,7 +121,12 @@ class Gaps(NamedTuple):
 
 
 @torch.no_grad()
-def reconstruction_gaps(model, rows, n_draws=1, random_state=None):
+def reconstruction_gaps(
+    model: VAE,
+    rows: Rows,
+    n_draws: int = 1,
+    random_state: int | np.random.RandomState | np.random.Generator | None = None,
+) -> Gaps:
     """Measure how much reconstruction is lost with codes that are not the row's own.
 
     The gaps are the mean of ``log p(x|z)`` over codes from the row's posterior, minus its mean

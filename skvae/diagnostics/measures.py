@@ -7,6 +7,7 @@ Every function takes means, or means and standard deviations, of the posteriors,
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 
 from skvae._data.units import chunk_slices
@@ -69,7 +70,7 @@ def _total_distance(a, b):
     return sum(cdist(a[rows], b).sum() for rows in chunk_slices(len(a), len(b)))
 
 
-def kl_per_component(loc, scale):
+def kl_per_component(loc: ArrayLike, scale: ArrayLike) -> np.ndarray:
     """Mean KL divergence from posterior to prior, per component.
 
     ``KL_j = 1/2 E(mu_j^2 + sigma_j^2 - log sigma_j^2 - 1)``, with the mean taken over the rows.
@@ -100,7 +101,7 @@ def kl_per_component(loc, scale):
     return gaussian_kl(*checked_posteriors(loc, scale)).mean(0)
 
 
-def active_units(loc, threshold=LIVE_VARIANCE):
+def active_units(loc: ArrayLike, threshold: float = LIVE_VARIANCE) -> int:
     """Count the live components, whose posterior mean varies over the rows.
 
     A component is live if ``Var mu_j > threshold``. Batch normalization and moment matching make
@@ -138,7 +139,7 @@ def active_units(loc, threshold=LIVE_VARIANCE):
     return int(np.sum(_checked_rows("loc", loc).var(0) > threshold))
 
 
-def participation_ratio(loc):
+def participation_ratio(loc: ArrayLike) -> float:
     """Estimate the number of directions that the code uses, as a rank that need not be whole.
 
     ``(sum_j l_j)^2 / sum_j l_j^2`` for the eigenvalues l of Cov(mu). It is 1 if all components
@@ -170,7 +171,11 @@ def participation_ratio(loc):
     return participation_of_covariance(_covariance(_checked_rows("loc", loc)))
 
 
-def mutual_information(loc, scale, random_state=None):
+def mutual_information(
+    loc: ArrayLike,
+    scale: ArrayLike,
+    random_state: int | np.random.RandomState | np.random.Generator | None = None,
+) -> float:
     """Estimate the mutual information of code and row.
 
     ``mean_i log q(z_i|x_i) / q(z_i)`` with one draw ``z_i ~ q(z|x_i)`` per row, where ``q(z)`` is
@@ -262,7 +267,7 @@ def _log_sum_exp_in_place(values):
     return largest + np.log(values.sum(1))
 
 
-def missing_information(information, n_samples):
+def missing_information(information: float, n_samples: int) -> float:
     """Approximate how much `mutual_information` falls short because there are too few rows.
 
     Suppose that the density ratio ``r = q(z|x) / q(z)`` over the whole population is the same
@@ -323,27 +328,27 @@ class AggregatedMoments(NamedTuple):
     noise: np.ndarray
 
     @property
-    def covariance(self):
+    def covariance(self) -> np.ndarray:
         """Covariance of the code, of shape (n_components, n_components)."""
         return self.signal + np.diag(self.noise)
 
     @property
-    def mean_error(self):
+    def mean_error(self) -> float:
         """Largest absolute mean of a component."""
         return float(np.abs(self.mean).max())
 
     @property
-    def variance_error(self):
+    def variance_error(self) -> float:
         """Largest absolute difference of a component's variance from 1."""
         return float(np.abs(np.diag(self.covariance) - 1).max())
 
     @property
-    def covariance_error(self):
+    def covariance_error(self) -> float:
         """Largest absolute covariance of two components; 0 if there is only one."""
         return float(np.abs(self.signal - np.diag(np.diag(self.signal))).max())
 
 
-def aggregated_moments(loc, scale):
+def aggregated_moments(loc: ArrayLike, scale: ArrayLike) -> AggregatedMoments:
     """Compute mean and covariance of the aggregated posterior, the mixture of all posteriors.
 
     ``E z = E mu`` and ``Cov z = Cov mu + diag E sigma^2`` hold exactly, so no code is drawn.
@@ -376,7 +381,11 @@ def aggregated_moments(loc, scale):
     return AggregatedMoments(loc.mean(0), _covariance(loc), np.square(scale).mean(0))
 
 
-def energy_distance(loc, scale, random_state=None):
+def energy_distance(
+    loc: ArrayLike,
+    scale: ArrayLike,
+    random_state: int | np.random.RandomState | np.random.Generator | None = None,
+) -> float:
     """Estimate the distance of the aggregated posterior from the prior, between 0 and 1.
 
     The energy coefficient is ``H = 1 - (E|z - z'| + E|p - p'|) / (2 E|z - p|)``, with z and z'

@@ -1,13 +1,20 @@
 """KL of each component against its floor."""
 
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from skvae.display.arrays import vector
 from skvae.display.axes import axes_for, tidy
 from skvae.display.colors import FLOOR, MODEL, PRIOR
 from skvae.display.fitted import fitted_attribute, mean_kl
+
+if TYPE_CHECKING:  # matplotlib may not be installed
+    from matplotlib.axes import Axes
+    from matplotlib.container import BarContainer
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 
 class KLDisplay:
@@ -51,7 +58,12 @@ class KLDisplay:
     2
     """
 
-    def __init__(self, kl, floor=0.0, *, dead_below=0.005):
+    bars_: "BarContainer"
+    floor_line_: "Line2D | None"
+    ax_: "Axes"
+    figure_: "Figure"
+
+    def __init__(self, kl: ArrayLike, floor: ArrayLike = 0.0, *, dead_below: float = 0.005) -> None:
         self.kl = vector("kl", kl)
         if np.ndim(floor):
             floor = vector("floor", floor, len(self.kl))
@@ -60,7 +72,15 @@ class KLDisplay:
         self.order = np.argsort(-self.kl, kind="stable")
 
     @classmethod
-    def from_estimator(cls, estimator, X=None, *, dead_below=0.005, ax=None, **kwargs) -> Self:
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any = None,
+        *,
+        dead_below: float = 0.005,
+        ax: "Axes | None" = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the mean KL of each component of a fitted estimator.
 
         Parameters
@@ -86,7 +106,7 @@ class KLDisplay:
         floor = fitted_attribute(estimator, "module_").posterior_layer.component_floors()
         return cls(kl, floor, dead_below=dead_below).plot(ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax: "Axes | None" = None, **kwargs: Any) -> Self:
         """Draw the bars, the largest first, and the floor.
 
         Parameters

@@ -1,12 +1,21 @@
 """Codes of rows in the plane of two components."""
 
-from typing import Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from skvae.display.arrays import class_styles, component_numbers, finite, is_continuous, vector
 from skvae.display.axes import axes_for, component_name, tidy
 from skvae.display.colors import MODEL, PRIOR
+
+if TYPE_CHECKING:  # matplotlib may not be installed
+    from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
 
 
 class LatentMapDisplay:
@@ -59,7 +68,22 @@ class LatentMapDisplay:
     <...>
     """
 
-    def __init__(self, codes, *, y=None, kl=None, components=None, y_name=None):
+    points_: "list[PathCollection]"
+    prior_: list[Any]
+    legend_: "Legend | None"
+    colorbar_: "Colorbar | None"
+    ax_: "Axes"
+    figure_: "Figure"
+
+    def __init__(
+        self,
+        codes: ArrayLike,
+        *,
+        y: ArrayLike | None = None,
+        kl: ArrayLike | None = None,
+        components: Sequence[int] | np.ndarray | None = None,
+        y_name: str | None = None,
+    ) -> None:
         self.codes = finite("codes", codes)
         if self.codes.ndim != 2 or not self.codes.size:
             raise ValueError(
@@ -82,7 +106,16 @@ class LatentMapDisplay:
         self.y_name = y_name
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, y=None, components=None, ax=None, **kwargs) -> Self:
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        y: ArrayLike | None = None,
+        components: Sequence[int] | np.ndarray | None = None,
+        ax: "Axes | None" = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the codes of rows.
 
         Parameters
@@ -113,7 +146,7 @@ class LatentMapDisplay:
             y_name=getattr(y, "name", None),
         ).plot(ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax: "Axes | None" = None, **kwargs: Any) -> Self:
         """Draw the codes and the prior.
 
         Parameters

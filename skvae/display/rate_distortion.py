@@ -1,13 +1,22 @@
 """Rate against distortion of several fits."""
 
-from typing import Self
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from skvae.display.arrays import vector
 from skvae.display.axes import as_texts, axes_for, tidy
 from skvae.display.colors import ANNOTATION, MODEL
 from skvae.display.fitted import fitted_attribute, rates_and_elbos
+
+if TYPE_CHECKING:  # matplotlib may not be installed
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.text import Annotation, Text
+
 
 EQUAL_ELBO = "equal ELBO"  # marks the artists of these lines
 
@@ -56,7 +65,16 @@ class RateDistortionDisplay:
     <...>
     """
 
-    def __init__(self, rate, distortion, *, tau=None):
+    line_: "Line2D"
+    labels_: "list[Annotation]"
+    elbo_lines_: "list[Line2D]"
+    elbo_labels_: "list[Text]"
+    ax_: "Axes"
+    figure_: "Figure"
+
+    def __init__(
+        self, rate: ArrayLike, distortion: ArrayLike, *, tau: ArrayLike | None = None
+    ) -> None:
         rate = vector("rate", rate)
         distortion = vector("distortion", distortion, len(rate))
         order = np.argsort(rate, kind="stable")
@@ -65,7 +83,9 @@ class RateDistortionDisplay:
         self.tau = None if tau is None else vector("tau", tau, len(rate))[order]
 
     @classmethod
-    def from_estimators(cls, estimators, X=None, *, ax=None, **kwargs) -> Self:
+    def from_estimators(
+        cls, estimators: Iterable[Any], X: Any = None, *, ax: "Axes | None" = None, **kwargs: Any
+    ) -> Self:
         """Draw fitted estimators.
 
         Parameters
@@ -90,7 +110,7 @@ class RateDistortionDisplay:
         return cls(rate, -(elbo + rate), tau=tau).plot(ax, **kwargs)
 
     @classmethod
-    def from_curve(cls, curve, *, ax=None, **kwargs) -> Self:
+    def from_curve(cls, curve: Any, *, ax: "Axes | None" = None, **kwargs: Any) -> Self:
         """Draw one fit along its range of tau.
 
         Parameters
@@ -109,7 +129,7 @@ class RateDistortionDisplay:
         """
         return cls(curve.rate, curve.distortion, tau=curve.tau.round(3)).plot(ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax: "Axes | None" = None, **kwargs: Any) -> Self:
         """Draw the fits; a second display on the same axes shares the lines of equal ELBO.
 
         Parameters

@@ -1,5 +1,8 @@
 """Likelihoods of counts: Poisson and negative binomial, as rates or as shares of a total."""
 
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
 import numpy as np
 import torch
 from torch import nn
@@ -29,22 +32,22 @@ class LogPoisson(Distribution):
 
     arg_constraints = {}
 
-    def __init__(self, log_rate):
+    def __init__(self, log_rate: torch.Tensor) -> None:
         super().__init__(log_rate.shape, validate_args=False)
         self.log_rate = log_rate
 
     @property
-    def mean(self):
+    def mean(self) -> torch.Tensor:
         return self.log_rate.exp()
 
     @property
-    def variance(self):
+    def variance(self) -> torch.Tensor:
         return self.mean
 
-    def log_prob(self, value):
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         return value * self.log_rate - self.log_rate.exp() - (value + 1).lgamma()
 
-    def sample(self, sample_shape=()):
+    def sample(self, sample_shape: Sequence[int] = ()) -> torch.Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))
         return torch.poisson(self.log_rate.detach().exp().expand(shape))
 
@@ -64,22 +67,27 @@ class Shares(Distribution):
 
     arg_constraints = {}
 
-    def __init__(self, log_share, log_total, row):
+    def __init__(
+        self,
+        log_share: torch.Tensor,
+        log_total: torch.Tensor,
+        row: Callable[[torch.Tensor], Distribution],
+    ) -> None:
         super().__init__(log_share.shape[:-1], log_share.shape[-1:], validate_args=False)
         self.log_share, self.log_total, self.row = log_share, log_total, row
 
     @property
-    def mean(self):
+    def mean(self) -> torch.Tensor:
         return self.row(self.log_share + self.log_total[0]).mean
 
-    def log_prob(self, value):
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         # In a row with missing cells, both the total and the shares are those of the other cells.
         present = ~value.isnan()
         log_sum = self.log_share.where(present, -torch.inf).logsumexp(-1, keepdim=True)
         log_sum = log_sum.where(present.any(-1, keepdim=True), 0.0)
         return self.row(self.log_share - log_sum + _totals(value).log()).log_prob(value)
 
-    def sample(self, sample_shape=()):
+    def sample(self, sample_shape: Sequence[int] = ()) -> torch.Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))
         noise = torch.randn(
             *shape[:-1], 1, dtype=self.log_share.dtype, device=self.log_share.device
@@ -101,12 +109,12 @@ class CountLikelihood(Likelihood):
         Whether the rates are shares of the row's total, which is given.
     """
 
-    name = None
+    name: str | None = None
     # Beyond e^10 times the column's mean the rate grows linearly instead of exponentially, so
     # that the gradient stays finite if an output diverges.
     exponential_until = 10.0
 
-    def __init__(self, n_features, exposure=None):
+    def __init__(self, n_features: int, exposure: Literal["total"] | None = None) -> None:
         super().__init__(n_features)
         if exposure not in (None, "total"):
             raise ValueError(
@@ -119,7 +127,7 @@ class CountLikelihood(Likelihood):
         self.register_buffer("seen_scale", torch.ones(n_features))
         self.register_buffer("log_total", torch.tensor([np.log(n_features), 0.0]))
 
-    def check_support(self, X):
+    def check_support(self, X: Any) -> None:
         (minimum, maximum), fractional = value_range(X), fractional_values(X)
         if maximum > 2**53:
             raise ValueError(
@@ -133,7 +141,7 @@ class CountLikelihood(Likelihood):
                 "Use likelihood='gaussian' or 'student_t' for other numbers."
             )
 
-    def start(self, marginals):
+    def start(self, marginals: Any) -> None:
         log1p = marginals.log1p()
         with torch.no_grad():
             self.log_mean.copy_(torch.from_numpy(np.log(_positive_means(marginals))))
@@ -142,12 +150,12 @@ class CountLikelihood(Likelihood):
             if self.exposure == "total":
                 self.log_total.copy_(torch.tensor(marginals.log_total()))
 
-    def see(self, x):
+    def see(self, x: torch.Tensor) -> torch.Tensor:
         if self.exposure == "total":
             x = x * (self.log_total[0].exp() / _totals(x))
         return (x.log1p() - self.seen_offset) / self.seen_scale
 
-    def cells(self, log_rate):
+    def cells(self, log_rate: torch.Tensor) -> Distribution:
         """Return the distribution of the counts given their log rates.
 
         Parameters
@@ -162,7 +170,7 @@ class CountLikelihood(Likelihood):
         """
         raise NotImplementedError
 
-    def forward(self, outputs):
+    def forward(self, outputs: torch.Tensor) -> Distribution:
         if self.exposure == "total":
             log_share = (outputs + self.log_mean).log_softmax(-1)
             return Shares(log_share, self.log_total, lambda rate: self.row(self.cells(rate)))
@@ -199,7 +207,7 @@ class PoissonLikelihood(CountLikelihood):
 
     name = "poisson"
 
-    def cells(self, log_rate):
+    def cells(self, log_rate: torch.Tensor) -> Distribution:
         return LogPoisson(log_rate)
 
 
@@ -229,13 +237,13 @@ class NegativeBinomialLikelihood(CountLikelihood):
     name = "negative_binomial"
     smallest_dispersion = 1e-3
 
-    def __init__(self, n_features, exposure=None):
+    def __init__(self, n_features: int, exposure: Literal["total"] | None = None) -> None:
         super().__init__(n_features, exposure)
         # The dispersion is 1 before `start`.
         initial = np.log(1 - self.smallest_dispersion) / self.pace
         self.log_dispersion = nn.Parameter(torch.full((n_features,), initial))
 
-    def start(self, marginals):
+    def start(self, marginals: Any) -> None:
         super().start(marginals)
         mean = _positive_means(marginals)
         variance = np.square(marginals.scale) * ~marginals.constant
@@ -244,7 +252,7 @@ class NegativeBinomialLikelihood(CountLikelihood):
         with torch.no_grad():
             self.log_dispersion.copy_(torch.from_numpy(initial))
 
-    def dispersion(self):
+    def dispersion(self) -> torch.Tensor:
         """Return the dispersion: the variance beyond that of Poisson, over the squared mean.
 
         Returns
@@ -254,7 +262,7 @@ class NegativeBinomialLikelihood(CountLikelihood):
         """
         return self.smallest_dispersion + (self.pace * self.log_dispersion).clamp_max(7.0).exp()
 
-    def cells(self, log_rate):
+    def cells(self, log_rate: torch.Tensor) -> Distribution:
         dispersion = self.dispersion()
         logits = log_rate + dispersion.log()
         return NegativeBinomial(1 / dispersion, logits=logits, validate_args=False)
