@@ -5,11 +5,11 @@ from typing import Self
 import numpy as np
 
 from skvae.display.arrays import class_styles, component_numbers, finite, is_continuous, vector
-from skvae.display.axes import axes_for, component_name, tidy
+from skvae.display.axes import Display, axes_for, component_name, tidy
 from skvae.display.colors import MODEL, PRIOR
 
 
-class LatentMapDisplay:
+class LatentMapDisplay(Display):
     """The codes of rows in the plane of two components, over circles of the prior.
 
     Parameters
@@ -39,10 +39,8 @@ class LatentMapDisplay:
         Names of the classes.
     colorbar_ : matplotlib Colorbar or None
         Color scale of a continuous `y`.
-    ax_ : matplotlib Axes
-        Axes that were drawn into.
-    figure_ : matplotlib Figure
-        Figure of the axes.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes that were drawn into, and their figure.
 
     See Also
     --------
@@ -114,20 +112,6 @@ class LatentMapDisplay:
         ).plot(ax, **kwargs)
 
     def plot(self, ax=None, **kwargs):
-        """Draw the codes and the prior.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Axes to draw into; None makes a new figure.
-        **kwargs : dict
-            Keyword arguments for `matplotlib.axes.Axes.scatter`.
-
-        Returns
-        -------
-        LatentMapDisplay
-            This display.
-        """
         ax = axes_for(self, ax, (5.6, 4.4))
         n_samples = len(self.codes)
         style = {
@@ -180,6 +164,7 @@ class LatentMapDisplay:
 
     def _draw_prior(self):
         from matplotlib.patches import Circle
+        from matplotlib.ticker import MaxNLocator
 
         ax = self.ax_
         style = {"color": PRIOR, "linewidth": 1, "zorder": 0}
@@ -195,10 +180,4 @@ class LatentMapDisplay:
         ax.set(**dict(zip(("xlabel", "ylabel"), names, strict=False)))
         tidy(ax, None)
         for axis in (ax.xaxis, ax.yaxis)[: len(self.components)]:
-            axis.set_major_locator(_whole_numbers())
-
-
-def _whole_numbers():
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(integer=True, nbins=6)
+            axis.set_major_locator(MaxNLocator(integer=True, nbins=6))

@@ -20,10 +20,8 @@ class ReconstructionDisplay:
     ----------
     image_ : matplotlib AxesImage
         Mosaic of all pairs.
-    ax_ : matplotlib Axes
-        Axes that were drawn into.
-    figure_ : matplotlib Figure
-        Figure of the axes.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes that were drawn into, and their figure.
 
     See Also
     --------
