@@ -9,11 +9,7 @@ from typing import NamedTuple
 
 import narwhals as nw
 import numpy as np
-from narwhals.dependencies import (
-    is_pandas_dataframe,
-    is_polars_dataframe,
-    is_pyarrow_table,
-)
+from narwhals.dependencies import is_pandas_dataframe, is_polars_dataframe, is_pyarrow_table
 
 LIBRARIES = {
     "pandas": is_pandas_dataframe,

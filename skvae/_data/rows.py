@@ -79,14 +79,11 @@ class Rows:
         """Return the weighted mean of `log_jacobians` over the rows."""
         if not self.missing:
             return self.units.log_jacobian()
-        return float(np.average(self.log_jacobians(), weights=self.weight))
-
-    def log_jacobians(self):
-        """Return `Units.log_jacobian` of each row, without the columns that it misses."""
-        return self._log_jacobians
+        return float(np.average(self.log_jacobians, weights=self.weight))
 
     @cached_property
-    def _log_jacobians(self):
+    def log_jacobians(self):
+        """`Units.log_jacobian` of each row, without the columns that it misses."""
         nats = np.broadcast_to(self.units.log_jacobian(), len(self))  # takes no memory
         return nats + gaps(self.X) @ np.log(self.units.scale) if self.missing else nats
 
@@ -179,7 +176,10 @@ class Rows:
         dense = torch.empty(self.X.shape, dtype=torch.float32)
         for rows in self.chunks():
             dense[rows] = self.units.tensor(self.X[rows], torch.float32)
-        return dense.to(self.device) if _fits(self.X.size * 4, self.device) else dense
+        cuda = self.device.type == "cuda"
+        if cuda and 2 * dense.nbytes >= torch.cuda.mem_get_info(self.device)[0]:
+            return dense  # it would take more than half of the free memory of the device
+        return dense.to(self.device)
 
     def _rows_at(self, index):
         if self._dense is None:
@@ -191,8 +191,3 @@ class Rows:
         if self.context is None:
             return None
         return torch.from_numpy(self.context[rows]).to(dtype).to(self.device)
-
-
-def _fits(n_bytes, device):
-    """Whether data of that size would take at most half of the free memory of the device."""
-    return device.type != "cuda" or 2 * n_bytes < torch.cuda.mem_get_info(device)[0]

@@ -20,13 +20,6 @@ class Heads(nn.Linear):
     Posteriors that subtract the mean of the first head need this: its bias has no effect, and the
     gradient of this bias is only rounding error. Adam would turn that into steps of full length,
     which the running mean would follow late.
-
-    Parameters
-    ----------
-    in_features : int
-        Number of features.
-    out_features : int
-        Twice the number of components.
     """
 
     def __init__(self, in_features, out_features):
@@ -35,18 +28,7 @@ class Heads(nn.Linear):
         self.register_buffer("trained", trained, persistent=False)
 
     def forward(self, features):
-        """Map features to both raw heads.
-
-        Parameters
-        ----------
-        features : Tensor of shape (n_samples, in_features)
-            Output of the encoder.
-
-        Returns
-        -------
-        Tensor of shape (n_samples, out_features)
-            First and second head, side by side.
-        """
+        """Map features (n_samples, in_features) to both raw heads, side by side."""
         # The value is that of the bias; its gradient is 0 where `trained` is 0.
         bias = torch.lerp(self.bias.detach(), self.bias, self.trained)
         return F.linear(features, self.weight, bias)
@@ -239,24 +221,10 @@ class Posterior(nn.Module):
         """
         return max(self.smallest_share, 9 / (9 + self.n_batches))
 
-    def get_extra_state(self):
-        """Return what `state_dict` holds in addition to parameters and buffers.
-
-        Returns
-        -------
-        Tensor of shape ()
-            The number of batches in the running moments, `n_batches`.
-        """
+    def get_extra_state(self):  # for `state_dict`, which holds it beside parameters and buffers
         return torch.tensor(self.n_batches)
 
     def set_extra_state(self, state):
-        """Restore what `get_extra_state` returned.
-
-        Parameters
-        ----------
-        state : Tensor of shape ()
-            The number of batches in the running moments.
-        """
         self.n_batches = int(state)
 
     def gradient_share(self, running, share):

@@ -28,7 +28,7 @@ def gamma_squares(tau, theta):
 
 
 class BatchNormMeanPosterior(Posterior):
-    """Batch normalization on the mean only, as in the paper.
+    """Batch normalization on the mean only, as in the paper (Zhu et al. 2020, arXiv:2004.12585).
 
     ``mu = gamma (m - E m) / sqrt(Var m + eps) + beta`` with ``gamma = sqrt(tau)`` fixed and
     ``beta`` learned; ``log sigma^2`` free. The mean KL over the batch is at least
@@ -43,11 +43,6 @@ class BatchNormMeanPosterior(Posterior):
         Number of components of the code.
     tau : float, default=0.5
         ``gamma^2``, in (0, 1).
-
-    References
-    ----------
-    Zhu et al. (2020), *A batch normalized inference network keeps the KL vanishing away*,
-    ACL 2020, arXiv:2004.12585.
 
     Examples
     --------
@@ -77,7 +72,7 @@ class BatchNormMeanPosterior(Posterior):
 
 
 class BatchNormPosterior(Posterior):
-    """Batch normalization on mean *and* standard deviation, as in the article.
+    """Batch normalization on mean *and* standard deviation (Su 2020, kexue.fm/archives/7381).
 
     Both heads go through a batch normalization without scale and shift (eps 1e-8) and are then
     multiplied by ``gamma_mu`` and ``gamma_sigma``, tied by one learned ``theta`` per component::
@@ -98,10 +93,6 @@ class BatchNormPosterior(Posterior):
         Number of components of the code.
     tau : float, default=0.5
         Lower bound of ``gamma_mu^2``, in (0, 1).
-
-    References
-    ----------
-    Su (2020), *VAE + BN = a better VAE* (in Chinese), kexue.fm/archives/7381.
 
     Examples
     --------

@@ -56,6 +56,7 @@ class DeltaPosterior(Posterior):
     ``mu = sqrt(2 delta + 1 + log sigma^2 - sigma^2) + max(0, m)`` adds what is missing. Delta is
     the floor that tau implies in the other posteriors, ``-1/2 log(1 - tau)``. It is a floor for
     each row and does not require that rows differ: a code that is the same for all rows meets it.
+    See Razavi et al. (2019), arXiv:1901.03416.
 
     Parameters
     ----------
@@ -65,10 +66,6 @@ class DeltaPosterior(Posterior):
         Number of components of the code.
     tau : float, default=0.5
         In (0, 1); delta is `skvae.bounds.kl_floor` of it.
-
-    References
-    ----------
-    Razavi et al. (2019), *Preventing posterior collapse with delta-VAEs*, arXiv:1901.03416.
 
     Examples
     --------

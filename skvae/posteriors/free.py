@@ -9,6 +9,8 @@ from skvae.posteriors.base import Posterior
 class GaussianPosterior(Posterior):
     """The plain VAE: ``mu`` and ``log sigma^2`` are free, and nothing stops them collapsing.
 
+    See Kingma and Welling (2014), arXiv:1312.6114.
+
     Parameters
     ----------
     in_features : int
@@ -17,10 +19,6 @@ class GaussianPosterior(Posterior):
         Number of components of the code.
     tau : float, default=0.5
         Ignored, because there is no floor.
-
-    References
-    ----------
-    Kingma and Welling (2014), *Auto-encoding variational Bayes*, arXiv:1312.6114.
 
     Examples
     --------
