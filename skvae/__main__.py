@@ -158,15 +158,8 @@ def plane_of_class_means(code, y):
 def explore(fitted, data, path):
     """Write a page on which the codes of the held-out rows can be explored."""
     _, X, _, y = data
-    explorer = Explorer.from_estimator(
-        fitted[BEST],
-        X,
-        y,
-        image_shape=IMAGE_SHAPE,
-        y_name="digit",
-        title=f"Handwritten digits, held out: {BEST}",
-    )
-    explorer.save(path)
+    options = {"y_name": "digit", "title": f"Handwritten digits, held out: {BEST}"}
+    Explorer.from_estimator(fitted[BEST], X, y, image_shape=IMAGE_SHAPE, **options).save(path)
 
 
 def main(arguments=None):

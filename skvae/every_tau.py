@@ -1,9 +1,7 @@
 """One training for a whole range of tau: some weights of the model are functions of tau.
 
-The moments of a batch come before the scales that tau fixes, so one encoder can serve every tau.
-What changes with tau is what the code says and how the decoder reads it, and few weights are
-enough for that. In training every batch has another tau; afterwards the model at any tau of the
-range is a plain :class:`~skvae.model.VAE`, with its weights and moments worked out.
+In training every batch has another tau; afterwards the model at any tau of the range is a plain
+:class:`~skvae.model.VAE`, with its weights and moments worked out.
 """
 
 import copy

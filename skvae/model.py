@@ -9,6 +9,9 @@ from skvae.objectives import elbo_terms
 class VAE(nn.Module):
     """A variational autoencoder: the distributions q(z|x), p(x|z) and p(z).
 
+    `context`, where the methods take it, is a second input of encoder and decoder: conditions such
+    as a label, beside x and z.
+
     Parameters
     ----------
     encoder : Module
@@ -21,11 +24,6 @@ class VAE(nn.Module):
         From outputs to p(x|z).
     prior : Module
         Returns p(z) when called.
-
-    Notes
-    -----
-    `context`, where the methods take it, is a second input of encoder and decoder: conditions such
-    as a label, beside x and z.
 
     Examples
     --------

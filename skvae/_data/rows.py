@@ -53,16 +53,9 @@ def fingerprint(X, weight=None, n_rows=1024):
 class Rows:
     """All rows of a fit, as shuffled batches or in order.
 
-    Parameters
-    ----------
-    X : ndarray, CSR or Stream of shape (n_samples, n_features)
-        The data, not yet in the `units` of the networks.
-    weight : ndarray of shape (n_samples,) or None
-        Weights of the rows. Only their ratios matter.
-    device : torch.device
-        Destination of the batches. Dense rows are copied there once, if they fit.
-    context : ndarray of shape (n_samples, n_context), optional
-        Inputs of encoder and decoder in addition to the rows and their code.
+    X is an array, CSR matrix or `Stream`, not yet in the `units` of the networks. Of the weights
+    only the ratios matter. `context` (n_samples, n_context) holds inputs of encoder and decoder in
+    addition to rows and code. Batches go to `device`, and so do dense rows, once, if they fit.
     """
 
     def __init__(self, X, units, weight, device, context=None):

@@ -170,7 +170,10 @@ def mutual_information(loc, scale, random_state=None):
     """Estimate the mutual information of code and row (Hoffman & Johnson 2016, *ELBO surgery*).
 
     ``mean_i log q(z_i|x_i) / q(z_i)`` with one draw ``z_i ~ q(z|x_i)`` per row, where ``q(z)`` is
-    the mixture of the posteriors of these rows. It estimates ``E KL(q(z|x) || q(z))``.
+    the mixture of the posteriors of these rows. It estimates ``E KL(q(z|x) || q(z))``. Time grows
+    with the square of the number of rows, and memory linearly. A posterior standard deviation is
+    raised to 1e-5 times the standard deviation of its component's means, where it is smaller: such
+    a component distinguishes 1e5 rows either way.
 
     Parameters
     ----------
@@ -190,12 +193,6 @@ def mutual_information(loc, scale, random_state=None):
     ------
     ValueError
         If `loc` and `scale` are not the means and standard deviations of some rows.
-
-    Notes
-    -----
-    Time grows with the square of the number of rows, and memory linearly. A posterior standard
-    deviation is raised to 1e-5 times the standard deviation of its component's means, where it
-    is smaller: such a component distinguishes 1e5 rows either way.
 
     Examples
     --------
@@ -361,7 +358,8 @@ def energy_distance(loc, scale, random_state=None):
     The energy coefficient is ``H = 1 - (E|z - z'| + E|p - p'|) / (2 E|z - p|)``, with z and z'
     drawn from the aggregated posterior, p and p' from the prior, and Euclidean distances. It is
     0 if and only if the two distributions are the same, so it also shows differences that mean
-    and covariance do not (Szekely & Rizzo 2013, *Energy statistics*).
+    and covariance do not (Szekely & Rizzo 2013, *Energy statistics*). One code is drawn for each
+    of at most 4,096 rows, which are chosen at random, and as many from the prior.
 
     Parameters
     ----------
@@ -381,11 +379,6 @@ def energy_distance(loc, scale, random_state=None):
     ------
     ValueError
         If `loc` and `scale` are not the means and standard deviations of at least two rows.
-
-    Notes
-    -----
-    One code is drawn for each of at most 4,096 rows, which are chosen at random, and as many
-    from the prior.
 
     Examples
     --------
