@@ -38,16 +38,9 @@ class FittedModel(nn.Module):
         return self._but(every=None)
 
     def _but(self, **changes):
-        fields = {
-            "module": self.module,
-            "units": self.units,
-            "reader": self.reader,
-            "terms": Terms(self.reconstruction, self.kl_per_component),
-            "log_jacobian": self.log_jacobian,
-            "seed": self.seed,
-            "row_work": self.row_work,
-            "every": self.every,
-        }
+        names = ("module", "units", "reader", "log_jacobian", "seed", "row_work", "every")
+        fields = {name: getattr(self, name) for name in names}
+        fields["terms"] = Terms(self.reconstruction, self.kl_per_component)
         return FittedModel(**fields | changes)
 
     @property

@@ -36,10 +36,6 @@ class AggregatedPosteriorDisplay(Display):
     ax_, figure_ : matplotlib Axes and Figure
         Axes that were drawn into, and their figure.
 
-    See Also
-    --------
-    LatentMapDisplay : The codes of single rows.
-
     Examples
     --------
     >>> import numpy as np

@@ -34,10 +34,6 @@ class KLDisplay(Display):
     ax_, figure_ : matplotlib Axes and Figure
         Axes that were drawn into, and their figure.
 
-    See Also
-    --------
-    LatentMapDisplay : The codes of rows in the plane of two components.
-
     Examples
     --------
     >>> from sklearn.datasets import load_iris

@@ -42,11 +42,6 @@ class LatentMapDisplay(Display):
     ax_, figure_ : matplotlib Axes and Figure
         Axes that were drawn into, and their figure.
 
-    See Also
-    --------
-    KLDisplay : The KL of each component.
-    TraversalDisplay : The effect of each component on decoded images.
-
     Examples
     --------
     >>> from sklearn.datasets import load_iris

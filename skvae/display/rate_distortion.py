@@ -41,10 +41,6 @@ class RateDistortionDisplay(Display):
     ax_, figure_ : matplotlib Axes and Figure
         Axes that were drawn into, and their figure.
 
-    See Also
-    --------
-    TauTableDisplay : A table of rate and ELBO.
-
     Examples
     --------
     >>> from sklearn.datasets import load_iris

@@ -23,10 +23,6 @@ class ReconstructionDisplay:
     ax_, figure_ : matplotlib Axes and Figure
         Axes that were drawn into, and their figure.
 
-    See Also
-    --------
-    TraversalDisplay : The effect of each component on decoded images.
-
     Examples
     --------
     >>> from sklearn.datasets import load_digits

@@ -26,10 +26,6 @@ class TauTableDisplay:
     ax_, figure_ : matplotlib Axes and Figure
         Axes that were drawn into, and their figure.
 
-    See Also
-    --------
-    RateDistortionDisplay : Rate and distortion as a picture.
-
     Examples
     --------
     >>> from sklearn.datasets import load_iris

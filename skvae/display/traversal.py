@@ -31,10 +31,6 @@ class TraversalDisplay(Display):
     ax_, figure_ : matplotlib Axes and Figure
         Axes that were drawn into, and their figure.
 
-    See Also
-    --------
-    ReconstructionDisplay : Images beside their reconstructions.
-
     Examples
     --------
     >>> from sklearn.datasets import load_digits

@@ -96,10 +96,6 @@ class ConvEncoder(Convolutions):
     activation : {"relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="relu"
         Nonlinearity of all layers.
 
-    See Also
-    --------
-    ConvDecoder : Decoder with the same settings.
-
     Examples
     --------
     >>> import torch
@@ -156,10 +152,6 @@ class ConvDecoder(Convolutions):
         Number of units of each hidden layer of the encoder.
     activation : {"relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="relu"
         Nonlinearity of all layers but the last.
-
-    See Also
-    --------
-    ConvEncoder : Encoder with the same settings.
 
     Examples
     --------
