@@ -188,10 +188,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @plain_torch()
     def sample_posterior(
-        self,
-        X: Any,
-        n_draws: int = 1,
-        random_state: int | np.random.RandomState | None = None,
+        self, X: Any, n_draws: int = 1, random_state: int | np.random.RandomState | None = None
     ) -> np.ndarray:
         """Draw codes of rows from their posteriors.
 
@@ -261,7 +258,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             )
 
         rows = self._read_rows(X)
-        return _filled(rows, self._model.map(rows, nats), out, rows.log_jacobians())
+        return _filled(rows, self._model.map(rows, nats), out, rows.log_jacobians)
 
     def _noise_of_rows(self, module, x, context, n_draws):
         """Return the noise of rows that is a fixed function of each row."""

@@ -1,9 +1,7 @@
 """One training for a whole range of tau: some weights of the model are functions of tau.
 
-The moments of a batch come before the scales that tau fixes, so one encoder can serve every tau.
-What changes with tau is what the code says and how the decoder reads it, and few weights are
-enough for that. In training every batch has another tau; afterwards the model at any tau of the
-range is a plain :class:`~skvae.model.VAE`, with its weights and moments worked out.
+In training every batch has another tau; afterwards the model at any tau of the range is a plain
+:class:`~skvae.model.VAE`, with its weights and moments worked out.
 """
 
 import copy
@@ -175,24 +173,12 @@ class EveryTau(nn.Module):
         share = (self._first + (number + 1) * GOLDEN_RATIO) % 1.0
         return self.tau_at(-np.cos(np.pi * share))
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """Return what `state_dict` holds beside parameters and buffers.
-
-        Returns
-        -------
-        dict
-            Number of steps so far, and the place of the first tau.
-        """
+    def get_extra_state(
+        self,
+    ) -> dict[str, Any]:  # for `state_dict`, which holds it beside parameters and buffers
         return {"n_steps": self.n_steps, "first": self._first}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Take what `get_extra_state` returned.
-
-        Parameters
-        ----------
-        state : dict
-            Number of steps so far, and the place of the first tau.
-        """
         self.n_steps, self._first = int(state["n_steps"]), float(state["first"])
 
     # -- weights and running moments as functions of tau -----------------------------------
@@ -343,12 +329,6 @@ class EveryTau(nn.Module):
             module.posterior_layer.store(_interpolated(stacked, self.place_of(tau)))
         return module
 
-    def _posterior_at(self, tau):
-        """Return a copy of the posterior with the weights of a tau."""
-        layer = self._with_weights(copy.deepcopy(self.posterior_layer), tau, "posterior_layer.")
-        layer.tau = tau
-        return layer
-
     @torch.no_grad()
     def _with_weights(self, module, tau, prefix=""):
         """Give a copy of the VAE, or of a part of it, the weights of a tau."""
@@ -378,7 +358,11 @@ class EveryTau(nn.Module):
             Values of tau at which the moments are measured.
         """
         self.moments = None
-        layers = [self._posterior_at(self.tau_at(t)) for t in _nodes(n_nodes)]
+        layers = []
+        for tau in map(self.tau_at, _nodes(n_nodes)):
+            layer = copy.deepcopy(self.posterior_layer)
+            layers.append(self._with_weights(layer, tau, "posterior_layer."))
+            layer.tau = tau
         found = previous
         for x, weight, context in batches:
             features = self.module.features(x, context)

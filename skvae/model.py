@@ -15,6 +15,9 @@ from skvae.posteriors import Moments, Posterior
 class VAE(nn.Module):
     """A variational autoencoder: the distributions q(z|x), p(x|z) and p(z).
 
+    `context`, where the methods take it, is a second input of encoder and decoder: conditions such
+    as a label, beside x and z.
+
     Parameters
     ----------
     encoder : Module
@@ -27,11 +30,6 @@ class VAE(nn.Module):
         From outputs to p(x|z).
     prior : Module
         Returns p(z) when called.
-
-    Notes
-    -----
-    `context`, where the methods take it, is a second input of encoder and decoder: conditions such
-    as a label, beside x and z.
 
     Examples
     --------

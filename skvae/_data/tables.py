@@ -31,29 +31,9 @@ MANY_CATEGORIES = 1000  # each has an indicator and a logit
 class Table:
     """The columns of a table, as `fit` saw them.
 
-    Parameters
-    ----------
-    likelihood : str, callable or list of (str or callable, columns)
-        Likelihood of all columns, or of some. "auto" chooses by the kind of a column, also for
-        columns that are not on the list.
-    conditions : list or None, default=None
-        Columns that are inputs and are not modeled: a list of columns, or of pairs of "numeric" or
-        "categorical" and columns.
-
-    Attributes
-    ----------
-    schema : FrameSchema or None
-        Library, names and types of a frame. None for other tables.
-    names : list
-        Names of the columns; their positions if the table is not a frame.
-    likelihoods : list of (str or callable, ndarray of int)
-        Likelihoods, each with its columns.
-    modeled : ndarray of int
-        Columns that have a likelihood.
-    categories : dict of list
-        Categories of each categorical column.
-    limits : dict of tuple
-        Smallest and largest value that is written into each column of whole numbers.
+    `likelihood` and `conditions` are those of `skvae.BNVAEEstimator`, of one likelihood or several.
+    `likelihoods` pairs each likelihood with the positions of its columns, and `modeled` are the
+    positions of all columns that have one. `names` are positions too if X is no frame.
     """
 
     def __init__(self, X, likelihood, conditions=None):
@@ -118,7 +98,7 @@ class Table:
 
     def _learn_types(self, columns):
         """Note the columns whose numbers are to be whole numbers or booleans again."""
-        self.limits, self.booleans = {}, set()
+        self.limits, self.booleans = {}, set()  # limits are the smallest and the largest value
         for j, column in enumerate(columns):
             if j in self.categories or (self.schema is None and column.values.dtype != object):
                 continue  # an array of numbers comes back in floats

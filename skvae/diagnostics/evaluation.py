@@ -77,24 +77,7 @@ def encode(model: VAE, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
 
 @torch.no_grad()
 def mean_bounds(model, rows, n_draws, seed):
-    """Compute the means over all rows of the ELBO and of the importance-weighted bound.
-
-    Parameters
-    ----------
-    model : skvae.model.VAE
-        Model in evaluation mode.
-    rows : skvae._data.rows.Rows
-        Rows to evaluate; their weights do not count.
-    n_draws : int
-        Number of codes drawn for each row.
-    seed : int
-        Seed of the draws.
-
-    Returns
-    -------
-    ndarray of shape (2,)
-        Mean ELBO and mean importance bound, in nats per row and in the units of the data.
-    """
+    """Return mean ELBO and mean importance bound of rows, in nats and in the units of the data."""
     uniform, mixing = shared_draws(n_draws, model.posterior_layer.n_components, seed)
     totals = np.zeros(2)
     for x, _, context in _batches(model, rows):

@@ -104,9 +104,9 @@ def kl_per_component(loc: ArrayLike, scale: ArrayLike) -> np.ndarray:
 def active_units(loc: ArrayLike, threshold: float = LIVE_VARIANCE) -> int:
     """Count the live components, whose posterior mean varies over the rows.
 
-    A component is live if ``Var mu_j > threshold``. Batch normalization and moment matching make
-    every component live, so the number shows collapse in a plain VAE only. It says nothing
-    about the decoder of any model.
+    A component is live if ``Var mu_j > threshold`` (Burda et al. 2016, arXiv:1509.00519). Batch
+    normalization and moment matching make every component live, so the number shows collapse in a
+    plain VAE only. It says nothing about the decoder of any model.
 
     Parameters
     ----------
@@ -124,10 +124,6 @@ def active_units(loc: ArrayLike, threshold: float = LIVE_VARIANCE) -> int:
     ------
     ValueError
         If `loc` is not a finite array of two dimensions.
-
-    References
-    ----------
-    Burda et al. (2016), *Importance weighted autoencoders*, arXiv:1509.00519.
 
     Examples
     --------
@@ -176,10 +172,13 @@ def mutual_information(
     scale: ArrayLike,
     random_state: int | np.random.RandomState | np.random.Generator | None = None,
 ) -> float:
-    """Estimate the mutual information of code and row.
+    """Estimate the mutual information of code and row (Hoffman & Johnson 2016, *ELBO surgery*).
 
     ``mean_i log q(z_i|x_i) / q(z_i)`` with one draw ``z_i ~ q(z|x_i)`` per row, where ``q(z)`` is
-    the mixture of the posteriors of these rows. It estimates ``E KL(q(z|x) || q(z))``.
+    the mixture of the posteriors of these rows. It estimates ``E KL(q(z|x) || q(z))``. Time grows
+    with the square of the number of rows, and memory linearly. A posterior standard deviation is
+    raised to 1e-5 times the standard deviation of its component's means, where it is smaller: such
+    a component distinguishes 1e5 rows either way.
 
     Parameters
     ----------
@@ -199,16 +198,6 @@ def mutual_information(
     ------
     ValueError
         If `loc` and `scale` are not the means and standard deviations of some rows.
-
-    Notes
-    -----
-    Time grows with the square of the number of rows, and memory linearly. A posterior standard
-    deviation is raised to 1e-5 times the standard deviation of its component's means, where it
-    is smaller: such a component distinguishes 1e5 rows either way.
-
-    References
-    ----------
-    Hoffman & Johnson (2016), *ELBO surgery*.
 
     Examples
     --------
@@ -232,11 +221,13 @@ def mutual_information(
 
 def _summed_log_ratios(loc, scale, noise):
     """Sum over the rows i of ``log sum_k q(z_i|x_k) / q(z_i|x_i)``, each at one draw ``z_i``."""
-    n_samples = len(loc)
-    z = loc + scale * noise
-    constant, linear, quadratic = _log_density_coefficients(loc, scale)
+    n_samples, z = len(loc), loc + scale * noise
+    precision, log_scale = scale**-2.0, np.log(scale).sum(1)
+    # log q(z|x_k) is a polynomial in z, here without -d/2 log(2 pi), which cancels in every ratio.
+    constant = -0.5 * (loc**2 * precision).sum(1) - log_scale
+    linear, quadratic = (loc * precision).T, -0.5 * precision.T
     # A row's own density follows from the noise exactly, where the polynomial rounds.
-    log_own = -0.5 * (noise**2).sum(1) - np.log(scale).sum(1)
+    log_own = -0.5 * (noise**2).sum(1) - log_scale
     total = 0.0
     for chunk in chunk_slices(n_samples, n_samples):
         log_q = z[chunk] @ linear  # (n_chunk, n_samples)
@@ -245,26 +236,11 @@ def _summed_log_ratios(loc, scale, noise):
         rows = np.arange(n_samples)[chunk]
         log_q[np.arange(len(rows)), rows] = log_own[chunk]
         log_q -= log_own[chunk, None]
-        total += _log_sum_exp_in_place(log_q).sum()
+        largest = log_q.max(1)  # log sum exp in place, which spares the memory of a copy
+        log_q -= largest[:, None]
+        np.exp(log_q, out=log_q)
+        total += (largest + np.log(log_q.sum(1))).sum()
     return total
-
-
-def _log_density_coefficients(loc, scale):
-    """The a, b and c of ``log q(z|x_k) = a_k + sum_j b_jk z_j + c_jk z_j^2``, for every row k.
-
-    They leave out ``-d/2 log(2 pi)``, which cancels in every ratio.
-    """
-    precision = scale**-2.0
-    constant = -0.5 * (loc**2 * precision).sum(1) - np.log(scale).sum(1)
-    return constant, (loc * precision).T, -0.5 * precision.T
-
-
-def _log_sum_exp_in_place(values):
-    """``log sum exp`` of each row; `values` are overwritten, to spare the memory of a copy."""
-    largest = values.max(1)
-    values -= largest[:, None]
-    np.exp(values, out=values)
-    return largest + np.log(values.sum(1))
 
 
 def missing_information(information: float, n_samples: int) -> float:
@@ -391,7 +367,8 @@ def energy_distance(
     The energy coefficient is ``H = 1 - (E|z - z'| + E|p - p'|) / (2 E|z - p|)``, with z and z'
     drawn from the aggregated posterior, p and p' from the prior, and Euclidean distances. It is
     0 if and only if the two distributions are the same, so it also shows differences that mean
-    and covariance do not.
+    and covariance do not (Szekely & Rizzo 2013, *Energy statistics*). One code is drawn for each
+    of at most 4,096 rows, which are chosen at random, and as many from the prior.
 
     Parameters
     ----------
@@ -411,15 +388,6 @@ def energy_distance(
     ------
     ValueError
         If `loc` and `scale` are not the means and standard deviations of at least two rows.
-
-    Notes
-    -----
-    One code is drawn for each of at most 4,096 rows, which are chosen at random, and as many
-    from the prior.
-
-    References
-    ----------
-    Szekely & Rizzo (2013), *Energy statistics: a class of statistics based on distances*.
 
     Examples
     --------

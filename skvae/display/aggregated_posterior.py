@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from scipy.integrate import trapezoid
 
 from skvae.display.arrays import finite, vector
-from skvae.display.axes import axes_for, tidy
+from skvae.display.axes import Display, axes_for, tidy
 from skvae.display.colors import MODEL, PRIOR
 from skvae.display.fitted import posteriors
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # matplotlib may not be installed
     from matplotlib.lines import Line2D
 
 
-class AggregatedPosteriorDisplay:
+class AggregatedPosteriorDisplay(Display):
     """Density of each component over all rows, against the standard normal prior.
 
     The aggregated posterior is the mixture of the posteriors of all rows. Where it differs from
@@ -39,14 +39,8 @@ class AggregatedPosteriorDisplay:
         Curves of the components.
     prior_ : matplotlib artist
         Filled density of the prior.
-    ax_ : matplotlib Axes
-        Axes that were drawn into.
-    figure_ : matplotlib Figure
-        Figure of the axes.
-
-    See Also
-    --------
-    LatentMapDisplay : The codes of single rows.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes that were drawn into, and their figure.
 
     Examples
     --------
@@ -107,7 +101,7 @@ class AggregatedPosteriorDisplay:
     def from_estimator(
         cls, estimator: Any, X: Any, *, ax: "Axes | None" = None, **kwargs: Any
     ) -> Self:
-        """Draw the mixture of the posteriors of rows.
+        """Draw the mixture of the posteriors of rows, and the component farthest from the prior.
 
         Parameters
         ----------
@@ -128,20 +122,6 @@ class AggregatedPosteriorDisplay:
         return cls.from_arrays(*posteriors(estimator, X)).plot(ax, **kwargs)
 
     def plot(self, ax: "Axes | None" = None, **kwargs: Any) -> Self:
-        """Draw the density of each component, and mark the one farthest from the prior.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Axes to draw into; None makes a new figure.
-        **kwargs : dict
-            Keyword arguments for `matplotlib.axes.Axes.plot`, for the curves.
-
-        Returns
-        -------
-        AggregatedPosteriorDisplay
-            This display.
-        """
         ax = axes_for(self, ax, (5.6, 3.4))
         d, worst = len(self.density), int(np.argmax(self.total_variation))
         self.prior_ = ax.fill_between(

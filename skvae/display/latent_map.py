@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skvae.display.arrays import class_styles, component_numbers, finite, is_continuous, vector
-from skvae.display.axes import axes_for, component_name, tidy
+from skvae.display.axes import Display, axes_for, component_name, tidy
 from skvae.display.colors import MODEL, PRIOR
 
 if TYPE_CHECKING:  # matplotlib may not be installed
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # matplotlib may not be installed
     from matplotlib.legend import Legend
 
 
-class LatentMapDisplay:
+class LatentMapDisplay(Display):
     """The codes of rows in the plane of two components, over circles of the prior.
 
     Parameters
@@ -48,15 +48,8 @@ class LatentMapDisplay:
         Names of the classes.
     colorbar_ : matplotlib Colorbar or None
         Color scale of a continuous `y`.
-    ax_ : matplotlib Axes
-        Axes that were drawn into.
-    figure_ : matplotlib Figure
-        Figure of the axes.
-
-    See Also
-    --------
-    KLDisplay : The KL of each component.
-    TraversalDisplay : The effect of each component on decoded images.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes that were drawn into, and their figure.
 
     Examples
     --------
@@ -147,20 +140,6 @@ class LatentMapDisplay:
         ).plot(ax, **kwargs)
 
     def plot(self, ax: "Axes | None" = None, **kwargs: Any) -> Self:
-        """Draw the codes and the prior.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Axes to draw into; None makes a new figure.
-        **kwargs : dict
-            Keyword arguments for `matplotlib.axes.Axes.scatter`.
-
-        Returns
-        -------
-        LatentMapDisplay
-            This display.
-        """
         ax = axes_for(self, ax, (5.6, 4.4))
         n_samples = len(self.codes)
         style = {
@@ -213,6 +192,7 @@ class LatentMapDisplay:
 
     def _draw_prior(self):
         from matplotlib.patches import Circle
+        from matplotlib.ticker import MaxNLocator
 
         ax = self.ax_
         style = {"color": PRIOR, "linewidth": 1, "zorder": 0}
@@ -228,10 +208,4 @@ class LatentMapDisplay:
         ax.set(**dict(zip(("xlabel", "ylabel"), names, strict=False)))
         tidy(ax, None)
         for axis in (ax.xaxis, ax.yaxis)[: len(self.components)]:
-            axis.set_major_locator(_whole_numbers())
-
-
-def _whole_numbers():
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(integer=True, nbins=6)
+            axis.set_major_locator(MaxNLocator(integer=True, nbins=6))

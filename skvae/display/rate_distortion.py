@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skvae.display.arrays import vector
-from skvae.display.axes import as_texts, axes_for, tidy
+from skvae.display.axes import Display, as_texts, axes_for, tidy
 from skvae.display.colors import ANNOTATION, MODEL
 from skvae.display.fitted import fitted_attribute, rates_and_elbos
 
@@ -21,8 +21,11 @@ if TYPE_CHECKING:  # matplotlib may not be installed
 EQUAL_ELBO = "equal ELBO"  # marks the artists of these lines
 
 
-class RateDistortionDisplay:
+class RateDistortionDisplay(Display):
     """Rate against distortion of several fits, or of one along tau, over lines of equal ELBO.
+
+    A second display on the same axes shares the lines of equal ELBO. A `label` among the keyword
+    arguments of `plot` adds a legend.
 
     Parameters
     ----------
@@ -44,14 +47,8 @@ class RateDistortionDisplay:
         Lines of equal ELBO, of slope -1.
     elbo_labels_ : list of matplotlib Text
         Values of the ELBO on these lines.
-    ax_ : matplotlib Axes
-        Axes that were drawn into.
-    figure_ : matplotlib Figure
-        Figure of the axes.
-
-    See Also
-    --------
-    TauTableDisplay : A table of rate and ELBO.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes that were drawn into, and their figure.
 
     Examples
     --------
@@ -130,21 +127,6 @@ class RateDistortionDisplay:
         return cls(curve.rate, curve.distortion, tau=curve.tau.round(3)).plot(ax, **kwargs)
 
     def plot(self, ax: "Axes | None" = None, **kwargs: Any) -> Self:
-        """Draw the fits; a second display on the same axes shares the lines of equal ELBO.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Axes to draw into; None makes a new figure.
-        **kwargs : dict
-            Keyword arguments for `matplotlib.axes.Axes.plot`, for the fits; a `label` adds a
-            legend.
-
-        Returns
-        -------
-        RateDistortionDisplay
-            This display.
-        """
         ax = axes_for(self, ax, (5.6, 4.2))
         for artist in [*ax.lines, *ax.texts]:
             if artist.get_gid() == EQUAL_ELBO:  # of an earlier display, for other limits
@@ -168,8 +150,7 @@ class RateDistortionDisplay:
         (left, right), (low, high) = self.ax_.get_xlim(), self.ax_.get_ylim()
         x_margin, y_margin = max(0, 2 - (right - left)) / 2, max(0, 2 - (high - low)) / 2
         self.ax_.set(
-            xlim=(max(0, left - x_margin), right + x_margin),
-            ylim=(low - y_margin, high + y_margin),
+            xlim=(max(0, left - x_margin), right + x_margin), ylim=(low - y_margin, high + y_margin)
         )
 
     def _label_points(self):

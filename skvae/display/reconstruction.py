@@ -26,14 +26,8 @@ class ReconstructionDisplay:
     ----------
     image_ : matplotlib AxesImage
         Mosaic of all pairs.
-    ax_ : matplotlib Axes
-        Axes that were drawn into.
-    figure_ : matplotlib Figure
-        Figure of the axes.
-
-    See Also
-    --------
-    TraversalDisplay : The effect of each component on decoded images.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes that were drawn into, and their figure.
 
     Examples
     --------

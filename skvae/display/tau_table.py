@@ -30,14 +30,8 @@ class TauTableDisplay:
     ----------
     table_ : matplotlib Table
         Table in which the best ELBO and the best accuracy are bold.
-    ax_ : matplotlib Axes
-        Axes that were drawn into.
-    figure_ : matplotlib Figure
-        Figure of the axes.
-
-    See Also
-    --------
-    RateDistortionDisplay : Rate and distortion as a picture.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes that were drawn into, and their figure.
 
     Examples
     --------

@@ -43,10 +43,6 @@ class TrainingCurveDisplay:
     figure_ : matplotlib Figure
         Figure of the axes.
 
-    See Also
-    --------
-    KLDisplay : The KL of each component at the end of the fit.
-
     Examples
     --------
     >>> from sklearn.datasets import load_iris

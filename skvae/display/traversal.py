@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
 from skvae.display.arrays import as_images, component_numbers, rows_as_images, vector
-from skvae.display.axes import component_name, draw_mosaic
+from skvae.display.axes import Display, component_name, draw_mosaic
 from skvae.display.fitted import fitted_attribute
 
 if TYPE_CHECKING:  # matplotlib may not be installed
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # matplotlib may not be installed
     from matplotlib.image import AxesImage
 
 
-class TraversalDisplay:
+class TraversalDisplay(Display):
     """Images decoded while one component at a time moves through the prior.
 
     Parameters
@@ -35,14 +35,8 @@ class TraversalDisplay:
     ----------
     image_ : matplotlib AxesImage
         Mosaic of all images.
-    ax_ : matplotlib Axes
-        Axes that were drawn into.
-    figure_ : matplotlib Figure
-        Figure of the axes.
-
-    See Also
-    --------
-    ReconstructionDisplay : Images beside their reconstructions.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes that were drawn into, and their figure.
 
     Examples
     --------
@@ -136,20 +130,6 @@ class TraversalDisplay:
         ).plot(ax, **kwargs)
 
     def plot(self, ax: "Axes | None" = None, **kwargs: Any) -> Self:
-        """Draw the images as a mosaic, with a row for each component.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Axes to draw into; None makes a new figure.
-        **kwargs : dict
-            Keyword arguments for `matplotlib.axes.Axes.imshow`.
-
-        Returns
-        -------
-        TraversalDisplay
-            This display.
-        """
         rows, columns = draw_mosaic(self, ax, self.images, **kwargs)
         names = [component_name(component, self.kl, "\n") for component in self.components]
         self.ax_.set_yticks(rows, names, fontsize="small")

@@ -1,9 +1,7 @@
 """What all likelihoods share: the contract, rows with missing cells, and checks of the data.
 
-A likelihood p(x|z) says which data it can model (`check_support`), in which units it sees them
-(`units`), what the encoder is given (`inputs`), how many outputs the decoder needs (`n_outputs`)
-and which distribution over rows these outputs describe (`forward`). A cell that is NaN is missing:
-it adds nothing to the log-likelihood, and the encoder is given a mask of the cells present.
+A cell that is NaN is missing: it adds nothing to the log-likelihood, and the encoder is given a
+mask of the cells present.
 """
 
 from collections.abc import Callable

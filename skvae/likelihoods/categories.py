@@ -48,16 +48,13 @@ class CategoricalLikelihood(Likelihood):
     """One of several categories in each column, which holds their numbers 0, 1, 2, ...
 
     The outputs are logits relative to the log frequencies of the data, first all of the first
-    column, then those of the second and so on. The encoder sees one-hot vectors.
+    column, then those of the second and so on. The encoder sees one-hot vectors. Categories have
+    no mean: in its place ``mean`` gives the most probable one.
 
     Parameters
     ----------
     n_categories : sequence of int
         Number of categories of each column.
-
-    Notes
-    -----
-    Categories have no mean. In its place ``mean`` gives the most probable one.
 
     Examples
     --------

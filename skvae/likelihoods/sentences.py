@@ -88,13 +88,6 @@ def _with_final_boundary(tokens):
     return tokens
 
 
-def _select(state, rows):
-    """Rows of a recurrent state."""
-    if isinstance(state, tuple):
-        return tuple(tensor[:, rows] for tensor in state)
-    return state[:, rows]
-
-
 class TokensLikelihood(Likelihood):
     """A sentence token by token, ``log p(x|z) = sum_t log p(x_t | x_<t, z)``.
 
@@ -212,18 +205,6 @@ class Sentences(Distribution):
         self.likelihood, self.z = likelihood, z
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
-        """Return the log-probabilities of sentences.
-
-        Parameters
-        ----------
-        value : Tensor of shape (n_samples, n_steps)
-            Token numbers.
-
-        Returns
-        -------
-        Tensor of shape (n_samples,)
-            Log-probability of each sentence, in nats.
-        """
         return self.likelihood.log_prob(self.z, value)
 
     @torch.no_grad()
@@ -300,7 +281,8 @@ class Sentences(Distribution):
             newest = (best % log_probs.shape[1]).view(-1)
             tokens = tokens[parent]
             tokens[:, step] = newest
-            state = _select(state, parent)
+            several = isinstance(state, tuple)  # of an LSTM
+            state = tuple(one[:, parent] for one in state) if several else state[:, parent]
             if bool(((newest == PADDING) | (newest == BOUNDARY)).all()):
                 break
         return _with_final_boundary(tokens.view(n, k, -1)[:, 0])
