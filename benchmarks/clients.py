@@ -172,9 +172,14 @@ def with_skrub():
     assert model.fit(frame, iris.target).score(frame, iris.target) > 0.6
     documents, _ = make_sentences(100, random_state=0)
     text = BNVAETextEstimator(2, hidden_size=8, embedding_size=8, max_iter=1, random_state=0)
-    codes = skrub.ApplyToCols(text, cols="text", allow_reject=False)
     with_text = pd.DataFrame({"text": documents, "number": np.arange(100.0)})
-    assert len(codes.fit_transform(with_text)) == 100
+    expected = text.fit_transform(documents)
+    for taker in (
+        skrub.ApplyToCols(text, cols="text"),
+        skrub.TableVectorizer(high_cardinality=text, cardinality_threshold=5),
+    ):
+        codes = taker.fit_transform(with_text)[text.get_feature_names_out()]
+        np.testing.assert_allclose(codes, expected, atol=1e-6)
 
 
 @client("dask", "distributed")

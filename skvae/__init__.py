@@ -4,6 +4,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what type checkers and editors see, without running it
+    from skvae import bounds as bounds
+    from skvae import datasets as datasets
+    from skvae import diagnostics as diagnostics
+    from skvae import display as display
+    from skvae import distributed as distributed
+    from skvae import every_tau as every_tau
+    from skvae import likelihoods as likelihoods
+    from skvae import model as model
+    from skvae import networks as networks
+    from skvae import objectives as objectives
+    from skvae import posteriors as posteriors
+    from skvae import priors as priors
+    from skvae import search as search
+    from skvae import text as text
     from skvae.diagnostics import PosteriorCollapseWarning
     from skvae.display import (
         AggregatedPosteriorDisplay,

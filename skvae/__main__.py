@@ -20,13 +20,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skvae import (
-    BNVAEEstimator,
-    Explorer,
-    KLDisplay,
-    LatentMapDisplay,
-    ReconstructionDisplay,
-)
+from skvae import BNVAEEstimator, Explorer, KLDisplay, LatentMapDisplay, ReconstructionDisplay
 from skvae.diagnostics import active_units
 from skvae.display.arrays import tiled
 
@@ -164,15 +158,8 @@ def plane_of_class_means(code, y):
 def explore(fitted, data, path):
     """Write a page on which the codes of the held-out rows can be explored."""
     _, X, _, y = data
-    explorer = Explorer.from_estimator(
-        fitted[BEST],
-        X,
-        y,
-        image_shape=IMAGE_SHAPE,
-        y_name="digit",
-        title=f"Handwritten digits, held out: {BEST}",
-    )
-    explorer.save(path)
+    options = {"y_name": "digit", "title": f"Handwritten digits, held out: {BEST}"}
+    Explorer.from_estimator(fitted[BEST], X, y, image_shape=IMAGE_SHAPE, **options).save(path)
 
 
 def main(arguments=None):
@@ -180,9 +167,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m skvae", description=__doc__.splitlines()[0])
     parser.add_argument("--output", metavar="FILE", help="file for a picture (.png, .svg, .pdf)")
     parser.add_argument(
-        "--explore",
-        metavar="FILE",
-        help="file for a page that explores BN-VAE (.html)",
+        "--explore", metavar="FILE", help="file for a page that explores BN-VAE (.html)"
     )
     parser.add_argument("--max-iter", type=int, default=60, help="epochs (default: 60)")
     parser.add_argument("--splits", type=int, default=3, help="train/test splits (default: 3)")

@@ -17,6 +17,7 @@ from skvae._random import random_state_of
 from skvae._sklearn import UNUSED
 from skvae.diagnostics import Diagnosis, diagnose
 from skvae.likelihoods import Likelihood
+from skvae.model import VAE
 from skvae.objectives import BOUNDS, row_noise, shared_draws
 
 
@@ -25,6 +26,11 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     The estimator says how rows are read, by `_read` and `_rows`.
     """
+
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+    history_: dict[str, list[float]]
+    validation_scores_: list[float]
 
     def _read(self, X, reader=None):
         """Return the rows of X as numbers, and their reader: a new one unless given."""
@@ -46,7 +52,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self._fitted_model
 
     @property
-    def module_(self):
+    def module_(self) -> VAE:
         """The trained PyTorch module, in evaluation mode."""
         return self._model.module
 
@@ -182,10 +188,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @plain_torch()
     def sample_posterior(
-        self,
-        X: Any,
-        n_draws: int = 1,
-        random_state: int | np.random.RandomState | None = None,
+        self, X: Any, n_draws: int = 1, random_state: int | np.random.RandomState | None = None
     ) -> np.ndarray:
         """Draw codes of rows from their posteriors.
 
@@ -255,7 +258,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             )
 
         rows = self._read_rows(X)
-        return _filled(rows, self._model.map(rows, nats), out, rows.log_jacobians())
+        return _filled(rows, self._model.map(rows, nats), out, rows.log_jacobians)
 
     def _noise_of_rows(self, module, x, context, n_draws):
         """Return the noise of rows that is a fixed function of each row."""

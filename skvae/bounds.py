@@ -37,11 +37,7 @@ def gaussian_kl(loc: Numbers, scale: Numbers) -> Any:
 
 
 def mean_kl_floor(
-    gamma: Numbers,
-    beta: Numbers = 0.0,
-    *,
-    variance: Numbers = np.inf,
-    eps: float = 0.0,
+    gamma: Numbers, beta: Numbers = 0.0, *, variance: Numbers = np.inf, eps: float = 0.0
 ) -> Any:
     """Floor of batch normalization on the posterior mean alone (Zhu et al. 2020).
 

@@ -25,7 +25,10 @@ _CLOSINGS = ("for me", "for us", "for the price", "at lunch", "at night", "on mo
 _ENDS = (".", "!")
 
 
-def make_sentences(n_samples=1000, random_state=None):
+def make_sentences(
+    n_samples: int = 1000,
+    random_state: int | np.random.RandomState | np.random.Generator | None = None,
+) -> tuple[list[str], np.ndarray]:
     """Generate short reviews with two factors of variation, sentiment and tense.
 
     An example is "honestly , the soup was very stale and cold at lunch ." The sentiment decides
@@ -77,7 +80,11 @@ def _sentence(sentiment, tense, opening, noun, degree, first, second, closing, e
     )
 
 
-def make_sprites(n_samples=1000, size=16, random_state=None):
+def make_sprites(
+    n_samples: int = 1000,
+    size: int = 16,
+    random_state: int | np.random.RandomState | np.random.Generator | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Generate images of one shape each, with random position and size.
 
     A gray level is approximately the share of the pixel that the shape covers. The factors are
@@ -103,7 +110,7 @@ def make_sprites(n_samples=1000, size=16, random_state=None):
     Raises
     ------
     ValueError
-        If `size` is below 8.
+        If `n_samples` is below 1 or `size` below 8.
 
     Examples
     --------
@@ -112,6 +119,8 @@ def make_sprites(n_samples=1000, size=16, random_state=None):
     >>> X.shape, factors.shape
     ((5, 256), (5, 4))
     """
+    if n_samples < 1:
+        raise ValueError(f"n_samples must be at least 1; got {n_samples!r}")
     if size < 8:
         raise ValueError(f"size must be at least 8 pixels, so that every shape fits; got {size!r}")
     rng = random_state_of(random_state)

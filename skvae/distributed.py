@@ -1,6 +1,7 @@
 """One fit in several processes: each takes its part of every batch, and all get the same result."""
 
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -9,7 +10,7 @@ from torch import distributed
 
 
 @contextmanager
-def joined(timeout=600.0):
+def joined(timeout: float = 600.0) -> Iterator[None]:
     """Let all processes that ``torchrun`` started share every `fit` in this block.
 
     Each process calls `fit` with the same rows and parameters; the rows may stay in a file of

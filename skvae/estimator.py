@@ -79,7 +79,8 @@ class BNVAEEstimator(BaseVAE):
         Columns of X that are given and not described: encoder and decoder are told their values,
         `score_samples` is then log p(described | conditions), and `sample` draws for the values
         that it is given. By name or number; numeric or categorical by their types, or as pairs
-        ``("numeric", columns)`` and ``("categorical", columns)`` say.
+        ``("numeric", columns)`` and ``("categorical", columns)`` say. None and an empty list give
+        no columns.
     hidden_layer_sizes : tuple of int or int, default=(128,)
         Units of the encoder's hidden layers, or of a single one; the decoder's are the reverse.
         ``()`` makes both linear.
@@ -303,7 +304,7 @@ class BNVAEEstimator(BaseVAE):
     def _has_kinds(self):
         """Whether columns differ: in likelihood, in categories or in being conditions."""
         mixed = isinstance(self.likelihood, list) or self.likelihood in ("auto", "categorical")
-        return mixed or self.conditions is not None
+        return mixed or bool(self.conditions)
 
     def _rows(self, X, reader, units, weight=None, device=None):
         device = device or self._model.device
@@ -426,12 +427,12 @@ class BNVAEEstimator(BaseVAE):
         check_is_fitted(self)
         X = unmasked(X)
         given = self._read_conditions(conditions, n_samples_of(X))
-        if given is None and self.conditions is not None:
+        model = self._model
+        if given is None and model.reader.n_context:
             raise ValueError(
                 "inverse_transform needs conditions=..., the values of the columns "
-                f"{self.conditions!r}: the code does not hold them"
+                f"{model.reader.conditions.names}: the code does not hold them"
             )
-        model = self._model
         means = self._map_codes(
             X,
             lambda module, z, context: module.likelihood(z, context).mean,
@@ -470,7 +471,7 @@ class BNVAEEstimator(BaseVAE):
         check_n_samples(n_samples)
         given = self._read_conditions(conditions, n_samples)
         model, context = self._model, None
-        if self.conditions is not None:
+        if model.reader.n_context:
             random_state = random_state_of(random_state)
             if given is None:
                 given = model.reader.sample_conditions(n_samples, random_state)
@@ -524,9 +525,13 @@ class BNVAEEstimator(BaseVAE):
         """Given conditions as numbers, one row for each sample."""
         if conditions is None:
             return None
-        if self.conditions is None:
-            raise ValueError("conditions are given, but the estimator's conditions are None")
-        numbers = self._model.reader.conditions.read(conditions)
+        reader = self._model.reader
+        if not reader.n_context:
+            raise ValueError(
+                "conditions are given, but the estimator was fitted without any. Leave them out, "
+                "or name the columns by the parameter conditions and fit again."
+            )
+        numbers = reader.conditions.read(conditions)
         if len(numbers) not in (1, n_samples):
             raise ValueError(
                 f"conditions must have one row for all, or one for each of the {n_samples}; got "

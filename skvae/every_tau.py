@@ -1,14 +1,13 @@
 """One training for a whole range of tau: some weights of the model are functions of tau.
 
-The moments of a batch come before the scales that tau fixes, so one encoder can serve every tau.
-What changes with tau is what the code says and how the decoder reads it, and few weights are
-enough for that. In training every batch has another tau; afterwards the model at any tau of the
-range is a plain :class:`~skvae.model.VAE`, with its weights and moments worked out.
+In training every batch has another tau; afterwards the model at any tau of the range is a plain
+:class:`~skvae.model.VAE`, with its weights and moments worked out.
 """
 
 import copy
+from collections.abc import Iterable
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -86,7 +85,7 @@ class EveryTau(nn.Module):
     True
     """
 
-    def __init__(self, module, low, high):
+    def __init__(self, module: VAE, low: float, high: float) -> None:
         super().__init__()
         self.module, self.low, self.high = module, low, high
         self._middle = (logit(low) + logit(high)) / 2
@@ -109,13 +108,13 @@ class EveryTau(nn.Module):
         self.restart(0)
 
     @property
-    def posterior_layer(self):
+    def posterior_layer(self) -> MomentPosterior:
         """The posterior of the VAE."""
         return self.module.posterior_layer
 
     # -- tau along the range ---------------------------------------------------------------
 
-    def tau_at(self, t):
+    def tau_at(self, t: float) -> float:
         """Return the tau at a place of the range.
 
         Parameters
@@ -130,7 +129,7 @@ class EveryTau(nn.Module):
         """
         return float(np.clip(expit(self._middle + self._half_range * t), self.low, self.high))
 
-    def place_of(self, tau):
+    def place_of(self, tau: float) -> float:
         """Return the place of a tau in the range.
 
         Parameters
@@ -145,7 +144,7 @@ class EveryTau(nn.Module):
         """
         return float(np.clip((logit(tau) - self._middle) / self._half_range, -1.0, 1.0))
 
-    def restart(self, seed):
+    def restart(self, seed: int) -> None:
         """Begin a training: its taus are those of a seed.
 
         Parameters
@@ -155,7 +154,7 @@ class EveryTau(nn.Module):
         """
         self.n_steps, self._first = 0, np.random.RandomState(seed).rand()
 
-    def tau_of_step(self, number):
+    def tau_of_step(self, number: int) -> float:
         """Return the tau of a training step, spread evenly however few steps are taken.
 
         The places have the arcsine distribution, which has more of the ends: a polynomial is held
@@ -174,29 +173,23 @@ class EveryTau(nn.Module):
         share = (self._first + (number + 1) * GOLDEN_RATIO) % 1.0
         return self.tau_at(-np.cos(np.pi * share))
 
-    def get_extra_state(self):
-        """Return what `state_dict` holds beside parameters and buffers.
-
-        Returns
-        -------
-        dict
-            Number of steps so far, and the place of the first tau.
-        """
+    def get_extra_state(
+        self,
+    ) -> dict[str, Any]:  # for `state_dict`, which holds it beside parameters and buffers
         return {"n_steps": self.n_steps, "first": self._first}
 
-    def set_extra_state(self, state):
-        """Take what `get_extra_state` returned.
-
-        Parameters
-        ----------
-        state : dict
-            Number of steps so far, and the place of the first tau.
-        """
+    def set_extra_state(self, state: dict[str, Any]) -> None:
         self.n_steps, self._first = int(state["n_steps"]), float(state["first"])
 
     # -- weights and running moments as functions of tau -----------------------------------
 
-    def forward(self, x, noise, context=None, weight=None):
+    def forward(
+        self,
+        x: torch.Tensor,
+        noise: torch.Tensor,
+        context: torch.Tensor | None = None,
+        weight: torch.Tensor | None = None,
+    ) -> Terms:
         """Return the two terms of the ELBO of every row, at the tau of this step.
 
         Parameters
@@ -217,7 +210,7 @@ class EveryTau(nn.Module):
         with self._running_moments_of_all():
             return functional_call(self.module, weights, (x, noise, context, weight))
 
-    def weights(self, tau):
+    def weights(self, tau: float) -> dict[str, torch.Tensor]:
         """Return the weights that depend on tau, by their names in the VAE.
 
         Parameters
@@ -271,7 +264,7 @@ class EveryTau(nn.Module):
         for stored, new in zip(running, running.mix(batch, share), strict=True):
             stored.copy_(new)
 
-    def running_moments(self):
+    def running_moments(self) -> Moments:
         """Return the running moments.
 
         Returns
@@ -293,7 +286,7 @@ class EveryTau(nn.Module):
         return at_nodes.view(len(features), N_RUNNING, heads.out_features)
 
     @torch.no_grad()
-    def stagger(self, log_ratio=4.0):
+    def stagger(self, log_ratio: float = 4.0) -> None:
         """Let the components begin at different shares of signal where tau is low.
 
         Where tau is high every component must carry signal. Where it is low some should and the
@@ -316,7 +309,7 @@ class EveryTau(nn.Module):
 
     # -- after training --------------------------------------------------------------------
 
-    def at_tau(self, tau):
+    def at_tau(self, tau: float) -> VAE:
         """Return the plain VAE of one tau; this model stays as it is.
 
         Parameters
@@ -336,12 +329,6 @@ class EveryTau(nn.Module):
             module.posterior_layer.store(_interpolated(stacked, self.place_of(tau)))
         return module
 
-    def _posterior_at(self, tau):
-        """Return a copy of the posterior with the weights of a tau."""
-        layer = self._with_weights(copy.deepcopy(self.posterior_layer), tau, "posterior_layer.")
-        layer.tau = tau
-        return layer
-
     @torch.no_grad()
     def _with_weights(self, module, tau, prefix=""):
         """Give a copy of the VAE, or of a part of it, the weights of a tau."""
@@ -352,7 +339,9 @@ class EveryTau(nn.Module):
         return module.eval()
 
     @torch.no_grad()
-    def finalise(self, batches, previous=None, n_nodes=N_MOMENTS):
+    def finalise(
+        self, batches: Iterable[Any], previous: Moments | None = None, n_nodes: int = N_MOMENTS
+    ) -> None:
         """Measure the moments of all rows, for every tau.
 
         The heads are linear in weights that are parabolas, so mean and variance of the first are
@@ -369,7 +358,11 @@ class EveryTau(nn.Module):
             Values of tau at which the moments are measured.
         """
         self.moments = None
-        layers = [self._posterior_at(self.tau_at(t)) for t in _nodes(n_nodes)]
+        layers = []
+        for tau in map(self.tau_at, _nodes(n_nodes)):
+            layer = copy.deepcopy(self.posterior_layer)
+            layers.append(self._with_weights(layer, tau, "posterior_layer."))
+            layer.tau = tau
         found = previous
         for x, weight, context in batches:
             features = self.module.features(x, context)
@@ -381,7 +374,7 @@ class EveryTau(nn.Module):
             raise ValueError("finalise needs at least one batch of rows; got none")
         self.moments = found
 
-    def measure(self, batches, generator):
+    def measure(self, batches: Iterable[Any], generator: torch.Generator) -> None:
         """Measure the mean terms of all rows at nine values of tau; after `finalise`.
 
         Parameters
@@ -399,7 +392,7 @@ class EveryTau(nn.Module):
             floors = module.posterior_layer.component_floors()
             self.excess.append(terms.kl.double().cpu().numpy() - floors)
 
-    def at(self, tau):
+    def at(self, tau: float) -> AtTau:
         """Return the plain VAE of one tau and its mean terms; after `measure`.
 
         Parameters

@@ -1,13 +1,22 @@
 """The variational autoencoder: encoder, posterior, decoder, likelihood and prior in one module."""
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import torch
 from torch import nn
+from torch.distributions import Distribution, Normal
 
-from skvae.objectives import elbo_terms
+from skvae.likelihoods import Likelihood
+from skvae.objectives import Terms, elbo_terms
+from skvae.posteriors import Moments, Posterior
 
 
 class VAE(nn.Module):
     """A variational autoencoder: the distributions q(z|x), p(x|z) and p(z).
+
+    `context`, where the methods take it, is a second input of encoder and decoder: conditions such
+    as a label, beside x and z.
 
     Parameters
     ----------
@@ -21,11 +30,6 @@ class VAE(nn.Module):
         From outputs to p(x|z).
     prior : Module
         Returns p(z) when called.
-
-    Notes
-    -----
-    `context`, where the methods take it, is a second input of encoder and decoder: conditions such
-    as a label, beside x and z.
 
     Examples
     --------
@@ -47,7 +51,16 @@ class VAE(nn.Module):
     torch.Size([10])
     """
 
-    def __init__(self, encoder, posterior, decoder, likelihood, prior):
+    __call__: Callable[..., Terms]  # what type checkers know of a call
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        posterior: Posterior,
+        decoder: nn.Module,
+        likelihood: Likelihood,
+        prior: nn.Module,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.posterior_layer = posterior
@@ -55,7 +68,13 @@ class VAE(nn.Module):
         self.likelihood_layer = likelihood
         self.prior_layer = prior
 
-    def forward(self, x, noise, context=None, weight=None):
+    def forward(
+        self,
+        x: torch.Tensor,
+        noise: torch.Tensor,
+        context: torch.Tensor | None = None,
+        weight: torch.Tensor | None = None,
+    ) -> Terms:
         """Return the two terms of the ELBO of every row.
 
         Parameters
@@ -76,7 +95,7 @@ class VAE(nn.Module):
         """
         return elbo_terms(self, x, noise, context, weight)
 
-    def features(self, x, context=None):
+    def features(self, x: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         """Encode rows into the features that the posterior takes.
 
         Parameters
@@ -94,7 +113,12 @@ class VAE(nn.Module):
         inputs = self.likelihood_layer.inputs(x)
         return self.encoder(inputs) if context is None else self.encoder(inputs, context)
 
-    def posterior(self, x, context=None, weight=None):
+    def posterior(
+        self,
+        x: torch.Tensor,
+        context: torch.Tensor | None = None,
+        weight: torch.Tensor | None = None,
+    ) -> Normal:
         """Return q(z|x).
 
         Parameters
@@ -113,7 +137,7 @@ class VAE(nn.Module):
         """
         return self.posterior_layer(self.features(x, context), weight)
 
-    def likelihood(self, z, context=None):
+    def likelihood(self, z: torch.Tensor, context: torch.Tensor | None = None) -> Distribution:
         """Return p(x|z).
 
         Parameters
@@ -132,7 +156,7 @@ class VAE(nn.Module):
             self.decoder(z) if context is None else self.decoder(z, context)
         )
 
-    def prior(self):
+    def prior(self) -> Normal:
         """Return p(z).
 
         Returns
@@ -142,7 +166,7 @@ class VAE(nn.Module):
         """
         return self.prior_layer()
 
-    def noise(self, x, generator):
+    def noise(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Draw the noise of one code for every row.
 
         Parameters
@@ -161,7 +185,7 @@ class VAE(nn.Module):
         return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
 
     @torch.no_grad()
-    def finalise(self, batches, previous=None):
+    def finalise(self, batches: Iterable[Any], previous: Moments | None = None) -> None:
         """Store the moments of all rows in the posterior, for evaluation.
 
         Parameters

@@ -5,8 +5,9 @@ and diagnostics read the same numbers. Noise is an argument, so the caller decid
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch.distributions import kl_divergence
@@ -28,7 +29,7 @@ class Terms(NamedTuple):
     reconstruction: torch.Tensor
     kl: torch.Tensor
 
-    def elbo(self):
+    def elbo(self) -> torch.Tensor:
         """Reconstruction minus KL.
 
         Returns
@@ -38,7 +39,7 @@ class Terms(NamedTuple):
         """
         return self.reconstruction - self.kl.sum(-1)
 
-    def mean(self, weight=None):
+    def mean(self, weight: torch.Tensor | None = None) -> "Terms":
         """Average over the rows.
 
         Parameters
@@ -74,7 +75,7 @@ class Objective:
     -2.5
     """
 
-    def kl_weight(self, progress):
+    def kl_weight(self, progress: float) -> float:
         """Weight of the KL after a share of the training.
 
         Parameters
@@ -90,11 +91,11 @@ class Objective:
         return 1.0
 
     @property
-    def constant_from(self):
+    def constant_from(self) -> float:
         """Share of the training after which the weight of the KL stays at 1."""
         return 0.0
 
-    def penalty(self, kl):
+    def penalty(self, kl: torch.Tensor) -> torch.Tensor:
         """Penalty for the KL, which the objective subtracts from the reconstruction.
 
         Parameters
@@ -109,7 +110,7 @@ class Objective:
         """
         return kl.sum()
 
-    def __call__(self, terms, weight=1.0):
+    def __call__(self, terms: Terms, weight: float = 1.0) -> torch.Tensor:
         """Value of the objective for the result of `Terms.mean` and a weight of the KL."""
         return terms.reconstruction - weight * self.penalty(terms.kl)
 
@@ -136,11 +137,11 @@ class LinearAnnealing(Objective):
     def __post_init__(self):
         _check_share("fraction", self.fraction)
 
-    def kl_weight(self, progress):
+    def kl_weight(self, progress: float) -> float:
         return min(1.0, progress / self.fraction)
 
     @property
-    def constant_from(self):
+    def constant_from(self) -> float:
         return self.fraction
 
 
@@ -172,13 +173,13 @@ class CyclicalAnnealing(Objective):
             raise ValueError(f"n_cycles must be at least 1; got {self.n_cycles!r}")
         _check_share("fraction", self.fraction)
 
-    def kl_weight(self, progress):
+    def kl_weight(self, progress: float) -> float:
         if progress >= 1.0:
             return 1.0
         return min(1.0, (progress * self.n_cycles % 1.0) / self.fraction)
 
     @property
-    def constant_from(self):
+    def constant_from(self) -> float:
         return (self.n_cycles - 1 + self.fraction) / self.n_cycles
 
 
@@ -214,7 +215,7 @@ class FreeBits(Objective):
         if self.per not in ("component", "code"):
             raise ValueError(f"per must be 'component' or 'code'; got {self.per!r}")
 
-    def penalty(self, kl):
+    def penalty(self, kl: torch.Tensor) -> torch.Tensor:
         kl = kl if self.per == "component" else kl.sum()
         return kl.clamp_min(self.nats).sum()
 
@@ -232,7 +233,13 @@ OBJECTIVES = {
 }
 
 
-def elbo_terms(model, x, noise, context=None, weight=None):
+def elbo_terms(
+    model: Any,
+    x: torch.Tensor,
+    noise: torch.Tensor,
+    context: torch.Tensor | None = None,
+    weight: torch.Tensor | None = None,
+) -> Terms:
     """Compute reconstruction at ``z = mu + sigma * noise``, and the KL in closed form.
 
     Parameters
@@ -256,7 +263,9 @@ def elbo_terms(model, x, noise, context=None, weight=None):
     return Terms(model.likelihood(z, context).log_prob(x), kl_divergence(q, model.prior()))
 
 
-def elbo(model, x, noise, context=None):
+def elbo(
+    model: Any, x: torch.Tensor, noise: torch.Tensor, context: torch.Tensor | None = None
+) -> torch.Tensor:
     """Compute the ELBO, with a mean reconstruction over the draws and the KL in closed form.
 
     Parameters
@@ -282,7 +291,7 @@ def elbo(model, x, noise, context=None):
     return Terms(torch.stack(reconstructions).mean(0), kl).elbo()
 
 
-def shared_draws(n_draws, n_components, seed):
+def shared_draws(n_draws: int, n_components: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw the two arguments of `row_noise` that all rows share.
 
     Parameters
@@ -306,7 +315,7 @@ def shared_draws(n_draws, n_components, seed):
     return uniform, mixing * (3 / n_components**0.5)
 
 
-def row_noise(uniform, code, mixing):
+def row_noise(uniform: torch.Tensor, code: torch.Tensor, mixing: torch.Tensor) -> torch.Tensor:
     """Make standard normal noise for every row, which depends only on the row's own code.
 
     With the same noise for all rows, the score of a row would depend on that row alone, but the
@@ -333,7 +342,9 @@ def row_noise(uniform, code, mixing):
     return torch.special.ndtri(((uniform + code @ mixing) % 1.0).clamp(tiny, 1.0 - tiny))
 
 
-def importance_bound(model, x, noise, context=None):
+def importance_bound(
+    model: Any, x: torch.Tensor, noise: torch.Tensor, context: torch.Tensor | None = None
+) -> torch.Tensor:
     """Compute the importance-weighted bound on log p(x) (Burda et al. 2016).
 
     ``log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x)``. Its expectation over the draws is at most
@@ -372,7 +383,9 @@ def _weighted_likelihoods(model, x, noise, context):
         yield likelihood, likelihood.log_prob(x) + p.log_prob(z).sum(-1) - log_q
 
 
-def conditional_mean(model, x, noise, context=None):
+def conditional_mean(
+    model: Any, x: torch.Tensor, noise: torch.Tensor, context: torch.Tensor | None = None
+) -> torch.Tensor:
     """Compute expected rows given their observed cells, by importance weights (MIWAE).
 
     ``sum_k w_k E[x|z_k]`` with ``w_k`` proportional to ``p(x_obs|z_k) p(z_k) / q(z_k|x_obs)``, the
@@ -408,7 +421,7 @@ def conditional_mean(model, x, noise, context=None):
 
 
 @torch.no_grad()
-def row_terms(model, batches, generator):
+def row_terms(model: Any, batches: Iterable[Any], generator: torch.Generator) -> Terms:
     """Compute reconstruction and KL of every row, with one draw per row.
 
     Parameters
@@ -430,7 +443,7 @@ def row_terms(model, batches, generator):
 
 
 @torch.no_grad()
-def mean_terms(model, batches, generator):
+def mean_terms(model: Any, batches: Iterable[Any], generator: torch.Generator) -> Terms:
     """Compute weighted means of reconstruction and KL over all rows, with one draw per row.
 
     Parameters

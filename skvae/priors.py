@@ -1,5 +1,7 @@
 """Priors p(z): the distribution of the code before a row has been seen."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.distributions import Normal
@@ -33,12 +35,14 @@ class StandardNormal(nn.Module):
     torch.Size([2])
     """
 
-    def __init__(self, n_components):
+    __call__: Callable[..., Normal]  # what type checkers know of a call
+
+    def __init__(self, n_components: int) -> None:
         super().__init__()
         self.register_buffer("loc", torch.zeros(n_components))
         self.register_buffer("scale", torch.ones(n_components))
 
-    def forward(self):
+    def forward(self) -> Normal:
         """Return the distribution p(z).
 
         Returns

@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+import torch
 from scipy.special import expit, logit
 from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, TransformerMixin, clone, is_classifier
@@ -20,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted, indexable
 from skvae._data.streams import Stream, is_stream, open_stream
 from skvae._sklearn import HasMethods, Interval, StrOptions, check_sample_weight, safe_indexing
 from skvae.bounds import gaussian_kl
+from skvae.diagnostics import Diagnosis
 from skvae.estimator import BNVAEEstimator
 from skvae.text import BNVAETextEstimator
 
@@ -45,7 +47,7 @@ class RateDistortionCurve(NamedTuple):
     distortion: np.ndarray
 
     @property
-    def elbo(self):
+    def elbo(self) -> np.ndarray:
         """Mean ELBO, ``-(rate + distortion)``, of shape (n_taus,)."""
         return -(self.rate + self.distortion)
 
@@ -73,7 +75,8 @@ def rate_distortion_curve(
     Raises
     ------
     ValueError
-        If the estimator was fitted for a single tau, or if a tau lies outside of the range.
+        If the estimator was fitted for a single tau, if a tau lies outside of the range, or if
+        `taus` is empty.
 
     See Also
     --------
@@ -96,6 +99,8 @@ def rate_distortion_curve(
     if taus is None:
         taus = _evenly_spaced(9, *estimator._ends())
     models = [estimator.at_tau(tau) for tau in sorted(taus)]
+    if not models:
+        raise ValueError("taus must hold at least one number; got none. None stands for nine.")
     if X is None:
         rate = np.array([model.kl_per_component_.sum() for model in models])
         elbo = np.array([model.lower_bound_ for model in models])
@@ -204,6 +209,13 @@ class BNVAEEstimatorCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
     (150, 2)
     """
 
+    best_estimator_: Any
+    best_params_: dict[str, float]
+    best_score_: float
+    best_index_: int
+    cv_results_: dict[str, Any]
+    n_splits_: int
+
     _doc_link_module = BNVAEEstimator._doc_link_module
     _doc_link_template = BNVAEEstimator._doc_link_template
 
@@ -308,17 +320,17 @@ class BNVAEEstimatorCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         return self.best_estimator_.score(X, y)
 
     at_tau = _delegated("at_tau")
-    diagnose = _delegated("diagnose")
-    encode = _delegated("encode")
-    export = _delegated("export")
-    get_feature_names_out = _delegated("get_feature_names_out")
+    diagnose: Callable[..., Diagnosis] = _delegated("diagnose")
+    encode: Callable[..., tuple[np.ndarray, np.ndarray]] = _delegated("encode")
+    export: Callable[..., torch.export.ExportedProgram] = _delegated("export")
+    get_feature_names_out: Callable[..., np.ndarray] = _delegated("get_feature_names_out")
     impute = _delegated("impute")
-    interpolate = _delegated("interpolate")
+    interpolate: Callable[..., list[str]] = _delegated("interpolate")
     inverse_transform = _delegated("inverse_transform")
-    perplexity = _delegated("perplexity")
+    perplexity: Callable[..., float] = _delegated("perplexity")
     sample = _delegated("sample")
-    sample_posterior = _delegated("sample_posterior")
-    score_samples = _delegated("score_samples")
+    sample_posterior: Callable[..., np.ndarray] = _delegated("sample_posterior")
+    score_samples: Callable[..., np.ndarray] = _delegated("score_samples")
     transform = _delegated("transform")
 
     @property

@@ -164,6 +164,9 @@ class BNVAETextEstimator(BaseVAE):
     2
     """
 
+    # By this name skrub knows what takes a column of a frame rather than the frame.
+    __single_column_transformer__ = True
+
     _parameter_constraints = {
         **BaseVAE._parameter_constraints,
         "posterior": [StrOptions({*POSTERIORS, "none"}), callable],

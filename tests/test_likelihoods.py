@@ -7,15 +7,18 @@ import pytest
 import torch
 from scipy import special, stats
 from scipy.sparse import csr_matrix
+from torch.distributions import NegativeBinomial, Poisson
 from torch.testing import assert_close
 
 from skvae._data.units import Marginals
+from skvae._torch import TorchDispatchMode
 from skvae.likelihoods import (
     LIKELIHOODS,
     BernoulliLikelihood,
     CategoricalLikelihood,
     GaussianLikelihood,
     Likelihood,
+    LogPoisson,
     MixedLikelihood,
     NegativeBinomialLikelihood,
     PoissonLikelihood,
@@ -485,6 +488,65 @@ def test_a_row_of_no_counts_has_shares_too():
     outputs = outputs_of(likelihood, 1)
     assert likelihood.see(torch.zeros(1, 4).double()).isfinite().all()
     assert likelihood(outputs).log_prob(torch.zeros(1, 4)).isfinite().all()
+
+
+class CellsOfGammaFunctions(TorchDispatchMode):
+    """Counts the cells of which logarithms of gamma functions and their derivatives are taken."""
+
+    n_cells = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func in (torch.ops.aten.lgamma.default, torch.ops.aten.digamma.default):
+            self.n_cells += args[0].numel()
+        return func(*args, **kwargs or {})
+
+
+def sparse_counts(share):
+    generator = torch.Generator().manual_seed(0)
+    rates = torch.full((40, 50), 3.0, dtype=torch.double)
+    x = torch.poisson(rates, generator) * (torch.rand(40, 50, generator=generator) < share)
+    x[0, :2] = torch.tensor([1.0, 1e6])
+    return x
+
+
+@pytest.mark.parametrize("share", [0.02, 0.9], ids=["sparse", "dense"])
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_have_the_log_probability_of_pytorch(name, share):
+    layer, x = EVERY[name](50).double(), sparse_counts(share)
+    outputs = normal(40, 50).double().requires_grad_()
+    if name == "poisson":
+        expected = Poisson(outputs.exp(), validate_args=False)
+    else:
+        dispersion = layer.dispersion()
+        logits = outputs + dispersion.log()
+        expected = NegativeBinomial(1 / dispersion, logits=logits, validate_args=False)
+    sums = [p.log_prob(x).sum() for p in (layer(outputs).base_dist, expected)]
+    parameters = [outputs, *([] if name == "poisson" else [layer.log_dispersion])]
+    assert_close(*sums)
+    assert_close(*(torch.autograd.grad(nats, parameters) for nats in sums))
+
+
+@pytest.mark.parametrize(("name", "n_calls"), [("poisson", 1), ("negative_binomial", 5)])
+def test_gamma_functions_are_of_the_counts_that_are_not_0(name, n_calls):
+    # They take most of the time of a score, and a wide table has few such counts.
+    layer, x = EVERY[name](50), sparse_counts(0.02).float()
+    outputs = normal(40, 50).requires_grad_()
+    with CellsOfGammaFunctions() as counted:
+        layer(outputs).log_prob(x).sum().backward()
+    assert counted.n_cells == n_calls * x.count_nonzero()
+
+
+def test_counts_of_which_a_gradient_is_taken_have_one():
+    x = torch.zeros(4, 5).requires_grad_()
+    LogPoisson(torch.zeros(4, 5)).log_prob(x).sum().backward()
+    assert_close(x.grad, torch.full((4, 5), 0.5772157))  # Euler's constant: minus digamma(1)
+
+
+def test_the_rates_of_outputs_that_diverge_are_the_same_for_all_rows():
+    layer = PoissonLikelihood(3)
+    outputs = torch.tensor([[9.0, -1.0, 0.0], [12.0, 1.0, 11.0]])
+    together, alone = layer(outputs).mean, torch.cat([layer(row[None]).mean for row in outputs])
+    assert_close(together, alone, rtol=0, atol=0)
 
 
 def test_log_poisson_has_its_rate_for_variance():

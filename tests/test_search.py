@@ -76,6 +76,11 @@ def test_the_curve_of_other_rows_is_that_of_their_encoding(every):
     assert curve.elbo[0] == pytest.approx(moved.score_samples(X[:40], bound="elbo").mean())
 
 
+def test_a_curve_without_a_point_is_refused(every):
+    with pytest.raises(ValueError, match="taus must hold at least one number; got none"):
+        rate_distortion_curve(every, taus=[])
+
+
 def test_the_rate_is_above_its_floor_all_along(every):
     curve = rate_distortion_curve(every, X, taus=np.linspace(0.1, 0.9, 30))
     assert (curve.rate >= curve.floor - 1e-9).all()

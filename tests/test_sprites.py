@@ -50,3 +50,8 @@ def test_a_seed_is_enough_and_a_generator_goes_on():
 def test_an_image_without_room_is_refused():
     with pytest.raises(ValueError, match="size must be at least 8 pixels.*got 4"):
         make_sprites(size=4)
+
+
+def test_no_images_are_refused():
+    with pytest.raises(ValueError, match="n_samples must be at least 1; got 0"):
+        make_sprites(0)

@@ -1019,7 +1019,7 @@ def test_a_wrong_kl_floor_is_noticed(wrong):
 
 
 def test_a_wrong_kl_floor_of_the_library_is_noticed(monkeypatch):
-    monkeypatch.setattr("skvae.posteriors.kl_floor", bounds.article_kl_floor)
+    monkeypatch.setattr("skvae.posteriors.matched.kl_floor", bounds.article_kl_floor)
     with pytest.raises(AssertionError):
         check_kl_floor(bounds.kl_floor)
 

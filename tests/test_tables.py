@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from torch.distributions import Independent, Normal
 
-from skvae import BNVAEEstimator, PosteriorCollapseWarning
+from skvae import BNVAEEstimator, Explorer, PosteriorCollapseWarning
 from skvae._data.columns import columns_of
 from skvae._data.tables import Table
 from skvae.bounds import kl_floor
@@ -133,11 +133,35 @@ def test_declared_categories_count_though_they_do_not_occur(library):
         ("auto", [("ordinal", [1])], "conditions names 'ordinal', which is none of"),
         ([("poisson", [1])], ["visits"], "Column 'visits' is named both in likelihood and in cond"),
         ("auto", [0, 1, 2, 3, 4], "conditions name all columns of X"),
+        ([()], None, r"likelihood must hold pairs .likelihood, columns.; got \(\)"),
+        ([("poisson",)], None, r"likelihood must hold pairs .*; got \('poisson',\)"),
+        ([("poisson", [1], [2])], None, r"likelihood must hold pairs .*; got \('poisson', \[1"),
+        ([("poisson", None)], None, r"likelihood must hold pairs .*; got \('poisson', None\)"),
+        ([("poisson", [["visits"]])], None, "likelihood names columns that X does not have: unha"),
+        ("auto", [["colour", "size"]], r"conditions must hold columns.*; got \['colour', 'size'"),
+        ("auto", [["numeric", ["size"]]], r"conditions must hold.* pairs \('numeric', columns\)"),
+        ("auto", [("numeric",)], r"conditions must hold columns.*; got \('numeric',\)"),
+        ("auto", [[]], r"conditions must hold columns, each by its name.*; got \[\]"),
+        ("auto", [slice(0, 2)], "conditions must hold columns.*; got slice"),
+        ("auto", [True, False], "conditions must hold columns.*; got True"),
+        ("auto", [""], "conditions names columns that X does not have"),
     ],
 )
 def test_columns_that_cannot_be_assigned_are_refused(likelihood, conditions, message):
     with pytest.raises(ValueError, match=message):
         small(likelihood=likelihood, conditions=conditions).fit(frame())
+
+
+def test_a_frame_without_columns_is_refused_as_such():
+    with pytest.raises(ValueError, match="X has no columns; at least 1 is needed"):
+        small(likelihood="auto").fit(frame()[[]])
+
+
+@pytest.mark.parametrize("likelihood", [[], [("poisson", [])], [("poisson", slice(0, 0))]])
+def test_a_list_that_names_no_column_leaves_all_to_their_values(likelihood):
+    X = frame()
+    listed, auto = (small(likelihood=one).fit(X) for one in (likelihood, "auto"))
+    np.testing.assert_array_equal(listed.transform(X), auto.transform(X))
 
 
 def test_dates_are_refused_by_name():
@@ -365,6 +389,17 @@ def test_imputing_complete_rows_changes_nothing():
     np.testing.assert_array_equal(small(likelihood="gaussian").fit(X).impute(X), X)
 
 
+@pytest.mark.parametrize("likelihood", ["auto", "gaussian", [("gaussian", [0, 1, 2])]])
+@pytest.mark.parametrize("kind", [np.array, pd.DataFrame])
+def test_imputing_leaves_x_as_it_is(kind, likelihood):
+    gaps, missing = holes(table_of(np.random.default_rng(0)))
+    X = kind(gaps.copy())
+    filled = small(likelihood=likelihood).fit(X).impute(X)
+    np.testing.assert_array_equal(np.asarray(X), gaps)
+    np.testing.assert_array_equal(np.asarray(filled)[~missing], gaps[~missing])
+    assert np.isfinite(np.asarray(filled)).all()
+
+
 def test_imputing_meets_the_conditional_mean_of_a_linear_model():
     # Factor analysis: E[x2 | x1] is known, for the parameters that were learnt.
     rng = np.random.default_rng(0)
@@ -551,8 +586,44 @@ def test_conditions_that_do_not_fit_are_refused(of_colour, given, message):
 
 
 def test_conditions_of_an_estimator_without_any_are_refused():
-    with pytest.raises(ValueError, match="conditions are given, but the estimator's conditions"):
+    with pytest.raises(ValueError, match="conditions are given, but the estimator was fitted with"):
         small().fit(frame()).sample(5, conditions=["red"])
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "auto"])
+@pytest.mark.parametrize(
+    "conditions",
+    [[], [("numeric", [])], [("categorical", make_column_selector(dtype_include="category"))]],
+    ids=["none", "a pair of none", "a selector of none"],
+)
+def test_conditions_that_name_no_column_are_none(likelihood, conditions):
+    X = frame()[["length", "visits"]].astype(float)
+    bare, model = (
+        small(likelihood=likelihood, conditions=one).fit(X) for one in (None, conditions)
+    )
+    code = bare.transform(X)
+    np.testing.assert_array_equal(model.transform(X), code)
+    pd.testing.assert_frame_equal(model.sample(5, random_state=0), bare.sample(5, random_state=0))
+    pd.testing.assert_frame_equal(model.inverse_transform(code), bare.inverse_transform(code))
+    pd.testing.assert_frame_equal(model.impute(X), X)
+    assert Explorer.from_estimator(model, X).data["model"]["conditions"] == []
+    assert model.export().module()(torch.from_numpy(X.to_numpy())).shape == code.shape
+    with pytest.raises(ValueError, match="the estimator was fitted without any"):
+        model.sample(5, conditions=[["red"]])
+
+
+@pytest.mark.parametrize("rows", [csr_matrix, np.asarray])
+def test_an_empty_list_of_conditions_takes_all_that_none_takes(rows):
+    X = rows(table_of(np.random.default_rng(0)))
+    model = small(likelihood="gaussian", conditions=[]).fit(X)
+    assert model.sample(3).shape == (3, X.shape[1])
+
+
+def test_conditions_are_those_of_the_fit():
+    model = conditioned(max_iter=1).fit(frame()).set_params(conditions=None)
+    assert len(model.sample(3, random_state=0, conditions=["red"])) == 3
+    with pytest.raises(ValueError, match=r"needs conditions=..., the values of .*\['colour'\]"):
+        model.inverse_transform(np.zeros((2, 2)))
 
 
 def test_a_missing_condition_is_refused():

@@ -18,6 +18,7 @@ from sklearn.utils import estimator_checks, get_tags
 
 from skvae import (
     AggregatedPosteriorDisplay,
+    BNVAEEstimator,
     BNVAETextEstimator,
     KLDisplay,
     LatentMapDisplay,
@@ -207,6 +208,12 @@ def test_token_numbers_are_as_they_are_said_to_be():
 
 def test_unknown_words_are_all_one(fitted):
     np.testing.assert_array_equal(*fitted.transform(["the zyx", "the xyz"])[:, None])
+
+
+def test_skrub_can_tell_that_it_takes_a_column():
+    # skrub passes a column to what has this name, and a frame, which is refused, to all else.
+    assert BNVAETextEstimator.__single_column_transformer__
+    assert not hasattr(BNVAEEstimator, "__single_column_transformer__")
 
 
 @pytest.mark.parametrize("kind", [tuple, np.array, pd.Series, lambda s: np.array(s, dtype=object)])

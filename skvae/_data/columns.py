@@ -156,8 +156,5 @@ def _is_nothing(value):
 def columns_of(X):
     """List the columns of an array or a frame, in order."""
     if is_frame(X):
-        return [
-            column_of(raw.name, raw.values, raw.missing, raw.declared, raw.type)
-            for raw in raw_columns(X)
-        ]
+        return [column_of(*raw) for raw in raw_columns(X)]
     return [column_of(j, values) for j, values in enumerate(X.T)]

@@ -9,11 +9,7 @@ from typing import NamedTuple
 
 import narwhals as nw
 import numpy as np
-from narwhals.dependencies import (
-    is_pandas_dataframe,
-    is_polars_dataframe,
-    is_pyarrow_table,
-)
+from narwhals.dependencies import is_pandas_dataframe, is_polars_dataframe, is_pyarrow_table
 
 LIBRARIES = {
     "pandas": is_pandas_dataframe,
@@ -63,14 +59,14 @@ def array_at_once(X):
 
 
 class RawColumn(NamedTuple):
-    """A column of a frame, as it is stored."""
+    """A column of a frame, as it is stored: the arguments of `skvae._data.columns.column_of`."""
 
     name: object
-    type: str
     values: np.ndarray  # numbers, else objects. Those of missing cells have no meaning
     missing: np.ndarray  # a mask
     # Categories that the type names: [] of a categorical type without, None of any other type.
-    declared: list | None = None
+    declared: list | None
+    type: str
 
 
 def raw_columns(X):
@@ -99,7 +95,7 @@ def _of_pandas(name, series):
         values = series.to_numpy(dtype=kind, na_value=None if kind is object else np.nan)
     else:
         values = series.astype(object).to_numpy()
-    return RawColumn(name, str(dtype), values, missing, declared)
+    return RawColumn(name, values, missing, declared, str(dtype))
 
 
 def _of_narwhals(name, series):
@@ -107,13 +103,13 @@ def _of_narwhals(name, series):
     missing = series.is_null().to_numpy().astype(bool)
     if dtype.is_float() or dtype.is_integer():
         kind = nw.Float32 if dtype == nw.Float32 else nw.Float64
-        return RawColumn(name, str(dtype), series.cast(kind).to_numpy(), missing)
+        return RawColumn(name, series.cast(kind).to_numpy(), missing, None, str(dtype))
     values = np.fromiter(series.to_list(), dtype=object, count=len(series))
     declared = list(dtype.categories) if dtype == nw.Enum else None
     if dtype == nw.Categorical:
         declared = []
     native = getattr(series.to_native(), "dtype", None) or series.to_native().type
-    return RawColumn(name, str(native), values, missing, declared)
+    return RawColumn(name, values, missing, declared, str(native))
 
 
 def integer_limits(type_name):

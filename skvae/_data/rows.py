@@ -53,16 +53,9 @@ def fingerprint(X, weight=None, n_rows=1024):
 class Rows:
     """All rows of a fit, as shuffled batches or in order.
 
-    Parameters
-    ----------
-    X : ndarray, CSR or Stream of shape (n_samples, n_features)
-        The data, not yet in the `units` of the networks.
-    weight : ndarray of shape (n_samples,) or None
-        Weights of the rows. Only their ratios matter.
-    device : torch.device
-        Destination of the batches. Dense rows are copied there once, if they fit.
-    context : ndarray of shape (n_samples, n_context), optional
-        Inputs of encoder and decoder in addition to the rows and their code.
+    X is an array, CSR matrix or `Stream`, not yet in the `units` of the networks. Of the weights
+    only the ratios matter. `context` (n_samples, n_context) holds inputs of encoder and decoder in
+    addition to rows and code. Batches go to `device`, and so do dense rows, once, if they fit.
     """
 
     def __init__(self, X, units, weight, device, context=None):
@@ -79,14 +72,11 @@ class Rows:
         """Return the weighted mean of `log_jacobians` over the rows."""
         if not self.missing:
             return self.units.log_jacobian()
-        return float(np.average(self.log_jacobians(), weights=self.weight))
-
-    def log_jacobians(self):
-        """Return `Units.log_jacobian` of each row, without the columns that it misses."""
-        return self._log_jacobians
+        return float(np.average(self.log_jacobians, weights=self.weight))
 
     @cached_property
-    def _log_jacobians(self):
+    def log_jacobians(self):
+        """`Units.log_jacobian` of each row, without the columns that it misses."""
         nats = np.broadcast_to(self.units.log_jacobian(), len(self))  # takes no memory
         return nats + gaps(self.X) @ np.log(self.units.scale) if self.missing else nats
 
@@ -182,7 +172,10 @@ class Rows:
         dense = torch.empty(self.X.shape, dtype=torch.float32)
         for rows in self.chunks():
             dense[rows] = self.units.tensor(self.X[rows], torch.float32)
-        return dense.to(self.device) if _fits(self.X.size * 4, self.device) else dense
+        cuda = self.device.type == "cuda"
+        if cuda and 2 * dense.nbytes >= torch.cuda.mem_get_info(self.device)[0]:
+            return dense  # it would take more than half of the free memory of the device
+        return dense.to(self.device)
 
     def _rows_at(self, index):
         if self._dense is None:
@@ -194,8 +187,3 @@ class Rows:
         if self.context is None:
             return None
         return torch.from_numpy(self.context[rows]).to(dtype).to(self.device)
-
-
-def _fits(n_bytes, device):
-    """Whether data of that size would take at most half of the free memory of the device."""
-    return device.type != "cuda" or 2 * n_bytes < torch.cuda.mem_get_info(device)[0]

@@ -31,29 +31,9 @@ MANY_CATEGORIES = 1000  # each has an indicator and a logit
 class Table:
     """The columns of a table, as `fit` saw them.
 
-    Parameters
-    ----------
-    likelihood : str, callable or list of (str or callable, columns)
-        Likelihood of all columns, or of some. "auto" chooses by the kind of a column, also for
-        columns that are not on the list.
-    conditions : list or None, default=None
-        Columns that are inputs and are not modeled: a list of columns, or of pairs of "numeric" or
-        "categorical" and columns.
-
-    Attributes
-    ----------
-    schema : FrameSchema or None
-        Library, names and types of a frame. None for other tables.
-    names : list
-        Names of the columns; their positions if the table is not a frame.
-    likelihoods : list of (str or callable, ndarray of int)
-        Likelihoods, each with its columns.
-    modeled : ndarray of int
-        Columns that have a likelihood.
-    categories : dict of list
-        Categories of each categorical column.
-    limits : dict of tuple
-        Smallest and largest value that is written into each column of whole numbers.
+    `likelihood` and `conditions` are those of `skvae.BNVAEEstimator`, of one likelihood or several.
+    `likelihoods` pairs each likelihood with the positions of its columns, and `modeled` are the
+    positions of all columns that have one. `names` are positions too if X is no frame.
     """
 
     def __init__(self, X, likelihood, conditions=None):
@@ -68,7 +48,8 @@ class Table:
         condition_kinds = _resolved(named, columns, CONDITION_OF)
         self.modeled = np.array([j for j in range(X.shape[1]) if j not in condition_kinds])
         if not len(self.modeled):
-            raise ValueError("conditions name all columns of X and leave none to be modeled")
+            none_left = "conditions name all columns of X and leave none to be modeled"
+            raise ValueError(none_left if X.shape[1] else "X has no columns; at least 1 is needed")
         chosen = self._choices(X, likelihood, condition_kinds)
         likelihood_of = _resolved(chosen, columns, LIKELIHOOD_OF)
         self.likelihoods = [
@@ -117,7 +98,7 @@ class Table:
 
     def _learn_types(self, columns):
         """Note the columns whose numbers are to be whole numbers or booleans again."""
-        self.limits, self.booleans = {}, set()
+        self.limits, self.booleans = {}, set()  # limits are the smallest and the largest value
         for j, column in enumerate(columns):
             if j in self.categories or (self.schema is None and column.values.dtype != object):
                 continue  # an array of numbers comes back in floats
@@ -179,6 +160,7 @@ class Table:
 
     def filled(self, numbers, values, index=None):
         """Return rows of numbers as a table, with missing modeled cells replaced by values."""
+        numbers = numbers.copy()  # it may be X itself
         cells, values = self.modeled_columns(numbers), self.rounded(values, self.modeled)
         numbers[:, self.modeled] = np.where(np.isnan(cells), values, cells)
         return self.to_table(numbers, index)
@@ -248,10 +230,8 @@ def _read_pairs(name, pairs, X, allowed, alone=None):
     A column that stands alone on the list has the choice `alone`, if there is one.
     """
     found = {}
-    for pair in pairs:
-        choice, columns = pair if isinstance(pair, tuple) else (alone, [pair])
-        if choice is None:
-            raise ValueError(f"{name} must hold pairs (likelihood, columns); got {pair!r}")
+    for entry in pairs:
+        choice, columns = _choice_and_columns(name, entry, alone)
         if not callable(choice) and choice not in ("auto", *allowed):
             raise ValueError(f"{name} names {choice!r}, which is none of {sorted(allowed)}")
         if callable(columns):  # as make_column_selector
@@ -262,6 +242,22 @@ def _read_pairs(name, pairs, X, allowed, alone=None):
                 raise ValueError(f"{name} names a column twice, number {j}{called}")
             found[int(j)] = choice
     return found
+
+
+def _choice_and_columns(name, entry, alone):
+    """Read an entry of a list of pairs; one that is not a pair has the choice `alone`."""
+    if isinstance(entry, tuple) and len(entry) == 2 and not any(part is None for part in entry):
+        return entry
+    is_column = isinstance(entry, str | Integral) and not isinstance(entry, bool)
+    if is_column and alone is not None:
+        return alone, [entry]
+    what = "pairs (likelihood, columns)"
+    if alone is not None:
+        what = (
+            "columns, each by its name or number, or pairs ('numeric', columns) and "
+            "('categorical', columns)"
+        )
+    raise ValueError(f"{name} must hold {what}; got {entry!r}")
 
 
 def _positions(name, columns, X):
@@ -277,5 +273,5 @@ def _positions(name, columns, X):
         )
     try:
         return column_indices(X, columns)
-    except (ValueError, IndexError, KeyError) as error:
+    except (ValueError, IndexError, KeyError, TypeError) as error:
         raise ValueError(f"{name} names columns that X does not have: {error}") from error

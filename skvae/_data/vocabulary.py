@@ -86,7 +86,7 @@ class Vocabulary:
     def learn(cls, documents, min_df=1, max_df=1.0, max_features=None):
         """Choose words by the number of documents that have them; number them alphabetically."""
         vectorizer = CountVectorizer(
-            analyzer=_identity, min_df=min_df, max_df=max_df, max_features=max_features
+            analyzer=list, min_df=min_df, max_df=max_df, max_features=max_features
         )
         try:
             found = vectorizer.fit(documents).get_feature_names_out()
@@ -180,8 +180,4 @@ def _checked_tokens(name, tokens, number):
                 f"{token!r:.50}, of type {type(token).__name__}. Convert them to strings, by "
                 "str(token) for example."
             )
-    return tokens
-
-
-def _identity(tokens):
     return tokens

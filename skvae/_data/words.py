@@ -13,6 +13,7 @@ UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\uaa60-\uaa7f\u1780-\u17ff"
 )
 WIDE_MARKS = "\u3001-\u303f\uff01-\uff65"  # their punctuation, which includes its space
+SUPERFLUOUS_SPACE = re.compile("(?<={0}) | (?={0})".format(f"[{UNSPACED}{WIDE_MARKS}]"))
 JOINERS = "\u200c\u200d"  # join letters in Indic scripts and in Persian, and emoji
 STACKERS = "\u1039\u17d2"  # put the next letter below the previous one, in Burmese and Khmer
 
@@ -48,7 +49,7 @@ def joined(words):
     >>> joined(["a", "cat", "."]), joined(["我", "爱", "你", "。"])
     ('a cat .', '我爱你。')
     """
-    return _superfluous_space().sub("", " ".join(words))
+    return SUPERFLUOUS_SPACE.sub("", " ".join(words))
 
 
 @cache
@@ -65,12 +66,6 @@ def _token():
         rf"{emoji}(?:\u200d{emoji})*",
     ]
     return re.compile("|".join(kinds))
-
-
-@cache
-def _superfluous_space():
-    beside = f"[{UNSPACED}{WIDE_MARKS}]"
-    return re.compile(f"(?<={beside}) | (?={beside})")
 
 
 def _ranges(belongs):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from skvae._fit.plain import VERSION, State
 
-FORMAT = 3  # of settings and files; raised when older versions could not read new files
+FORMAT = 4  # of settings and files; raised when older versions could not read new files
 KEY = "skvae"  # key of the settings in the metadata of a file
 
 

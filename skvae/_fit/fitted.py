@@ -13,25 +13,11 @@ from skvae.objectives import Terms
 class FittedModel(nn.Module):
     """A trained VAE, the units and the reader of its rows, and what it reaches on them.
 
-    An estimator holds one of these; its fitted attributes are views of it.
-
-    Parameters
-    ----------
-    module : skvae.model.VAE
-        The VAE in evaluation mode, with the moments of all training rows.
-    units : skvae._data.units.Units or TokenUnits
-        Units in which the networks see rows.
-    reader : object or None
-        Reader that turns frames or sentences into rows of numbers and back.
-    terms : skvae.objectives.Terms
-        Mean reconstruction and mean KL of each component over the training rows, in nats and in
-        the networks' units.
-    log_jacobian : float
-        What a log-density in the networks' units is short of one in the units of the data.
-    row_work : float
-        Multiplications for one row, which decide the number of threads.
-    every : skvae.every_tau.EveryTau, optional
-        The model at every other tau of a range.
+    An estimator holds one of these; its fitted attributes are views of it. The VAE has the moments
+    of all training rows. `terms` are their mean reconstruction and mean KL of each component, in
+    the networks' units, and `log_jacobian` leads to those of the data. `row_work` counts
+    multiplications for one row, which decide the number of threads. `every` is the `EveryTau` of
+    a range.
     """
 
     def __init__(self, module, units, reader, *, terms, log_jacobian, seed, row_work, every=None):
@@ -52,16 +38,9 @@ class FittedModel(nn.Module):
         return self._but(every=None)
 
     def _but(self, **changes):
-        fields = {
-            "module": self.module,
-            "units": self.units,
-            "reader": self.reader,
-            "terms": Terms(self.reconstruction, self.kl_per_component),
-            "log_jacobian": self.log_jacobian,
-            "seed": self.seed,
-            "row_work": self.row_work,
-            "every": self.every,
-        }
+        names = ("module", "units", "reader", "log_jacobian", "seed", "row_work", "every")
+        fields = {name: getattr(self, name) for name in names}
+        fields["terms"] = Terms(self.reconstruction, self.kl_per_component)
         return FittedModel(**fields | changes)
 
     @property

@@ -102,7 +102,8 @@ class _Writer:
             return {"class": _name(value)}
         if _is_ours(kind):
             return self._object(value)
-        name = _name_of_value(kind)
+        # Without the inner modules, between which pandas moves its types.
+        name = f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
         if name in VALUES:
             return {"value": name, "words": self.plain(VALUES[name][0](value))}
         return self._foreign(value)
@@ -142,10 +143,14 @@ class _Writer:
     def _module(self, module):
         if id(module) in self.seen:
             return {"again": self.seen[id(module)][0]}
-        if not _is_ours(type(module)) and not _is_of_torch(type(module)):
+        if not _is_ours(type(module)) and not type(module).__module__.startswith(OF_TORCH):
             return self._foreign_module(module)
         name = self.seen.setdefault(id(module), (f"module {len(self.seen)}", module))[0]
-        state = {key: value for key, value in module.__getstate__().items() if not _is_bare(value)}
+        state = {
+            key: value
+            for key, value in module.__getstate__().items()
+            if not (type(value) is OrderedDict and not value)  # a table of hooks with none in it
+        }
         return {"module": _name(type(module)), "name": name, "state": self.plain(state)}
 
     def _foreign_module(self, module):
@@ -316,11 +321,6 @@ _READ = {
 }
 
 
-def _name_of_value(kind):
-    """The name of a type in `VALUES`; pandas moves its types between modules."""
-    return f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
-
-
 def _pandas(name, *args, **options):
     return getattr(import_module("pandas"), name)(*args, **options)
 
@@ -365,10 +365,6 @@ def _is_ours(cls):
     return package == PACKAGE and room in MODULES
 
 
-def _is_of_torch(cls):
-    return cls.__module__.startswith(OF_TORCH)
-
-
 def _name(cls):
     return f"{cls.__module__}:{cls.__qualname__}"
 
@@ -392,8 +388,3 @@ def _dtype(name):
     if not isinstance(dtype, torch.dtype):
         raise _Unreadable(f"{name!r} is no dtype")
     return dtype
-
-
-def _is_bare(value):
-    """Whether a module's attribute is a table of hooks with no hook in it."""
-    return type(value) is OrderedDict and not value

@@ -2,11 +2,7 @@
 
 Every process draws the same permutation and the same noise, and encodes its part of each batch.
 The features of all parts are gathered before the posterior, so that its moments are those of the
-whole batch, whatever the posterior; gradients are summed over the processes. So the result is
-that of a single process, up to rounding. What needs no gradient (the pass that stores the moments
-of all rows, the evaluation of held-out rows) each process does for itself.
-
-`OneProcess` has the same methods and nothing to do, so that a fit need not ask which it has.
+whole batch; gradients are summed. What needs no gradient each process does for itself.
 """
 
 import torch
@@ -33,7 +29,7 @@ def processes():
 
 
 class OneProcess:
-    """A process that fits by itself."""
+    """A process that fits by itself, so that a fit need not ask which it has."""
 
     rank, size = 0, 1
 

@@ -5,8 +5,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from skvae._data.rows import Rows
 from skvae._random import random_state_of
 from skvae.diagnostics.measures import require_two_rows
+from skvae.model import VAE
 from skvae.objectives import elbo, importance_bound, row_noise, shared_draws
 
 
@@ -40,7 +42,7 @@ def _derangement(n, rng):
 
 
 @torch.no_grad()
-def encode(model, rows):
+def encode(model: VAE, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     """Compute means and standard deviations of the posteriors of all rows.
 
     Parameters
@@ -75,24 +77,7 @@ def encode(model, rows):
 
 @torch.no_grad()
 def mean_bounds(model, rows, n_draws, seed):
-    """Compute the means over all rows of the ELBO and of the importance-weighted bound.
-
-    Parameters
-    ----------
-    model : skvae.model.VAE
-        Model in evaluation mode.
-    rows : skvae._data.rows.Rows
-        Rows to evaluate; their weights do not count.
-    n_draws : int
-        Number of codes drawn for each row.
-    seed : int
-        Seed of the draws.
-
-    Returns
-    -------
-    ndarray of shape (2,)
-        Mean ELBO and mean importance bound, in nats per row and in the units of the data.
-    """
+    """Return mean ELBO and mean importance bound of rows, in nats and in the units of the data."""
     uniform, mixing = shared_draws(n_draws, model.posterior_layer.n_components, seed)
     totals = np.zeros(2)
     for x, _, context in _batches(model, rows):
@@ -119,7 +104,12 @@ class Gaps(NamedTuple):
 
 
 @torch.no_grad()
-def reconstruction_gaps(model, rows, n_draws=1, random_state=None):
+def reconstruction_gaps(
+    model: VAE,
+    rows: Rows,
+    n_draws: int = 1,
+    random_state: int | np.random.RandomState | np.random.Generator | None = None,
+) -> Gaps:
     """Measure how much reconstruction is lost with codes that are not the row's own.
 
     The gaps are the mean of ``log p(x|z)`` over codes from the row's posterior, minus its mean

@@ -7,6 +7,7 @@ Every function takes means, or means and standard deviations, of the posteriors,
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 
 from skvae._data.units import chunk_slices
@@ -69,7 +70,7 @@ def _total_distance(a, b):
     return sum(cdist(a[rows], b).sum() for rows in chunk_slices(len(a), len(b)))
 
 
-def kl_per_component(loc, scale):
+def kl_per_component(loc: ArrayLike, scale: ArrayLike) -> np.ndarray:
     """Mean KL divergence from posterior to prior, per component.
 
     ``KL_j = 1/2 E(mu_j^2 + sigma_j^2 - log sigma_j^2 - 1)``, with the mean taken over the rows.
@@ -100,12 +101,12 @@ def kl_per_component(loc, scale):
     return gaussian_kl(*checked_posteriors(loc, scale)).mean(0)
 
 
-def active_units(loc, threshold=LIVE_VARIANCE):
+def active_units(loc: ArrayLike, threshold: float = LIVE_VARIANCE) -> int:
     """Count the live components, whose posterior mean varies over the rows.
 
-    A component is live if ``Var mu_j > threshold``. Batch normalization and moment matching make
-    every component live, so the number shows collapse in a plain VAE only. It says nothing
-    about the decoder of any model.
+    A component is live if ``Var mu_j > threshold`` (Burda et al. 2016, arXiv:1509.00519). Batch
+    normalization and moment matching make every component live, so the number shows collapse in a
+    plain VAE only. It says nothing about the decoder of any model.
 
     Parameters
     ----------
@@ -124,10 +125,6 @@ def active_units(loc, threshold=LIVE_VARIANCE):
     ValueError
         If `loc` is not a finite array of two dimensions.
 
-    References
-    ----------
-    Burda et al. (2016), *Importance weighted autoencoders*, arXiv:1509.00519.
-
     Examples
     --------
     >>> import numpy as np
@@ -138,7 +135,7 @@ def active_units(loc, threshold=LIVE_VARIANCE):
     return int(np.sum(_checked_rows("loc", loc).var(0) > threshold))
 
 
-def participation_ratio(loc):
+def participation_ratio(loc: ArrayLike) -> float:
     """Estimate the number of directions that the code uses, as a rank that need not be whole.
 
     ``(sum_j l_j)^2 / sum_j l_j^2`` for the eigenvalues l of Cov(mu). It is 1 if all components
@@ -170,11 +167,18 @@ def participation_ratio(loc):
     return participation_of_covariance(_covariance(_checked_rows("loc", loc)))
 
 
-def mutual_information(loc, scale, random_state=None):
-    """Estimate the mutual information of code and row.
+def mutual_information(
+    loc: ArrayLike,
+    scale: ArrayLike,
+    random_state: int | np.random.RandomState | np.random.Generator | None = None,
+) -> float:
+    """Estimate the mutual information of code and row (Hoffman & Johnson 2016, *ELBO surgery*).
 
     ``mean_i log q(z_i|x_i) / q(z_i)`` with one draw ``z_i ~ q(z|x_i)`` per row, where ``q(z)`` is
-    the mixture of the posteriors of these rows. It estimates ``E KL(q(z|x) || q(z))``.
+    the mixture of the posteriors of these rows. It estimates ``E KL(q(z|x) || q(z))``. Time grows
+    with the square of the number of rows, and memory linearly. A posterior standard deviation is
+    raised to 1e-5 times the standard deviation of its component's means, where it is smaller: such
+    a component distinguishes 1e5 rows either way.
 
     Parameters
     ----------
@@ -194,16 +198,6 @@ def mutual_information(loc, scale, random_state=None):
     ------
     ValueError
         If `loc` and `scale` are not the means and standard deviations of some rows.
-
-    Notes
-    -----
-    Time grows with the square of the number of rows, and memory linearly. A posterior standard
-    deviation is raised to 1e-5 times the standard deviation of its component's means, where it
-    is smaller: such a component distinguishes 1e5 rows either way.
-
-    References
-    ----------
-    Hoffman & Johnson (2016), *ELBO surgery*.
 
     Examples
     --------
@@ -227,11 +221,13 @@ def mutual_information(loc, scale, random_state=None):
 
 def _summed_log_ratios(loc, scale, noise):
     """Sum over the rows i of ``log sum_k q(z_i|x_k) / q(z_i|x_i)``, each at one draw ``z_i``."""
-    n_samples = len(loc)
-    z = loc + scale * noise
-    constant, linear, quadratic = _log_density_coefficients(loc, scale)
+    n_samples, z = len(loc), loc + scale * noise
+    precision, log_scale = scale**-2.0, np.log(scale).sum(1)
+    # log q(z|x_k) is a polynomial in z, here without -d/2 log(2 pi), which cancels in every ratio.
+    constant = -0.5 * (loc**2 * precision).sum(1) - log_scale
+    linear, quadratic = (loc * precision).T, -0.5 * precision.T
     # A row's own density follows from the noise exactly, where the polynomial rounds.
-    log_own = -0.5 * (noise**2).sum(1) - np.log(scale).sum(1)
+    log_own = -0.5 * (noise**2).sum(1) - log_scale
     total = 0.0
     for chunk in chunk_slices(n_samples, n_samples):
         log_q = z[chunk] @ linear  # (n_chunk, n_samples)
@@ -240,29 +236,14 @@ def _summed_log_ratios(loc, scale, noise):
         rows = np.arange(n_samples)[chunk]
         log_q[np.arange(len(rows)), rows] = log_own[chunk]
         log_q -= log_own[chunk, None]
-        total += _log_sum_exp_in_place(log_q).sum()
+        largest = log_q.max(1)  # log sum exp in place, which spares the memory of a copy
+        log_q -= largest[:, None]
+        np.exp(log_q, out=log_q)
+        total += (largest + np.log(log_q.sum(1))).sum()
     return total
 
 
-def _log_density_coefficients(loc, scale):
-    """The a, b and c of ``log q(z|x_k) = a_k + sum_j b_jk z_j + c_jk z_j^2``, for every row k.
-
-    They leave out ``-d/2 log(2 pi)``, which cancels in every ratio.
-    """
-    precision = scale**-2.0
-    constant = -0.5 * (loc**2 * precision).sum(1) - np.log(scale).sum(1)
-    return constant, (loc * precision).T, -0.5 * precision.T
-
-
-def _log_sum_exp_in_place(values):
-    """``log sum exp`` of each row; `values` are overwritten, to spare the memory of a copy."""
-    largest = values.max(1)
-    values -= largest[:, None]
-    np.exp(values, out=values)
-    return largest + np.log(values.sum(1))
-
-
-def missing_information(information, n_samples):
+def missing_information(information: float, n_samples: int) -> float:
     """Approximate how much `mutual_information` falls short because there are too few rows.
 
     Suppose that the density ratio ``r = q(z|x) / q(z)`` over the whole population is the same
@@ -323,27 +304,27 @@ class AggregatedMoments(NamedTuple):
     noise: np.ndarray
 
     @property
-    def covariance(self):
+    def covariance(self) -> np.ndarray:
         """Covariance of the code, of shape (n_components, n_components)."""
         return self.signal + np.diag(self.noise)
 
     @property
-    def mean_error(self):
+    def mean_error(self) -> float:
         """Largest absolute mean of a component."""
         return float(np.abs(self.mean).max())
 
     @property
-    def variance_error(self):
+    def variance_error(self) -> float:
         """Largest absolute difference of a component's variance from 1."""
         return float(np.abs(np.diag(self.covariance) - 1).max())
 
     @property
-    def covariance_error(self):
+    def covariance_error(self) -> float:
         """Largest absolute covariance of two components; 0 if there is only one."""
         return float(np.abs(self.signal - np.diag(np.diag(self.signal))).max())
 
 
-def aggregated_moments(loc, scale):
+def aggregated_moments(loc: ArrayLike, scale: ArrayLike) -> AggregatedMoments:
     """Compute mean and covariance of the aggregated posterior, the mixture of all posteriors.
 
     ``E z = E mu`` and ``Cov z = Cov mu + diag E sigma^2`` hold exactly, so no code is drawn.
@@ -376,13 +357,18 @@ def aggregated_moments(loc, scale):
     return AggregatedMoments(loc.mean(0), _covariance(loc), np.square(scale).mean(0))
 
 
-def energy_distance(loc, scale, random_state=None):
+def energy_distance(
+    loc: ArrayLike,
+    scale: ArrayLike,
+    random_state: int | np.random.RandomState | np.random.Generator | None = None,
+) -> float:
     """Estimate the distance of the aggregated posterior from the prior, between 0 and 1.
 
     The energy coefficient is ``H = 1 - (E|z - z'| + E|p - p'|) / (2 E|z - p|)``, with z and z'
     drawn from the aggregated posterior, p and p' from the prior, and Euclidean distances. It is
     0 if and only if the two distributions are the same, so it also shows differences that mean
-    and covariance do not.
+    and covariance do not (Szekely & Rizzo 2013, *Energy statistics*). One code is drawn for each
+    of at most 4,096 rows, which are chosen at random, and as many from the prior.
 
     Parameters
     ----------
@@ -402,15 +388,6 @@ def energy_distance(loc, scale, random_state=None):
     ------
     ValueError
         If `loc` and `scale` are not the means and standard deviations of at least two rows.
-
-    Notes
-    -----
-    One code is drawn for each of at most 4,096 rows, which are chosen at random, and as many
-    from the prior.
-
-    References
-    ----------
-    Szekely & Rizzo (2013), *Energy statistics: a class of statistics based on distances*.
 
     Examples
     --------

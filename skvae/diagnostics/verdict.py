@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skvae._data.rows import Rows
 from skvae._warnings import warn
 from skvae.diagnostics.evaluation import encode, mean_bounds, reconstruction_gaps, require_draws
 from skvae.diagnostics.measures import (
@@ -18,6 +19,7 @@ from skvae.diagnostics.measures import (
     require_two_rows,
 )
 from skvae.diagnostics.printing import as_html, as_text
+from skvae.model import VAE
 
 # A code cannot say more about a row than its rate, since I(x;z) <= rate. Below this rate, a
 # fourteenth of a bit, it is dead. A plain VAE of pure noise, partly memorized, ends at 0.03.
@@ -59,7 +61,7 @@ class PosteriorCollapseWarning(UserWarning):
     """Warning that a fit ended with a dead code, which says almost nothing about any row."""
 
 
-def warn_if_collapsed(kl, travel):
+def warn_if_collapsed(kl: np.ndarray, travel: float) -> None:
     """Warn if a fit ended with a dead code, whose rate is below 0.05 nats.
 
     A short fit gives no warning, because the rate of a plain VAE starts near 0 and rises only
@@ -150,37 +152,37 @@ class Diagnosis:
     energy_distance: float
 
     @property
-    def rate(self):
+    def rate(self) -> float:
         """Mean KL of all components together."""
         return float(self.kl_per_component.sum())
 
     @property
-    def elbo(self):
+    def elbo(self) -> float:
         """Mean ELBO, ``-distortion - rate``, in the units of the data."""
         return -self.distortion - self.rate
 
     @property
-    def active_units(self):
+    def active_units(self) -> int:
         """Number of live components, whose mean varies by more than 0.01 over the rows."""
         return int(self._live().sum())
 
     @property
-    def dead_components(self):
+    def dead_components(self) -> tuple[int, ...]:
         """Indices of the components that are not live, a tuple of int."""
         return tuple(np.flatnonzero(~self._live()).tolist())
 
     @property
-    def saturated(self):
+    def saturated(self) -> bool:
         """Whether too few rows hide more than half a nat of the mutual information."""
         return missing_information(self.mutual_information, self.n_samples) > SATURATED_BY
 
     @property
-    def participation_ratio(self):
+    def participation_ratio(self) -> float:
         """Number of directions that the code uses, see `skvae.diagnostics.participation_ratio`."""
         return participation_of_covariance(self.moments.signal)
 
     @property
-    def effective_rank(self):
+    def effective_rank(self) -> float:
         """Participation ratio of the live components, each scaled to variance 1.
 
         Unlike `participation_ratio`, it is below the number of live components only if some of
@@ -189,7 +191,7 @@ class Diagnosis:
         return participation_of_covariance(self._correlation())
 
     @property
-    def repeated_components(self):
+    def repeated_components(self) -> tuple[int, ...]:
         """Indices of live components that repeat an earlier one, a tuple of int.
 
         The absolute correlation of their means with those of the earlier one is above 0.95.
@@ -198,7 +200,7 @@ class Diagnosis:
         return tuple(np.flatnonzero(self._live())[repeats > REPEATED_CORRELATION].tolist())
 
     @property
-    def verdict(self):
+    def verdict(self) -> str:
         """The state of the code in words.
 
         It is "collapsed" if no component is live or the rate is below 0.05 nats. Otherwise it is
@@ -259,7 +261,7 @@ class Diagnosis:
         return as_html(self)
 
 
-def diagnose(model, rows, n_draws=32, random_state=0):
+def diagnose(model: VAE, rows: Rows, n_draws: int = 32, random_state: int = 0) -> Diagnosis:
     """Measure whether a model's code is alive, and say so in words.
 
     Parameters

@@ -7,6 +7,7 @@ gray, and information is in nats.
 """
 
 from skvae.display.aggregated_posterior import AggregatedPosteriorDisplay
+from skvae.display.axes import Display
 from skvae.display.explorer import Explorer
 from skvae.display.kl import KLDisplay
 from skvae.display.latent_map import LatentMapDisplay
@@ -18,6 +19,7 @@ from skvae.display.traversal import TraversalDisplay
 
 __all__ = [
     "AggregatedPosteriorDisplay",
+    "Display",
     "Explorer",
     "KLDisplay",
     "LatentMapDisplay",

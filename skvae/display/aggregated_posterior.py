@@ -1,17 +1,23 @@
 """The aggregated posterior against the prior."""
 
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.integrate import trapezoid
 
 from skvae.display.arrays import finite, vector
-from skvae.display.axes import axes_for, tidy
+from skvae.display.axes import Display, axes_for, tidy
 from skvae.display.colors import MODEL, PRIOR
 from skvae.display.fitted import posteriors
 
+if TYPE_CHECKING:  # matplotlib may not be installed
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
-class AggregatedPosteriorDisplay:
+
+class AggregatedPosteriorDisplay(Display):
     """Density of each component over all rows, against the standard normal prior.
 
     The aggregated posterior is the mixture of the posteriors of all rows. Where it differs from
@@ -33,14 +39,8 @@ class AggregatedPosteriorDisplay:
         Curves of the components.
     prior_ : matplotlib artist
         Filled density of the prior.
-    ax_ : matplotlib Axes
-        Axes that were drawn into.
-    figure_ : matplotlib Figure
-        Figure of the axes.
-
-    See Also
-    --------
-    LatentMapDisplay : The codes of single rows.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes that were drawn into, and their figure.
 
     Examples
     --------
@@ -52,7 +52,12 @@ class AggregatedPosteriorDisplay:
     [0.45, 0.0]
     """
 
-    def __init__(self, grid, density):
+    lines_: "list[Line2D]"
+    prior_: Any
+    ax_: "Axes"
+    figure_: "Figure"
+
+    def __init__(self, grid: ArrayLike, density: ArrayLike) -> None:
         self.grid = vector("grid", grid)
         self.density = np.asarray(density, dtype=float)
         if self.density.ndim != 2 or self.density.shape[1] != len(self.grid):
@@ -64,7 +69,7 @@ class AggregatedPosteriorDisplay:
         self.total_variation = trapezoid(gap, self.grid, axis=1) / 2
 
     @classmethod
-    def from_arrays(cls, loc, scale, *, n_points=201) -> Self:
+    def from_arrays(cls, loc: ArrayLike, scale: ArrayLike, *, n_points: int = 201) -> Self:
         """Compute the exact mixture density; call `plot` to draw it.
 
         Parameters
@@ -93,8 +98,10 @@ class AggregatedPosteriorDisplay:
         return cls(grid, _mixture(grid, loc, scale))
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, ax=None, **kwargs) -> Self:
-        """Draw the mixture of the posteriors of rows.
+    def from_estimator(
+        cls, estimator: Any, X: Any, *, ax: "Axes | None" = None, **kwargs: Any
+    ) -> Self:
+        """Draw the mixture of the posteriors of rows, and the component farthest from the prior.
 
         Parameters
         ----------
@@ -114,21 +121,7 @@ class AggregatedPosteriorDisplay:
         """
         return cls.from_arrays(*posteriors(estimator, X)).plot(ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs):
-        """Draw the density of each component, and mark the one farthest from the prior.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Axes to draw into; None makes a new figure.
-        **kwargs : dict
-            Keyword arguments for `matplotlib.axes.Axes.plot`, for the curves.
-
-        Returns
-        -------
-        AggregatedPosteriorDisplay
-            This display.
-        """
+    def plot(self, ax: "Axes | None" = None, **kwargs: Any) -> Self:
         ax = axes_for(self, ax, (5.6, 3.4))
         d, worst = len(self.density), int(np.argmax(self.total_variation))
         self.prior_ = ax.fill_between(

@@ -1,8 +1,34 @@
 """Drawing that the displays share: figures, mosaics of images and labels."""
 
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
 
 from skvae.display.arrays import tiled
+
+if TYPE_CHECKING:  # matplotlib may not be installed
+    from matplotlib.axes import Axes
+
+
+class Display:
+    """Base of the displays that draw into one pair of axes."""
+
+    def plot(self, ax: "Axes | None" = None, **kwargs: Any) -> Self:
+        """Draw into given axes, or into a new figure.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw into; None makes a new figure.
+        **kwargs : dict
+            Keyword arguments of the method of matplotlib that `from_estimator` names.
+
+        Returns
+        -------
+        Display
+            This display.
+        """
+        raise NotImplementedError
 
 
 def pyplot(display):
@@ -30,7 +56,9 @@ def draw_mosaic(display, ax, images, n_grouped=1, **kwargs):
     """Draw images (n_rows, n_columns, h, w[, 3]) as one; return the centers of rows and columns."""
     gap = max(1, round(max(images.shape[2:4]) / 12))
     mosaic, rows, columns = tiled(images, gap, n_grouped)
-    ax = axes_for(display, ax, _mosaic_size(mosaic, images.shape[3]))
+    h, w = mosaic.shape[:2]
+    scale = min(6.4 / w, 7 / h, 0.8 / images.shape[3])  # 0.8 inches a tile, about 8 by 8 in total
+    ax = axes_for(display, ax, (w * scale + 1.2, h * scale + 0.6))
     settings = {"interpolation": "nearest"}
     if images.ndim == 4:
         settings |= {"cmap": "gray_r", "vmin": np.nanmin(images), "vmax": np.nanmax(images)}
@@ -50,13 +78,6 @@ def tidy(ax, grid="both"):
     if grid:
         ax.grid(axis=grid, color="0.9", linewidth=0.8)
         ax.set_axisbelow(True)
-
-
-def _mosaic_size(mosaic, tile_width):
-    """Size of a figure for a mosaic: at most 0.8 inches per tile, and about 8 by 8 in total."""
-    h, w = mosaic.shape[:2]
-    scale = min(6.4 / w, 7 / h, 0.8 / tile_width)
-    return w * scale + 1.2, h * scale + 0.6
 
 
 def component_name(component, kl, gap=" "):

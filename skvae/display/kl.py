@@ -1,17 +1,24 @@
 """KL of each component against its floor."""
 
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from skvae.display.arrays import vector
-from skvae.display.axes import axes_for, tidy
+from skvae.display.axes import Display, axes_for, tidy
 from skvae.display.colors import FLOOR, MODEL, PRIOR
 from skvae.display.fitted import fitted_attribute, mean_kl
 
+if TYPE_CHECKING:  # matplotlib may not be installed
+    from matplotlib.axes import Axes
+    from matplotlib.container import BarContainer
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
-class KLDisplay:
-    """KL of each component against its floor, the largest first.
+
+class KLDisplay(Display):
+    """KL of each component against its floor: bars, the largest first.
 
     Parameters
     ----------
@@ -31,14 +38,8 @@ class KLDisplay:
         Bars of the components, in the order of drawing.
     floor_line_ : matplotlib Line2D or None
         Line of the floor, if any component has one.
-    ax_ : matplotlib Axes
-        Axes that were drawn into.
-    figure_ : matplotlib Figure
-        Figure of the axes.
-
-    See Also
-    --------
-    LatentMapDisplay : The codes of rows in the plane of two components.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes that were drawn into, and their figure.
 
     Examples
     --------
@@ -51,7 +52,12 @@ class KLDisplay:
     2
     """
 
-    def __init__(self, kl, floor=0.0, *, dead_below=0.005):
+    bars_: "BarContainer"
+    floor_line_: "Line2D | None"
+    ax_: "Axes"
+    figure_: "Figure"
+
+    def __init__(self, kl: ArrayLike, floor: ArrayLike = 0.0, *, dead_below: float = 0.005) -> None:
         self.kl = vector("kl", kl)
         if np.ndim(floor):
             floor = vector("floor", floor, len(self.kl))
@@ -60,7 +66,15 @@ class KLDisplay:
         self.order = np.argsort(-self.kl, kind="stable")
 
     @classmethod
-    def from_estimator(cls, estimator, X=None, *, dead_below=0.005, ax=None, **kwargs) -> Self:
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any = None,
+        *,
+        dead_below: float = 0.005,
+        ax: "Axes | None" = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the mean KL of each component of a fitted estimator.
 
         Parameters
@@ -86,21 +100,7 @@ class KLDisplay:
         floor = fitted_attribute(estimator, "module_").posterior_layer.component_floors()
         return cls(kl, floor, dead_below=dead_below).plot(ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs):
-        """Draw the bars, the largest first, and the floor.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Axes to draw into; None makes a new figure.
-        **kwargs : dict
-            Keyword arguments for `matplotlib.axes.Axes.bar`.
-
-        Returns
-        -------
-        KLDisplay
-            This display.
-        """
+    def plot(self, ax: "Axes | None" = None, **kwargs: Any) -> Self:
         ax = axes_for(self, ax, (5.6, 3.4))
         from matplotlib.patheffects import withStroke
 
@@ -122,7 +122,8 @@ class KLDisplay:
             (self.floor_line_,) = ax.plot(edges, np.repeat(floor, 2), "--", color=FLOOR)
             self.floor_line_.set_path_effects([withStroke(linewidth=3.5, foreground="white")])
             handles.append(self.floor_line_)
-            labels.append(f"floor {_span(floor)}")
+            low, high = f"{floor.min():.2f}", f"{floor.max():.2f}"
+            labels.append(f"floor {low}" if low == high else f"floor {low} to {high}")
         ax.legend(handles, labels, frameon=False, loc="upper right")
         top = max(kl.max(), floor.max(), self.dead_below)
         half = max(d / 2 + 0.2, 2)
@@ -139,9 +140,3 @@ class KLDisplay:
         ax.tick_params(axis="x", length=0)
         tidy(ax, "y")
         return self
-
-
-def _span(values):
-    """The common value as text, or the range of several values."""
-    low, high = f"{values.min():.2f}", f"{values.max():.2f}"
-    return low if low == high else f"{low} to {high}"

@@ -1,15 +1,24 @@
 """Codes of rows in the plane of two components."""
 
-from typing import Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from skvae.display.arrays import class_styles, component_numbers, finite, is_continuous, vector
-from skvae.display.axes import axes_for, component_name, tidy
+from skvae.display.axes import Display, axes_for, component_name, tidy
 from skvae.display.colors import MODEL, PRIOR
 
+if TYPE_CHECKING:  # matplotlib may not be installed
+    from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
 
-class LatentMapDisplay:
+
+class LatentMapDisplay(Display):
     """The codes of rows in the plane of two components, over circles of the prior.
 
     Parameters
@@ -39,15 +48,8 @@ class LatentMapDisplay:
         Names of the classes.
     colorbar_ : matplotlib Colorbar or None
         Color scale of a continuous `y`.
-    ax_ : matplotlib Axes
-        Axes that were drawn into.
-    figure_ : matplotlib Figure
-        Figure of the axes.
-
-    See Also
-    --------
-    KLDisplay : The KL of each component.
-    TraversalDisplay : The effect of each component on decoded images.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes that were drawn into, and their figure.
 
     Examples
     --------
@@ -59,7 +61,22 @@ class LatentMapDisplay:
     <...>
     """
 
-    def __init__(self, codes, *, y=None, kl=None, components=None, y_name=None):
+    points_: "list[PathCollection]"
+    prior_: list[Any]
+    legend_: "Legend | None"
+    colorbar_: "Colorbar | None"
+    ax_: "Axes"
+    figure_: "Figure"
+
+    def __init__(
+        self,
+        codes: ArrayLike,
+        *,
+        y: ArrayLike | None = None,
+        kl: ArrayLike | None = None,
+        components: Sequence[int] | np.ndarray | None = None,
+        y_name: str | None = None,
+    ) -> None:
         self.codes = finite("codes", codes)
         if self.codes.ndim != 2 or not self.codes.size:
             raise ValueError(
@@ -82,7 +99,16 @@ class LatentMapDisplay:
         self.y_name = y_name
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, y=None, components=None, ax=None, **kwargs) -> Self:
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        y: ArrayLike | None = None,
+        components: Sequence[int] | np.ndarray | None = None,
+        ax: "Axes | None" = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the codes of rows.
 
         Parameters
@@ -113,21 +139,7 @@ class LatentMapDisplay:
             y_name=getattr(y, "name", None),
         ).plot(ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs):
-        """Draw the codes and the prior.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Axes to draw into; None makes a new figure.
-        **kwargs : dict
-            Keyword arguments for `matplotlib.axes.Axes.scatter`.
-
-        Returns
-        -------
-        LatentMapDisplay
-            This display.
-        """
+    def plot(self, ax: "Axes | None" = None, **kwargs: Any) -> Self:
         ax = axes_for(self, ax, (5.6, 4.4))
         n_samples = len(self.codes)
         style = {
@@ -180,6 +192,7 @@ class LatentMapDisplay:
 
     def _draw_prior(self):
         from matplotlib.patches import Circle
+        from matplotlib.ticker import MaxNLocator
 
         ax = self.ax_
         style = {"color": PRIOR, "linewidth": 1, "zorder": 0}
@@ -195,10 +208,4 @@ class LatentMapDisplay:
         ax.set(**dict(zip(("xlabel", "ylabel"), names, strict=False)))
         tidy(ax, None)
         for axis in (ax.xaxis, ax.yaxis)[: len(self.components)]:
-            axis.set_major_locator(_whole_numbers())
-
-
-def _whole_numbers():
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(integer=True, nbins=6)
+            axis.set_major_locator(MaxNLocator(integer=True, nbins=6))

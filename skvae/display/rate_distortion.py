@@ -1,19 +1,31 @@
 """Rate against distortion of several fits."""
 
-from typing import Self
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from skvae.display.arrays import vector
-from skvae.display.axes import as_texts, axes_for, tidy
+from skvae.display.axes import Display, as_texts, axes_for, tidy
 from skvae.display.colors import ANNOTATION, MODEL
 from skvae.display.fitted import fitted_attribute, rates_and_elbos
+
+if TYPE_CHECKING:  # matplotlib may not be installed
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.text import Annotation, Text
+
 
 EQUAL_ELBO = "equal ELBO"  # marks the artists of these lines
 
 
-class RateDistortionDisplay:
+class RateDistortionDisplay(Display):
     """Rate against distortion of several fits, or of one along tau, over lines of equal ELBO.
+
+    A second display on the same axes shares the lines of equal ELBO. A `label` among the keyword
+    arguments of `plot` adds a legend.
 
     Parameters
     ----------
@@ -35,14 +47,8 @@ class RateDistortionDisplay:
         Lines of equal ELBO, of slope -1.
     elbo_labels_ : list of matplotlib Text
         Values of the ELBO on these lines.
-    ax_ : matplotlib Axes
-        Axes that were drawn into.
-    figure_ : matplotlib Figure
-        Figure of the axes.
-
-    See Also
-    --------
-    TauTableDisplay : A table of rate and ELBO.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes that were drawn into, and their figure.
 
     Examples
     --------
@@ -56,7 +62,16 @@ class RateDistortionDisplay:
     <...>
     """
 
-    def __init__(self, rate, distortion, *, tau=None):
+    line_: "Line2D"
+    labels_: "list[Annotation]"
+    elbo_lines_: "list[Line2D]"
+    elbo_labels_: "list[Text]"
+    ax_: "Axes"
+    figure_: "Figure"
+
+    def __init__(
+        self, rate: ArrayLike, distortion: ArrayLike, *, tau: ArrayLike | None = None
+    ) -> None:
         rate = vector("rate", rate)
         distortion = vector("distortion", distortion, len(rate))
         order = np.argsort(rate, kind="stable")
@@ -65,7 +80,9 @@ class RateDistortionDisplay:
         self.tau = None if tau is None else vector("tau", tau, len(rate))[order]
 
     @classmethod
-    def from_estimators(cls, estimators, X=None, *, ax=None, **kwargs) -> Self:
+    def from_estimators(
+        cls, estimators: Iterable[Any], X: Any = None, *, ax: "Axes | None" = None, **kwargs: Any
+    ) -> Self:
         """Draw fitted estimators.
 
         Parameters
@@ -90,7 +107,7 @@ class RateDistortionDisplay:
         return cls(rate, -(elbo + rate), tau=tau).plot(ax, **kwargs)
 
     @classmethod
-    def from_curve(cls, curve, *, ax=None, **kwargs) -> Self:
+    def from_curve(cls, curve: Any, *, ax: "Axes | None" = None, **kwargs: Any) -> Self:
         """Draw one fit along its range of tau.
 
         Parameters
@@ -109,22 +126,7 @@ class RateDistortionDisplay:
         """
         return cls(curve.rate, curve.distortion, tau=curve.tau.round(3)).plot(ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs):
-        """Draw the fits; a second display on the same axes shares the lines of equal ELBO.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Axes to draw into; None makes a new figure.
-        **kwargs : dict
-            Keyword arguments for `matplotlib.axes.Axes.plot`, for the fits; a `label` adds a
-            legend.
-
-        Returns
-        -------
-        RateDistortionDisplay
-            This display.
-        """
+    def plot(self, ax: "Axes | None" = None, **kwargs: Any) -> Self:
         ax = axes_for(self, ax, (5.6, 4.2))
         for artist in [*ax.lines, *ax.texts]:
             if artist.get_gid() == EQUAL_ELBO:  # of an earlier display, for other limits
@@ -148,8 +150,7 @@ class RateDistortionDisplay:
         (left, right), (low, high) = self.ax_.get_xlim(), self.ax_.get_ylim()
         x_margin, y_margin = max(0, 2 - (right - left)) / 2, max(0, 2 - (high - low)) / 2
         self.ax_.set(
-            xlim=(max(0, left - x_margin), right + x_margin),
-            ylim=(low - y_margin, high + y_margin),
+            xlim=(max(0, left - x_margin), right + x_margin), ylim=(low - y_margin, high + y_margin)
         )
 
     def _label_points(self):

@@ -1,11 +1,17 @@
 """Images beside their reconstructions."""
 
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from skvae.display.arrays import as_images, rows_as_images
 from skvae.display.axes import draw_mosaic
+
+if TYPE_CHECKING:  # matplotlib may not be installed
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 
 class ReconstructionDisplay:
@@ -20,14 +26,8 @@ class ReconstructionDisplay:
     ----------
     image_ : matplotlib AxesImage
         Mosaic of all pairs.
-    ax_ : matplotlib Axes
-        Axes that were drawn into.
-    figure_ : matplotlib Figure
-        Figure of the axes.
-
-    See Also
-    --------
-    TraversalDisplay : The effect of each component on decoded images.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes that were drawn into, and their figure.
 
     Examples
     --------
@@ -39,7 +39,11 @@ class ReconstructionDisplay:
     <...>
     """
 
-    def __init__(self, images, reconstructions):
+    image_: "AxesImage"
+    ax_: "Axes"
+    figure_: "Figure"
+
+    def __init__(self, images: ArrayLike, reconstructions: ArrayLike) -> None:
         self.images = as_images("images", images, 1)
         self.reconstructions = as_images("reconstructions", reconstructions, 1)
         if self.images.shape != self.reconstructions.shape:
@@ -49,7 +53,16 @@ class ReconstructionDisplay:
             )
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, image_shape, n_columns=10, ax=None, **kwargs) -> Self:
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        image_shape: tuple[int, ...],
+        n_columns: int = 10,
+        ax: "Axes | None" = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw rows and their reconstructions.
 
         Parameters
@@ -77,7 +90,9 @@ class ReconstructionDisplay:
         return display.plot(ax, n_columns=n_columns, **kwargs)
 
     @classmethod
-    def from_arrays(cls, X, reconstructions, *, image_shape) -> Self:
+    def from_arrays(
+        cls, X: Any, reconstructions: ArrayLike, *, image_shape: tuple[int, ...]
+    ) -> Self:
         """Make a display from rows; call `plot` to draw it.
 
         Parameters
@@ -96,7 +111,7 @@ class ReconstructionDisplay:
             *(rows_as_images("image_shape", rows, image_shape) for rows in (X, reconstructions))
         )
 
-    def plot(self, ax=None, *, n_columns=10, **kwargs):
+    def plot(self, ax: "Axes | None" = None, *, n_columns: int = 10, **kwargs: Any) -> Self:
         """Draw the images in bands, each above its reconstructions.
 
         Parameters

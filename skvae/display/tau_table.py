@@ -1,12 +1,19 @@
 """A table of several fits by tau."""
 
-from typing import Self
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from skvae.display.arrays import vector
 from skvae.display.axes import as_texts, axes_for
 from skvae.display.fitted import fitted_attribute, rates_and_elbos
+
+if TYPE_CHECKING:  # matplotlib may not be installed
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.table import Table
 
 
 class TauTableDisplay:
@@ -23,14 +30,8 @@ class TauTableDisplay:
     ----------
     table_ : matplotlib Table
         Table in which the best ELBO and the best accuracy are bold.
-    ax_ : matplotlib Axes
-        Axes that were drawn into.
-    figure_ : matplotlib Figure
-        Figure of the axes.
-
-    See Also
-    --------
-    RateDistortionDisplay : Rate and distortion as a picture.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes that were drawn into, and their figure.
 
     Examples
     --------
@@ -45,7 +46,19 @@ class TauTableDisplay:
     [0.22, 1.61]
     """
 
-    def __init__(self, tau, *, floor, rate, elbo, accuracy=None):
+    table_: "Table"
+    ax_: "Axes"
+    figure_: "Figure"
+
+    def __init__(
+        self,
+        tau: ArrayLike,
+        *,
+        floor: ArrayLike,
+        rate: ArrayLike,
+        elbo: ArrayLike,
+        accuracy: ArrayLike | None = None,
+    ) -> None:
         self.tau = vector("tau", tau)
         n_fits = len(self.tau)
         self.floor = vector("floor", floor, n_fits)
@@ -54,7 +67,15 @@ class TauTableDisplay:
         self.accuracy = None if accuracy is None else vector("accuracy", accuracy, n_fits)
 
     @classmethod
-    def from_estimators(cls, estimators, X=None, *, accuracy=None, ax=None, fontsize=10) -> Self:
+    def from_estimators(
+        cls,
+        estimators: Iterable[Any],
+        X: Any = None,
+        *,
+        accuracy: ArrayLike | None = None,
+        ax: "Axes | None" = None,
+        fontsize: float = 10,
+    ) -> Self:
         """Draw a table of fitted estimators.
 
         Parameters
@@ -85,7 +106,14 @@ class TauTableDisplay:
         ).plot(ax, fontsize=fontsize)
 
     @classmethod
-    def from_curve(cls, curve, *, accuracy=None, ax=None, fontsize=10) -> Self:
+    def from_curve(
+        cls,
+        curve: Any,
+        *,
+        accuracy: ArrayLike | None = None,
+        ax: "Axes | None" = None,
+        fontsize: float = 10,
+    ) -> Self:
         """Draw a table of one fit along its range of tau.
 
         Parameters
@@ -112,7 +140,7 @@ class TauTableDisplay:
             accuracy=accuracy,
         ).plot(ax, fontsize=fontsize)
 
-    def plot(self, ax=None, *, fontsize=10):
+    def plot(self, ax: "Axes | None" = None, *, fontsize: float = 10) -> Self:
         """Draw the table.
 
         Parameters

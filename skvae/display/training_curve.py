@@ -1,13 +1,18 @@
 """The course of a fit: ELBO, rate and distortion over the epochs."""
 
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from skvae.display.arrays import vector
 from skvae.display.axes import pyplot, tidy
 from skvae.display.colors import FLOOR, MODEL
 from skvae.display.fitted import fitted_attribute
+
+if TYPE_CHECKING:  # matplotlib may not be installed
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 
 class TrainingCurveDisplay:
@@ -38,10 +43,6 @@ class TrainingCurveDisplay:
     figure_ : matplotlib Figure
         Figure of the axes.
 
-    See Also
-    --------
-    KLDisplay : The KL of each component at the end of the fit.
-
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -52,7 +53,24 @@ class TrainingCurveDisplay:
     <...>
     """
 
-    def __init__(self, rate, distortion, *, objective=None, validation=None, floor=None):
+    elbo_line_: "Line2D"
+    rate_line_: "Line2D"
+    distortion_line_: "Line2D"
+    objective_line_: "Line2D | None"
+    validation_line_: "Line2D | None"
+    floor_line_: "Line2D | None"
+    axes_: np.ndarray
+    figure_: "Figure"
+
+    def __init__(
+        self,
+        rate: ArrayLike,
+        distortion: ArrayLike,
+        *,
+        objective: ArrayLike | None = None,
+        validation: ArrayLike | None = None,
+        floor: float | None = None,
+    ) -> None:
         self.rate = vector("rate", rate)
         n_epochs = len(self.rate)
         self.distortion = vector("distortion", distortion, n_epochs)
@@ -64,7 +82,7 @@ class TrainingCurveDisplay:
         self.floor = floor
 
     @classmethod
-    def from_estimator(cls, estimator, *, ax=None, **kwargs) -> Self:
+    def from_estimator(cls, estimator: Any, *, ax: Any = None, **kwargs: Any) -> Self:
         """Draw the curves of a fitted estimator.
 
         Parameters
@@ -90,7 +108,7 @@ class TrainingCurveDisplay:
             floor=fitted_attribute(estimator, "kl_floor_"),
         ).plot(ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs):
+    def plot(self, ax: Any = None, **kwargs: Any) -> Self:
         """Draw the three curves side by side.
 
         Parameters

@@ -1,16 +1,23 @@
 """The effect of each component on decoded images."""
 
-from typing import Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
 from skvae.display.arrays import as_images, component_numbers, rows_as_images, vector
-from skvae.display.axes import component_name, draw_mosaic
+from skvae.display.axes import Display, component_name, draw_mosaic
 from skvae.display.fitted import fitted_attribute
 
+if TYPE_CHECKING:  # matplotlib may not be installed
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
-class TraversalDisplay:
+
+class TraversalDisplay(Display):
     """Images decoded while one component at a time moves through the prior.
 
     Parameters
@@ -28,14 +35,8 @@ class TraversalDisplay:
     ----------
     image_ : matplotlib AxesImage
         Mosaic of all images.
-    ax_ : matplotlib Axes
-        Axes that were drawn into.
-    figure_ : matplotlib Figure
-        Figure of the axes.
-
-    See Also
-    --------
-    ReconstructionDisplay : Images beside their reconstructions.
+    ax_, figure_ : matplotlib Axes and Figure
+        Axes that were drawn into, and their figure.
 
     Examples
     --------
@@ -47,7 +48,18 @@ class TraversalDisplay:
     <...>
     """
 
-    def __init__(self, images, *, components, values, kl=None):
+    image_: "AxesImage"
+    ax_: "Axes"
+    figure_: "Figure"
+
+    def __init__(
+        self,
+        images: ArrayLike,
+        *,
+        components: Sequence[int] | np.ndarray,
+        values: ArrayLike,
+        kl: ArrayLike | None = None,
+    ) -> None:
         self.components = np.asarray(components)
         self.values = vector("values", values)
         self.images = as_images("images", images, 2)
@@ -61,15 +73,15 @@ class TraversalDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X=None,
+        estimator: Any,
+        X: Any = None,
         *,
-        image_shape,
-        components=None,
-        n_shown=6,
-        quantiles=(0.01, 0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 0.99),
-        ax=None,
-        **kwargs,
+        image_shape: tuple[int, ...],
+        components: Sequence[int] | np.ndarray | None = None,
+        n_shown: int = 6,
+        quantiles: ArrayLike = (0.01, 0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 0.99),
+        ax: "Axes | None" = None,
+        **kwargs: Any,
     ) -> Self:
         """Draw the decoded images while components move through the prior's quantiles.
 
@@ -117,21 +129,7 @@ class TraversalDisplay:
             kl=kl,
         ).plot(ax, **kwargs)
 
-    def plot(self, ax=None, **kwargs):
-        """Draw the images as a mosaic, with a row for each component.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, default=None
-            Axes to draw into; None makes a new figure.
-        **kwargs : dict
-            Keyword arguments for `matplotlib.axes.Axes.imshow`.
-
-        Returns
-        -------
-        TraversalDisplay
-            This display.
-        """
+    def plot(self, ax: "Axes | None" = None, **kwargs: Any) -> Self:
         rows, columns = draw_mosaic(self, ax, self.images, **kwargs)
         names = [component_name(component, self.kl, "\n") for component in self.components]
         self.ax_.set_yticks(rows, names, fontsize="small")

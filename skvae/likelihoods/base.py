@@ -1,16 +1,17 @@
 """What all likelihoods share: the contract, rows with missing cells, and checks of the data.
 
-A likelihood p(x|z) says which data it can model (`check_support`), in which units it sees them
-(`units`), what the encoder is given (`inputs`), how many outputs the decoder needs (`n_outputs`)
-and which distribution over rows these outputs describe (`forward`). A cell that is NaN is missing:
-it adds nothing to the log-likelihood, and the encoder is given a mask of the cells present.
+A cell that is NaN is missing: it adds nothing to the log-likelihood, and the encoder is given a
+mask of the cells present.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.sparse import issparse
 from torch import nn
-from torch.distributions import Independent
+from torch.distributions import Distribution, Independent
 
 
 def present_values(X):
@@ -48,7 +49,7 @@ class Observed(Independent):
         Whether to check arguments, as in `torch.distributions`.
     """
 
-    def log_prob(self, value):
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         present = ~value.isnan()
         nats = self.base_dist.log_prob(value.where(present, 0.0))
         return nats.where(present, 0.0).sum(-1)
@@ -77,18 +78,20 @@ class Likelihood(nn.Module):
     # not depend on that of the gradient, changes them by this many learning rates.
     pace = 10.0
 
-    def __init__(self, n_features):
+    __call__: Callable[..., Distribution]  # what type checkers know of a call
+
+    def __init__(self, n_features: int) -> None:
         super().__init__()
         self.n_features = n_features
         self.n_outputs = n_features
         self.n_seen = n_features
 
     @property
-    def n_inputs(self):
+    def n_inputs(self) -> int:
         """Number of columns that the encoder is given, which is that of `inputs`."""
         return self.n_seen + self.missing * self.n_features
 
-    def check_support(self, X):
+    def check_support(self, X: Any) -> None:
         """Refuse data outside the support of the distribution.
 
         Parameters
@@ -102,7 +105,7 @@ class Likelihood(nn.Module):
             If a value lies outside the support.
         """
 
-    def units(self, marginals):
+    def units(self, marginals: Any) -> tuple[np.ndarray, np.ndarray]:
         """Choose the units in which the networks see the rows: ``x = (X - offset) / scale``.
 
         Parameters
@@ -117,7 +120,7 @@ class Likelihood(nn.Module):
         """
         return np.zeros(self.n_features), np.ones(self.n_features)
 
-    def start(self, marginals):
+    def start(self, marginals: Any) -> None:
         """Initialize the parameters from the marginal distributions of the data.
 
         Parameters
@@ -126,7 +129,7 @@ class Likelihood(nn.Module):
             Moments and quantiles of each column of the training rows, in the units of the data.
         """
 
-    def code_weights(self):
+    def code_weights(self) -> list[nn.Parameter]:
         """Return the weights that multiply the code, for a likelihood that reads it directly.
 
         Returns
@@ -136,7 +139,7 @@ class Likelihood(nn.Module):
         """
         return []
 
-    def see(self, x):
+    def see(self, x: torch.Tensor) -> torch.Tensor:
         """Transform rows into the form in which the encoder sees them.
 
         Parameters
@@ -151,7 +154,7 @@ class Likelihood(nn.Module):
         """
         return x
 
-    def inputs(self, x):
+    def inputs(self, x: torch.Tensor) -> torch.Tensor:
         """Return the input of the encoder: the transformed rows and a mask of their cells.
 
         Parameters
@@ -169,7 +172,7 @@ class Likelihood(nn.Module):
             return self.see(x)
         return torch.cat([self.see(x).nan_to_num(0.0), (~x.isnan()).to(x)], dim=-1)
 
-    def expectation(self, p):
+    def expectation(self, p: Distribution) -> torch.Tensor:
         """Return what can be averaged over codes: means, and probabilities of categories.
 
         Parameters
@@ -184,7 +187,7 @@ class Likelihood(nn.Module):
         """
         return p.mean
 
-    def point_estimate(self, expectation):
+    def point_estimate(self, expectation: torch.Tensor) -> torch.Tensor:
         """Turn averaged expectations into rows.
 
         Parameters
@@ -199,7 +202,7 @@ class Likelihood(nn.Module):
         """
         return expectation
 
-    def row(self, cells):
+    def row(self, cells: Distribution) -> Distribution:
         """Join independent cells, some of which may be missing, into rows.
 
         Parameters
@@ -216,7 +219,7 @@ class Likelihood(nn.Module):
         kind = Observed if self.missing else Independent
         return kind(cells, 1, validate_args=False)
 
-    def forward(self, outputs):
+    def forward(self, outputs: torch.Tensor) -> Distribution:
         """Map the decoder's outputs to the distribution p(x|z) over rows.
 
         Parameters

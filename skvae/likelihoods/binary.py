@@ -1,8 +1,10 @@
 """The likelihood of binary values, and of gray levels between 0 and 1."""
 
+from typing import Any
+
 import torch
 from torch import nn
-from torch.distributions import Bernoulli
+from torch.distributions import Bernoulli, Distribution
 
 from skvae.likelihoods.base import Likelihood, value_range
 
@@ -28,11 +30,11 @@ class BernoulliLikelihood(Likelihood):
     [0.5, 0.5, 0.5]
     """
 
-    def __init__(self, n_features):
+    def __init__(self, n_features: int) -> None:
         super().__init__(n_features)
         self.bias = nn.Parameter(torch.zeros(n_features))
 
-    def check_support(self, X):
+    def check_support(self, X: Any) -> None:
         minimum, maximum = value_range(X)
         if minimum < 0.0 or maximum > 1.0:
             raise ValueError(
@@ -41,10 +43,10 @@ class BernoulliLikelihood(Likelihood):
                 "Rescale X, with MinMaxScaler(clip=True) say, or use likelihood='gaussian'."
             )
 
-    def start(self, marginals):
+    def start(self, marginals: Any) -> None:
         mean = torch.from_numpy(marginals.mean)
         with torch.no_grad():
             self.bias.copy_(mean.clamp(1e-3, 1 - 1e-3).logit())
 
-    def forward(self, outputs):
+    def forward(self, outputs: torch.Tensor) -> Distribution:
         return self.row(Bernoulli(logits=outputs + self.bias, validate_args=False))

@@ -1,5 +1,8 @@
 """The likelihood of categories, given by their numbers 0, 1, 2, ..."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -19,24 +22,24 @@ class Categories(Distribution):
 
     arg_constraints = {}
 
-    def __init__(self, logits):
+    def __init__(self, logits: torch.Tensor) -> None:
         super().__init__(logits.shape[:-1], validate_args=False)
         self.log_probs = logits.log_softmax(-1)
 
     @property
-    def probs(self):
+    def probs(self) -> torch.Tensor:
         """Probability of each category."""
         return self.log_probs.exp()
 
     @property
-    def mean(self):
+    def mean(self) -> torch.Tensor:
         return self.log_probs.argmax(-1).to(self.log_probs)
 
-    def log_prob(self, value):
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         number, log_probs = torch.broadcast_tensors(value.long().unsqueeze(-1), self.log_probs)
         return log_probs.gather(-1, number[..., :1]).squeeze(-1)
 
-    def sample(self, sample_shape=()):
+    def sample(self, sample_shape: Sequence[int] = ()) -> torch.Tensor:
         categorical = Categorical(logits=self.log_probs, validate_args=False)
         return categorical.sample(torch.Size(sample_shape)).to(self.log_probs)
 
@@ -45,16 +48,13 @@ class CategoricalLikelihood(Likelihood):
     """One of several categories in each column, which holds their numbers 0, 1, 2, ...
 
     The outputs are logits relative to the log frequencies of the data, first all of the first
-    column, then those of the second and so on. The encoder sees one-hot vectors.
+    column, then those of the second and so on. The encoder sees one-hot vectors. Categories have
+    no mean: in its place ``mean`` gives the most probable one.
 
     Parameters
     ----------
     n_categories : sequence of int
         Number of categories of each column.
-
-    Notes
-    -----
-    Categories have no mean. In its place ``mean`` gives the most probable one.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class CategoricalLikelihood(Likelihood):
     tensor([0.1667, 0.1667, 0.1667, 0.1667, 0.1667])
     """
 
-    def __init__(self, n_categories):
+    def __init__(self, n_categories: Sequence[int]) -> None:
         super().__init__(len(n_categories))
         self.n_categories = [int(n) for n in n_categories]
         self.n_outputs = self.n_seen = sum(self.n_categories)
@@ -80,7 +80,7 @@ class CategoricalLikelihood(Likelihood):
         for name, index in (("column", column), ("number", number), ("place", place)):
             self.register_buffer(name, torch.from_numpy(index), persistent=False)
 
-    def check_support(self, X):
+    def check_support(self, X: Any) -> None:
         for column, n in enumerate(self.n_categories):
             numbers = X[:, [column]]
             minimum, maximum = value_range(numbers)
@@ -91,7 +91,7 @@ class CategoricalLikelihood(Likelihood):
                     "Number the categories of each column 0, 1, 2, ..."
                 )
 
-    def start(self, marginals):
+    def start(self, marginals: Any) -> None:
         # As if half a row of each category had been added, so that none has probability 0.
         shares = [
             (marginals.n_samples * marginals.frequencies(j, n) + 0.5)
@@ -101,16 +101,16 @@ class CategoricalLikelihood(Likelihood):
         with torch.no_grad():
             self.bias.copy_(torch.from_numpy(np.log(np.concatenate(shares))))
 
-    def see(self, x):
+    def see(self, x: torch.Tensor) -> torch.Tensor:
         return (x[..., self.column] == self.number).to(x)
 
-    def expectation(self, p):
+    def expectation(self, p: Distribution) -> torch.Tensor:
         return p.base_dist.probs[..., self.column, self.number]
 
-    def point_estimate(self, expectation):
+    def point_estimate(self, expectation: torch.Tensor) -> torch.Tensor:
         return self._by_column(expectation, missing=-1.0).argmax(-1).to(expectation)
 
-    def forward(self, outputs):
+    def forward(self, outputs: torch.Tensor) -> Distribution:
         return self.row(Categories(self._by_column(outputs + self.bias, missing=-torch.inf)))
 
     def _by_column(self, values, missing):

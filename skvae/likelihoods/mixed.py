@@ -1,5 +1,8 @@
 """The likelihood of tables whose columns are of different kinds."""
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -26,20 +29,20 @@ class Side(Distribution):
 
     arg_constraints = {}
 
-    def __init__(self, rows, columns):
+    def __init__(self, rows: Sequence[Distribution], columns: Sequence[torch.Tensor]) -> None:
         n_features = sum(len(c) for c in columns)
         super().__init__(rows[0].batch_shape, torch.Size([n_features]), validate_args=False)
         self.rows, self.columns = rows, columns
 
     @property
-    def mean(self):
+    def mean(self) -> torch.Tensor:
         return _in_column_order([row.mean for row in self.rows], self.columns)
 
-    def log_prob(self, value):
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         pairs = zip(self.rows, self.columns, strict=True)
         return sum(row.log_prob(value[..., columns]) for row, columns in pairs)
 
-    def sample(self, sample_shape=()):
+    def sample(self, sample_shape: Sequence[int] = ()) -> torch.Tensor:
         return _in_column_order([row.sample(sample_shape) for row in self.rows], self.columns)
 
 
@@ -60,7 +63,7 @@ class MixedLikelihood(Likelihood):
     [0.0, 0.5, 0.0]
     """
 
-    def __init__(self, parts):
+    def __init__(self, parts: Sequence[tuple[Likelihood, Sequence[int]]]) -> None:
         likelihoods, columns = zip(*parts, strict=True)
         super().__init__(sum(len(c) for c in columns))
         self.parts = nn.ModuleList(likelihoods)
@@ -71,16 +74,16 @@ class MixedLikelihood(Likelihood):
             self.register_buffer(f"columns_{i}", torch.from_numpy(c), persistent=False)
 
     @property
-    def missing(self):
+    def missing(self) -> bool:
         """Whether cells may be missing, in any part."""
         return self.parts[0].missing
 
     @missing.setter
-    def missing(self, value):
+    def missing(self, value: bool) -> None:
         for part in self.parts:
             part.missing = value
 
-    def parts_and_columns(self):
+    def parts_and_columns(self) -> Iterator[tuple[Likelihood, np.ndarray]]:
         """Pair the likelihoods with their columns.
 
         Returns
@@ -94,35 +97,35 @@ class MixedLikelihood(Likelihood):
         """Numbers of the columns as tensors, on the device of the parameters."""
         return [getattr(self, f"columns_{i}") for i in range(len(self.parts))]
 
-    def check_support(self, X):
+    def check_support(self, X: Any) -> None:
         for part, columns in self.parts_and_columns():
             part.check_support(X[:, columns])
 
-    def units(self, marginals):
+    def units(self, marginals: Any) -> tuple[np.ndarray, np.ndarray]:
         offset, scale = np.empty((2, self.n_features))
         for part, columns in self.parts_and_columns():
             offset[columns], scale[columns] = part.units(marginals.of_columns(columns))
         return offset, scale
 
-    def start(self, marginals):
+    def start(self, marginals: Any) -> None:
         for part, columns in self.parts_and_columns():
             part.start(marginals.of_columns(columns))
 
-    def see(self, x):
+    def see(self, x: torch.Tensor) -> torch.Tensor:
         pairs = zip(self.parts, self._column_tensors(), strict=True)
         return torch.cat([part.see(x[..., columns]) for part, columns in pairs], dim=-1)
 
-    def expectation(self, p):
+    def expectation(self, p: Distribution) -> torch.Tensor:
         pairs = zip(self.parts, p.rows, strict=True)
         return torch.cat([part.expectation(row) for part, row in pairs], dim=-1)
 
-    def point_estimate(self, expectation):
+    def point_estimate(self, expectation: torch.Tensor) -> torch.Tensor:
         split = expectation.split([part.n_seen for part in self.parts], dim=-1)
         pairs = zip(self.parts, split, strict=True)
         rows = [part.point_estimate(its_expectation) for part, its_expectation in pairs]
         return _in_column_order(rows, self._column_tensors())
 
-    def forward(self, outputs):
+    def forward(self, outputs: torch.Tensor) -> Distribution:
         split = outputs.split([part.n_outputs for part in self.parts], dim=-1)
         rows = [part(its_outputs) for part, its_outputs in zip(self.parts, split, strict=True)]
         return Side(rows, self._column_tensors())

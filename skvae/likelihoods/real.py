@@ -5,6 +5,8 @@ probability instead of a density.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,26 +64,28 @@ class Constants(Distribution):
 
     arg_constraints = {}
 
-    def __init__(self, cells, constant, tolerance, n_rows):
+    def __init__(
+        self, cells: Distribution, constant: torch.Tensor, tolerance: torch.Tensor, n_rows: int
+    ) -> None:
         super().__init__(cells.batch_shape, validate_args=False)
         self.cells, self.constant, self.tolerance = cells, constant, tolerance
         self.n_rows = n_rows
 
     @property
-    def mean(self):
+    def mean(self) -> torch.Tensor:
         return self.cells.mean.masked_fill(self.constant, 0.0)
 
     @property
-    def variance(self):
+    def variance(self) -> torch.Tensor:
         return self.cells.variance.masked_fill(self.constant, 0.0)
 
-    def log_prob(self, value):
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         same = value.abs() <= self.tolerance
         log_odds = math.log(2 * self.n_rows + 1)
         nats = self.cells.log_prob(value.masked_fill(self.constant, 0.0))
         return nats.where(~self.constant, log_odds * same - math.log(2 * self.n_rows + 2))
 
-    def sample(self, sample_shape=()):
+    def sample(self, sample_shape: Sequence[int] = ()) -> torch.Tensor:
         return self.cells.sample(sample_shape).masked_fill(self.constant, 0.0)
 
 
@@ -112,7 +116,7 @@ class GaussianLikelihood(Likelihood):
     smallest_scale = 1e-3  # in units of the column's standard deviation
     rounding = 1e-6  # relative error of a constant that was stored in single precision
 
-    def __init__(self, n_features):
+    def __init__(self, n_features: int) -> None:
         super().__init__(n_features)
         self.log_scale = nn.Parameter(torch.zeros(n_features))
         self.register_buffer("scale_floor", torch.full((n_features,), self.smallest_scale))
@@ -120,10 +124,10 @@ class GaussianLikelihood(Likelihood):
         self.register_buffer("tolerance", torch.zeros(n_features))
         self.n_rows = None  # number of training rows, set if there are constant columns
 
-    def units(self, marginals):
+    def units(self, marginals: Any) -> tuple[np.ndarray, np.ndarray]:
         return marginals.mean, marginals.scale
 
-    def start(self, marginals):
+    def start(self, marginals: Any) -> None:
         self.constant.copy_(torch.from_numpy(marginals.constant))
         self.tolerance.copy_(torch.from_numpy(self.rounding * abs(marginals.mean)))
         self.n_rows = marginals.n_samples if marginals.constant.any() else None
@@ -133,7 +137,7 @@ class GaussianLikelihood(Likelihood):
             self.log_scale.copy_((1 - self.scale_floor.square()).clamp_min(1e-12).log() / 2)
             self.log_scale /= self.pace
 
-    def scale(self):
+    def scale(self) -> torch.Tensor:
         """Return the scale of the noise.
 
         Returns
@@ -143,7 +147,7 @@ class GaussianLikelihood(Likelihood):
         """
         return torch.hypot((self.pace * self.log_scale).exp(), self.scale_floor)
 
-    def noise_variance(self):
+    def noise_variance(self) -> torch.Tensor:
         """Return the variance of the noise, ``Var(x_j | z)``, which is the same for all codes.
 
         Returns
@@ -159,15 +163,15 @@ class GaussianLikelihood(Likelihood):
         """
         return self(self.log_scale.new_zeros(1, self.n_outputs)).variance[0]
 
-    def see(self, x):
+    def see(self, x: torch.Tensor) -> torch.Tensor:
         return x if self.n_rows is None else x.masked_fill(self.constant, 0.0)
 
-    def row(self, cells):
+    def row(self, cells: Distribution) -> Distribution:
         if self.n_rows is not None:
             cells = Constants(cells, self.constant, self.tolerance, self.n_rows)
         return super().row(cells)
 
-    def forward(self, outputs):
+    def forward(self, outputs: torch.Tensor) -> Distribution:
         return self.row(_Noise(outputs, self.scale()))
 
 
@@ -197,18 +201,18 @@ class StudentTLikelihood(GaussianLikelihood):
 
     fewest_df = 2.0
 
-    def __init__(self, n_features):
+    def __init__(self, n_features: int) -> None:
         super().__init__(n_features)
         # The degrees of freedom start at 4.
         self.log_df = nn.Parameter(torch.full((n_features,), np.log(2.0) / self.pace))
 
-    def units(self, marginals):
+    def units(self, marginals: Any) -> tuple[np.ndarray, np.ndarray]:
         return marginals.median, marginals.robust_scale
 
-    def see(self, x):
+    def see(self, x: torch.Tensor) -> torch.Tensor:
         return super().see(x).asinh()
 
-    def df(self):
+    def df(self) -> torch.Tensor:
         """Return the degrees of freedom.
 
         Returns
@@ -219,5 +223,5 @@ class StudentTLikelihood(GaussianLikelihood):
         """
         return self.fewest_df + (self.pace * self.log_df).clamp_max(7.0).exp()
 
-    def forward(self, outputs):
+    def forward(self, outputs: torch.Tensor) -> Distribution:
         return self.row(StudentT(self.df(), outputs, self.scale(), validate_args=False))

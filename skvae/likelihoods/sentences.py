@@ -1,5 +1,8 @@
 """The likelihood of sentences: each token given the code and the tokens before it."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch.autograd.function import once_differentiable
 from torch.distributions import Distribution
@@ -34,7 +37,7 @@ class _LogSoftmaxAt(torch.autograd.Function):
         return (probabilities * -grad).scatter_add_(1, targets.unsqueeze(1), grad), None
 
 
-def nucleus(probabilities, top_p):
+def nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
     """Set to 0 all but the largest probabilities that together reach `top_p`.
 
     Parameters
@@ -85,13 +88,6 @@ def _with_final_boundary(tokens):
     return tokens
 
 
-def _select(state, rows):
-    """Rows of a recurrent state."""
-    if isinstance(state, tuple):
-        return tuple(tensor[:, rows] for tensor in state)
-    return state[:, rows]
-
-
 class TokensLikelihood(Likelihood):
     """A sentence token by token, ``log p(x|z) = sum_t log p(x_t | x_<t, z)``.
 
@@ -132,16 +128,16 @@ class TokensLikelihood(Likelihood):
 
     def __init__(
         self,
-        n_tokens,
-        max_length,
-        n_outputs,
-        embedding_size,
-        hidden_size,
-        cell="lstm",
-        tied=True,
-        dropout=0.0,
-        word_dropout=0.0,
-    ):
+        n_tokens: int,
+        max_length: int,
+        n_outputs: int,
+        embedding_size: int,
+        hidden_size: int,
+        cell: str = "lstm",
+        tied: bool = True,
+        dropout: float = 0.0,
+        word_dropout: float = 0.0,
+    ) -> None:
         super().__init__(max_length + 2)
         self.n_outputs, self.max_length = n_outputs, max_length
         self.word_dropout = word_dropout
@@ -149,7 +145,7 @@ class TokensLikelihood(Likelihood):
             n_tokens, n_outputs, embedding_size, hidden_size, cell, tied, dropout
         )
 
-    def start(self, shares):
+    def start(self, shares: Any) -> None:
         """Initialize the bias of the output layer with the log shares of the tokens.
 
         Parameters
@@ -161,13 +157,13 @@ class TokensLikelihood(Likelihood):
         with torch.no_grad():
             self.network.output.bias.copy_(shares.clamp_min(smallest).log())
 
-    def forward(self, outputs):
+    def forward(self, outputs: torch.Tensor) -> "Sentences":
         return Sentences(self, outputs)
 
-    def code_weights(self):
+    def code_weights(self) -> list[torch.nn.Parameter]:
         return self.network.code_weights()
 
-    def log_prob(self, z, x):
+    def log_prob(self, z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Return the log-probabilities of sentences, including their ends.
 
         Parameters
@@ -204,27 +200,21 @@ class Sentences(Distribution):
 
     arg_constraints = {}
 
-    def __init__(self, likelihood, z):
+    def __init__(self, likelihood: TokensLikelihood, z: torch.Tensor) -> None:
         super().__init__(z.shape[:1], torch.Size([likelihood.n_features]), validate_args=False)
         self.likelihood, self.z = likelihood, z
 
-    def log_prob(self, value):
-        """Return the log-probabilities of sentences.
-
-        Parameters
-        ----------
-        value : Tensor of shape (n_samples, n_steps)
-            Token numbers.
-
-        Returns
-        -------
-        Tensor of shape (n_samples,)
-            Log-probability of each sentence, in nats.
-        """
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         return self.likelihood.log_prob(self.z, value)
 
     @torch.no_grad()
-    def sample(self, sample_shape=(), temperature=1.0, top_p=1.0, generator=None):
+    def sample(
+        self,
+        sample_shape: Sequence[int] = (),
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> torch.Tensor:
         """Draw a sentence for each code, word by word.
 
         Parameters
@@ -257,7 +247,7 @@ class Sentences(Distribution):
         return _with_final_boundary(tokens)
 
     @torch.no_grad()
-    def mode(self, n_beams=1):
+    def mode(self, n_beams: int = 1) -> torch.Tensor:
         """Find a probable sentence for each code by beam search.
 
         Parameters
@@ -291,7 +281,8 @@ class Sentences(Distribution):
             newest = (best % log_probs.shape[1]).view(-1)
             tokens = tokens[parent]
             tokens[:, step] = newest
-            state = _select(state, parent)
+            several = isinstance(state, tuple)  # of an LSTM
+            state = tuple(one[:, parent] for one in state) if several else state[:, parent]
             if bool(((newest == PADDING) | (newest == BOUNDARY)).all()):
                 break
         return _with_final_boundary(tokens.view(n, k, -1)[:, 0])

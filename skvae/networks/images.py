@@ -1,8 +1,4 @@
-"""Convolutional encoders and decoders of images.
-
-`ConvEncoder` and `ConvDecoder` are not networks but settings from which a network is built. They
-compare, copy and pickle by value, so that they can be arguments of an estimator.
-"""
+"""Convolutional encoders and decoders of images, given by settings from which they are built."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -85,7 +81,9 @@ class ConvEncoder(Convolutions):
     """Settings from which a convolutional encoder is built, for the parameter `encoder`.
 
     Each convolution has a kernel of 3 by 3 pixels and halves height and width. Hidden layers
-    follow.
+    follow, at which conditions enter. If cells may be missing, the mask enters as further channels.
+    Two objects with the same settings are equal, and they can be pickled, so that estimators can
+    clone them and search over them.
 
     Parameters
     ----------
@@ -97,16 +95,6 @@ class ConvEncoder(Convolutions):
         Number of units of each hidden layer after the convolutions.
     activation : {"relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="relu"
         Nonlinearity of all layers.
-
-    See Also
-    --------
-    ConvDecoder : Decoder with the same settings.
-
-    Notes
-    -----
-    Two objects with the same settings are equal, and they can be pickled, so that estimators can
-    clone them and search over them. If cells may be missing, the mask enters as further channels.
-    Conditions enter at the hidden layers.
 
     Examples
     --------
@@ -164,10 +152,6 @@ class ConvDecoder(Convolutions):
         Number of units of each hidden layer of the encoder.
     activation : {"relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="relu"
         Nonlinearity of all layers but the last.
-
-    See Also
-    --------
-    ConvEncoder : Encoder with the same settings.
 
     Examples
     --------

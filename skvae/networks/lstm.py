@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 
-def pack(values, lengths):
+def pack(values: torch.Tensor, lengths: torch.Tensor) -> tuple[PackedSequence, torch.Tensor]:
     """Cut the padding out of sequences of different lengths.
 
     Parameters
@@ -130,10 +130,12 @@ class LSTM(nn.LSTM):
         Number of columns of the input and of the state.
     """
 
-    def __init__(self, input_size, hidden_size):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)
 
-    def forward(self, sequence, state=None):
+    def forward(
+        self, sequence: PackedSequence, state: tuple[torch.Tensor, torch.Tensor] | None = None
+    ) -> tuple[PackedSequence, tuple[torch.Tensor, ...]]:
         """Run over packed sequences, as `torch.nn.LSTM` does.
 
         Parameters

@@ -1,5 +1,6 @@
 """Fully connected networks."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -47,12 +48,12 @@ class MLP(nn.Module):
 
     def __init__(
         self,
-        in_features,
-        hidden_layer_sizes=(),
-        out_features=None,
-        activation="relu",
-        context_features=0,
-    ):
+        in_features: int,
+        hidden_layer_sizes: Sequence[int] = (),
+        out_features: int | None = None,
+        activation: str = "relu",
+        context_features: int = 0,
+    ) -> None:
         super().__init__()
         sizes = [in_features + context_features, *hidden_layer_sizes]
         layers = []
@@ -63,7 +64,7 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.out_features = sizes[-1] if out_features is None else out_features
 
-    def forward(self, x, context=None):
+    def forward(self, x: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         """Map rows to the output.
 
         Parameters
@@ -80,7 +81,7 @@ class MLP(nn.Module):
         """
         return self.layers(x if context is None else torch.cat([x, context], dim=-1))
 
-    def code_weights(self):
+    def code_weights(self) -> list[nn.Parameter]:
         """Return the weights that multiply the code if this network is a decoder.
 
         Returns
@@ -107,12 +108,12 @@ class Constant(nn.Module):
     [0.0]
     """
 
-    def __init__(self, out_features):
+    def __init__(self, out_features: int) -> None:
         super().__init__()
         self.out_features = out_features
         self.register_buffer("zeros", torch.zeros(1, out_features))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Ignore the rows but for their number.
 
         Parameters

@@ -54,8 +54,14 @@ class RecurrentEncoder(nn.Module):
     """
 
     def __init__(
-        self, n_tokens, embedding_size, hidden_size, cell="lstm", pooling="mean", dropout=0.0
-    ):
+        self,
+        n_tokens: int,
+        embedding_size: int,
+        hidden_size: int,
+        cell: str = "lstm",
+        pooling: str = "mean",
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.embedding = _embedding(n_tokens, embedding_size)
         self.dropout = nn.Dropout(dropout)
@@ -63,7 +69,7 @@ class RecurrentEncoder(nn.Module):
         self.pooling = pooling
         self.out_features = hidden_size
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map sentences to features.
 
         Parameters
@@ -127,14 +133,14 @@ class RecurrentDecoder(nn.Module):
 
     def __init__(
         self,
-        n_tokens,
-        n_components,
-        embedding_size,
-        hidden_size,
-        cell="lstm",
-        tied=True,
-        dropout=0.0,
-    ):
+        n_tokens: int,
+        n_components: int,
+        embedding_size: int,
+        hidden_size: int,
+        cell: str = "lstm",
+        tied: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.embedding = _embedding(n_tokens, embedding_size)
         self.dropout = nn.Dropout(dropout)
@@ -153,7 +159,9 @@ class RecurrentDecoder(nn.Module):
         for layer in (self.to_state, self.to_input, self.to_output):
             nn.init.normal_(layer.weight, std=WORD_STD / n_components**0.5)
 
-    def forward(self, z, x, given=None):
+    def forward(
+        self, z: torch.Tensor, x: torch.Tensor, given: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Read sentences and return the output layer's input at each token.
 
         Parameters
@@ -182,7 +190,7 @@ class RecurrentDecoder(nn.Module):
         states, _ = self.recurrence(packed._replace(data=vectors), self.first_state(z))
         return self._hidden(states.data, self.to_output(z)[rows]), targets, rows
 
-    def code_weights(self):
+    def code_weights(self) -> list[nn.Parameter]:
         """Return the weights that multiply the code.
 
         Returns
@@ -192,7 +200,7 @@ class RecurrentDecoder(nn.Module):
         """
         return [layer.weight for layer in (self.to_state, self.to_input, self.to_output)]
 
-    def first_state(self, z):
+    def first_state(self, z: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Return the state before the first token.
 
         Parameters
@@ -208,7 +216,9 @@ class RecurrentDecoder(nn.Module):
         states = self.to_state(z).tanh().unsqueeze(0).chunk(self.n_states, dim=-1)
         return states if self.n_states > 1 else states[0].contiguous()
 
-    def step(self, tokens, z, state):
+    def step(
+        self, tokens: torch.Tensor, z: torch.Tensor, state: torch.Tensor | tuple[torch.Tensor, ...]
+    ) -> tuple[torch.Tensor, torch.Tensor | tuple[torch.Tensor, ...]]:
         """Read one token of each sentence.
 
         Parameters

@@ -2,10 +2,12 @@
 
 from html import escape
 from numbers import Integral
+from os import PathLike
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from skvae.display.arrays import class_styles, finite, is_continuous, rows_as_images
 from skvae.display.colors import MODEL_ON_PAGES, SCALE
@@ -52,12 +54,20 @@ class Explorer:
     True
     """
 
-    def __init__(self, data):
+    def __init__(self, data: dict[str, Any]) -> None:
         self.data = data
 
     @classmethod
     def from_estimator(
-        cls, estimator, X, y=None, *, image_shape=None, n_rows=500, title=None, y_name=None
+        cls,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike | None = None,
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        n_rows: int = 500,
+        title: str | None = None,
+        y_name: str | None = None,
     ) -> Self:
         """Collect the content of the page from a fitted estimator.
 
@@ -109,7 +119,7 @@ class Explorer:
         data["summary"] = _summary(estimator, len(index), n_samples)
         return cls(data)
 
-    def html(self):
+    def html(self) -> str:
         """Make the page.
 
         Returns
@@ -119,7 +129,7 @@ class Explorer:
         """
         return page(self.data, self.data["title"])
 
-    def save(self, path):
+    def save(self, path: str | PathLike[str]) -> Self:
         """Write the page to a file, which opens in any browser.
 
         Parameters

@@ -203,9 +203,9 @@ def _columns(estimator):
 
 def _conditions(estimator):
     """Name and categories, or name and range, of each condition, in the order of the context."""
-    if estimator.conditions is None:
-        return []
     table, conditions = estimator._model.reader, []
+    if not table.n_context:
+        return []
     distribution = table.conditions.distribution
     ranges = zip(distribution.low.tolist(), distribution.high.tolist(), strict=True)
     for j in table.conditions.columns:
