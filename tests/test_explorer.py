@@ -529,7 +529,7 @@ def test_a_page_is_as_large_as_its_weights():
     vae = digits(8, hidden_layer_sizes=(64,))
     n_bytes = 4 * sum(p.numel() for p in vae.module_.parameters())
     overhead = len(Explorer.from_estimator(vae, X, n_rows=1).html()) - 4 / 3 * n_bytes
-    assert 0 < overhead < 70_000  # style and script
+    assert 0 < overhead < 75_000  # style and script
 
 
 @pytest.mark.parametrize("shape", [(3,), (4, 5), (0, 2)])
