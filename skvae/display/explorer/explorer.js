@@ -278,8 +278,7 @@ export class Explorer {
       ...(this.model.hasDial ? [this.buildDial()] : []),
       make(
         "div", { class: `columns of-${this.view.kind}` },
-        ...(this.model.reader ? [this.buildSentence()] : []),
-        this.buildDecoded(), this.buildSliders(), this.buildMap(), this.buildRow(), this.buildDraws(), this.buildWalk(),
+        this.buildDecoded(), ...(this.model.reader ? [this.buildSentence()] : []), this.buildSliders(), this.buildMap(), this.buildRow(), this.buildDraws(), this.buildWalk(),
       ),
     ];
   }

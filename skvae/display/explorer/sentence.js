@@ -10,21 +10,17 @@ export function sentenceField({ number, onType }) {
   });
   const note = make("p", { class: "hint", id: "sentence-note", role: "status" }, "What you type is encoded on this page, and the sliders move to its code.");
   const tokens = make("ul", { class: "tokens", "aria-label": "Its tokens" });
-  const lines = make("tbody");
-  const titles = ["component", "mean", "standard deviation"].map((title) => make("th", { scope: "col" }, title));
-  const table = make("table", {}, make("thead", {}, make("tr", {}, ...titles)), lines);
-  const code = make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "The code of your sentence" }, table);
+  const code = make("ol", { class: "code scroll", tabindex: "0", "aria-label": "Its code: mean \u00b1 standard deviation of each component" });
   const back = make("button", { type: "button", click: () => onType(field.value) }, "to its code");
-  const result = make("div", { hidden: true }, tokens, code, make("p", { class: "choice" }, back, make("span", { class: "hint" }, `It is row ${number} of this page.`)));
+  const caption = make("p", { class: "hint" }, "Its code: mean \u00b1 standard deviation of each component");
+  const result = make("div", { hidden: true }, tokens, caption, code, make("p", { class: "choice" }, back, make("span", { class: "hint" }, `It is row ${number} of this page.`)));
 
   /** Show an encoded sentence, its components in an order. */
   const show = ({ tokens: read, nTokens, loc, scale }, order) => {
     result.hidden = false;
     note.textContent = summaryOf(read, nTokens);
     tokens.replaceChildren(...read.map(tokenItem));
-    lines.replaceChildren(
-      ...order.map((j) => make("tr", {}, make("th", { scope: "row" }, `${j}`), make("td", {}, formatted(loc[j], 3)), make("td", {}, formatted(scale[j], 3)))),
-    );
+    code.replaceChildren(...order.map((j) => make("li", {}, make("b", {}, `${j}`), ` ${formatted(loc[j], 3)} \u00b1 ${formatted(scale[j], 3)}`)));
   };
   return { elements: [make("label", { for: "sentence" }, "Type a sentence"), field, note, result], show };
 }
