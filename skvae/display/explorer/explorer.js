@@ -182,7 +182,10 @@ export class Explorer {
     const { original, loc, context } = this.encodedRow(this.row);
     this.decoded = this.model.decoded(this.code, this.context);
     const rows = { decoded: this.decoded };
-    if (all) Object.assign(rows, { original, reconstruction: this.model.decoded(loc, context) });
+    if (all) {
+      const isOfRow = this.codeIsOfRow && context.every((value, i) => value === this.context[i]);
+      Object.assign(rows, { original, reconstruction: isOfRow ? this.decoded : this.model.decoded(loc, context) });
+    }
     this.view.show(rows);
     this.showSliders(all);
   }
