@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from browsing import Opener, chromium, put
 from sklearn.datasets import load_iris
+from torch import nn
 
 from skvae import BNVAEEstimator, BNVAETextEstimator, Explorer
 from skvae._data.vocabulary import Analysis
 from skvae.datasets import make_sentences
+from skvae.display.explorer.sentences import described_reader
 
 SENTENCES, FACTORS = make_sentences(300, random_state=0)
 TYPED = [
@@ -295,3 +297,10 @@ def test_a_page_of_rows_has_no_field_for_a_sentence(opened):
     rows = load_iris().data
     page = opened(Explorer.from_estimator(BNVAEEstimator(2, max_iter=1).fit(rows), rows))
     assert page.locator("section.sentence, textarea").count() == 0
+
+
+def test_an_encoder_that_the_page_does_not_know():
+    reader = described_reader(nn.Identity(), Analysis("word", None, True, None), None)
+    assert reader == {
+        "refusal": "Sentences cannot be typed on this page: it cannot compute the encoder, Identity."
+    }
