@@ -123,6 +123,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"[\\/]plot_",
     "within_subsection_order": "FileNameSortKey",
     "image_scrapers": ("matplotlib",),
+    "thumbnail_size": (520, 364),  # twice as many pixels as the style sheet shows
     "doc_module": ("skvae",),
     "backreferences_dir": "generated/backreferences",
     "inspect_global_variables": True,

@@ -91,6 +91,7 @@ ORDER = [
     "display.tau_table",
     "display.explorer.packing",
     "display.explorer.layers",
+    "display.explorer.sentences",
     "display.explorer.description",
     "display.explorer.page",
     "display.explorer",

@@ -1,5 +1,6 @@
 """Every tutorial is there, as narrow as its page, with a picture; the gallery runs them."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -54,4 +55,15 @@ def test_code_fits_the_column_of_the_page(script):
 def test_a_picture_is_named_for_the_index(script):
     text = script.read_text(encoding="utf-8")
     (number,) = re.findall(r"^# sphinx_gallery_thumbnail_number = (\d+)$", text, re.MULTILINE)
-    assert 1 <= int(number) <= text.count("plt.subplots(")
+    assert 1 <= int(number) <= n_figures(text)
+
+
+def n_figures(text):
+    """Number of figures: those of `subplots`, and of displays that are given no axes."""
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    named = [(ast.unparse(call.func), {word.arg for word in call.keywords}) for call in calls]
+    display = re.compile(r"\w+Display\.from_estimators?")
+    return sum(
+        name == "plt.subplots" or bool(display.fullmatch(name) and "ax" not in words)
+        for name, words in named
+    )

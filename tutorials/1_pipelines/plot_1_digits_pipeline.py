@@ -83,7 +83,8 @@ pictures = np.stack(
     [X_test[some], fitted.inverse_transform(code[some])]
 )
 
-figure, axes = plt.subplots(2, 10, figsize=(8, 1.9))
+figure, axes = plt.subplots(2, 10, figsize=(6.4, 1.8))
+figure.subplots_adjust(left=0.01, right=0.99, bottom=0.02)
 for ax, picture in zip(
     axes.flat, pictures.reshape(20, 8, 8), strict=True
 ):
@@ -187,7 +188,7 @@ _ = axes[3].set(
     ylabel="accuracy in the folds",
     xlim=(0, 1),
 )
-# sphinx_gallery_thumbnail_number = 2
+# sphinx_gallery_thumbnail_number = 1
 
 # %%
 # With ``tau`` near 0, each component carries only what is worthwhile for

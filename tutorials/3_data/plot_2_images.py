@@ -129,4 +129,4 @@ rows = [
     for kind in range(3)
 ]
 draw(ax, rows, 3)
-# sphinx_gallery_thumbnail_number = 3
+# sphinx_gallery_thumbnail_number = 4

@@ -91,7 +91,7 @@ axes[0, 0].legend(frameon=False)
 for ax in axes[1]:
     ax.set(xlabel="tau", xlim=(0, 1))
 
-# sphinx_gallery_thumbnail_number = 1
+# sphinx_gallery_thumbnail_number = 2
 
 # %%
 # Read the figure from the left. As long as the floor is below the rate that

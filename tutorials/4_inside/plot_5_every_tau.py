@@ -135,7 +135,7 @@ curve = rate_distortion_curve(
 display = RateDistortionDisplay.from_curve(
     curve, ax=ax, label="one fit for all"
 )
-# sphinx_gallery_thumbnail_number = 3
+# sphinx_gallery_thumbnail_number = 1
 
 # %%
 # The ELBO is constant along a grey line, so the cost of sharing is the

@@ -69,7 +69,7 @@ for ax, (name, model) in zip(
 ):
     KLDisplay.from_estimator(model, ax=ax)
     ax.set_title(name)
-# sphinx_gallery_thumbnail_number = 2
+# sphinx_gallery_thumbnail_number = 5
 
 # %%
 # Do samples from the prior make sense?

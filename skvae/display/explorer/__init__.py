@@ -23,9 +23,9 @@ class Explorer:
     The page has a slider for each component, ordered by KL, with its KL and its floor; a map of
     the codes, on which a click selects a row and dragging moves the code; the row, its
     reconstruction, its standard deviations and its neighbors; draws from the prior; the way from
-    one row to another; and, for a model that was fitted for a range of tau, a dial for tau. It is
-    one file of HTML that needs no network. The weights of the model are stored in it in float32,
-    and the page computes everything from them.
+    one row to another; for a model that was fitted for a range of tau, a dial for tau; and, for a
+    model of sentences, a field to type one. It is one file of HTML that needs no network. The
+    weights of the model are stored in it in float32, and the page computes everything from them.
 
     Parameters
     ----------

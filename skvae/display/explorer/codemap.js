@@ -5,7 +5,7 @@ import { colorOf, formatted, make } from "./elements.js";
 const NEAR = 14; // pixels from a point within which a click selects its row
 
 export class CodeMap {
-  /** `colors` has a color for each row; `onMove(x, y)` and `onPick(row)` are called on input. */
+  /** `colors` has a color for each row of the file; `onMove(x, y)` and `onPick(row)` are called on input. */
   constructor({ colors, onMove, onPick }) {
     Object.assign(this, { colors, onMove, onPick, axes: [0, 0], codes: [], reach: 3 });
     this.canvas = make("canvas", {
@@ -56,7 +56,7 @@ export class CodeMap {
     pen.scale(density, density);
     this.drawPrior(pen);
     const edge = colorOf("muted"); // no color of a row has contrast on both white and black
-    this.codes.forEach((code, i) => dot(pen, this.pixelsOf(code), 3.2, this.colors[i], edge));
+    this.codes.forEach((code, i) => dot(pen, this.pixelsOf(code), 3.2, this.colors[i] ?? colorOf("ink"), edge));
     this.drawPriorLabels(pen);
     if (this.row !== null) ring(pen, this.pixelsOf(this.codes[this.row]), 7, colorOf("ink"), 2);
     if (this.code) this.drawCode(pen);

@@ -6,14 +6,13 @@ range of tau is described by the plain models that it becomes at some values of 
 
 import numpy as np
 import torch
-from torch import nn
 
 from skvae import likelihoods, posteriors
 from skvae.display.explorer.layers import NotComputable, described_network, linear
 from skvae.display.explorer.packing import packed
+from skvae.display.explorer.sentences import described_reader, described_writer
 from skvae.display.fitted import fitted_attribute
 from skvae.likelihoods.sentences import TokensLikelihood
-from skvae.networks.recurrent import N_SPECIAL
 
 N_MOMENTS, N_TERMS = 33, 9  # values of tau between which moments and nats are interpolated
 MOST_WEIGHTS = 8_000_000  # in the networks of a page, which then takes 43 MB
@@ -40,7 +39,12 @@ def described_model(estimator):
         "terms": _terms(estimator),
     }
     if isinstance(module.likelihood_layer, TokensLikelihood):
-        return {**description, "writer": _writer(estimator, weights)}
+        analysis = estimator._analysis()
+        return {
+            **description,
+            "reader": described_reader(module.encoder, analysis, weights),
+            "writer": described_writer(module, estimator.vocabulary_, analysis, weights),
+        }
     return {
         **description,
         "encoder": described_network("encoder", module.encoder, weights),
@@ -183,7 +187,7 @@ def _kind(layer, weights):
     return described
 
 
-# -- tables and sentences ----------------------------------------------------------------------
+# -- tables and rows ---------------------------------------------------------------------------
 
 
 def _columns(estimator):
@@ -218,39 +222,6 @@ def _conditions(estimator):
             condition["low"], condition["high"] = next(ranges)
         conditions.append(condition)
     return conditions
-
-
-def _writer(estimator, weights):
-    """The network that writes sentences, and the words of its vocabulary in order."""
-    module = estimator.module_
-    if type(module.decoder) is not nn.Identity:
-        raise NotComputable("The page cannot compute a decoder between the code and the writer.")
-    network = module.likelihood_layer.network
-    recurrence = network.recurrence
-    has_narrow = isinstance(network.narrow, nn.Linear)
-    output = {"bias": weights.of(network.output, "bias")}
-    if network.output.weight is not network.embedding.weight:
-        output["weight"] = weights.of(network.output, "weight")
-    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    words_by_index = {index: word for word, index in estimator.vocabulary_.items()}
-    n_words = N_SPECIAL + len(words_by_index)  # special tokens come first, and have no word
-    vocabulary = [str(words_by_index.get(index, "")) for index in range(n_words)]
-    join = estimator._analysis().joined
-    return {
-        "cell": "gru" if isinstance(recurrence, nn.GRU) else "lstm",
-        "recurrence": {name: weights.of(recurrence, name) for name in names},
-        "embedding": weights.of(network.embedding, "weight"),
-        "to_state": linear(network.to_state, weights),
-        "to_input": linear(network.to_input, weights),
-        "to_output": linear(network.to_output, weights),
-        "narrow": linear(network.narrow, weights) if has_narrow else None,
-        "output": output,
-        "max_length": module.likelihood_layer.max_length,
-        "words": vocabulary,
-        # Whether no space is written after, or before, each word.
-        "tight_after": [int(join([word, "x"]) == word + "x") for word in vocabulary],
-        "tight_before": [int(join(["x", word]) == "x" + word) for word in vocabulary],
-    }
 
 
 def described_rows(estimator, X, n_rows):

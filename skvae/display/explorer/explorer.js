@@ -4,6 +4,7 @@ import { logit, rowOf, sigmoid } from "./arrays.js";
 import { CodeMap, legendOf } from "./codemap.js";
 import { formatted, make, moveByArrows, refill } from "./elements.js";
 import { Model } from "./model.js";
+import { sentenceField } from "./sentence.js";
 import { viewOf } from "./views.js";
 
 const DEAD = 0.005; // a component with a KL below this, in nats, cannot be live
@@ -17,9 +18,10 @@ export class Explorer {
     this.data = data;
     this.model = new Model(data.model);
     this.rows = this.readRows(this.model.unpacked(data.rows));
+    this.nOfFile = this.rows.length; // a sentence that is typed becomes the row after these
     this.nOutdated = this.rows.length; // rows that may have codes of another tau than the dial's
     this.nextOutdated = 0;
-    this.code = new Float64Array(this.model.n_components);
+    this.code = new Float64Array(this.model.n_components); // changed in place: the map has it too
     this.context = this.rows[0].context;
     this.row = 0;
     this.codeIsOfRow = true; // false once a slider or the map has moved the code away
@@ -77,6 +79,7 @@ export class Explorer {
   }
 
   nameOf(row) {
+    if (row === this.nOfFile) return "your sentence";
     const { index, labels } = this.data;
     return `row ${index[row]} of X${labels ? `, ${labels[row]}` : ""}`;
   }
@@ -97,9 +100,16 @@ export class Explorer {
     this.updateSoon("row");
   }
 
+  /** Encode a sentence that was typed, and select it. */
+  typeSentence(sentence) {
+    this.rows[this.nOfFile] = { original: sentence, context: this.context, ...this.model.readSentence(sentence) };
+    this.nOutdated = this.rows.length; // with one more row, the next outdated one is not known any more
+    this.selectRow(this.nOfFile);
+  }
+
   goToRow() {
     this.codeIsOfRow = true;
-    this.code = Float64Array.from(this.encodedRow(this.row).loc);
+    this.code.set(this.encodedRow(this.row).loc);
   }
 
   moveComponent(component, value) {
@@ -115,7 +125,7 @@ export class Explorer {
   }
 
   goTo(code) {
-    this.code = Float64Array.from(code);
+    this.code.set(code);
     this.codeIsOfRow = false;
     this.updateSoon("code");
   }
@@ -172,7 +182,10 @@ export class Explorer {
     const { original, loc, context } = this.encodedRow(this.row);
     this.decoded = this.model.decoded(this.code, this.context);
     const rows = { decoded: this.decoded };
-    if (all) Object.assign(rows, { original, reconstruction: this.model.decoded(loc, context) });
+    if (all) {
+      const isOfRow = this.codeIsOfRow && context.every((value, i) => value === this.context[i]);
+      Object.assign(rows, { original, reconstruction: isOfRow ? this.decoded : this.model.decoded(loc, context) });
+    }
     this.view.show(rows);
     this.showSliders(all);
   }
@@ -213,7 +226,9 @@ export class Explorer {
   }
 
   showRow() {
+    for (const input of this.rowInputs) input.max = this.rows.length - 1;
     this.rowInput.value = this.row;
+    if (this.rows.length > this.nOfFile) this.sentenceField.show(this.encodedRow(this.nOfFile), this.order);
     this.rowName.textContent = this.nameOf(this.row);
     if (this.model.hasDial) this.showDial();
     for (const [k, input] of this.conditionInputs.entries()) input.show(this.context, k);
@@ -266,7 +281,7 @@ export class Explorer {
       ...(this.model.hasDial ? [this.buildDial()] : []),
       make(
         "div", { class: `columns of-${this.view.kind}` },
-        this.buildDecoded(), this.buildSliders(), this.buildMap(), this.buildRow(), this.buildDraws(), this.buildWalk(),
+        this.buildDecoded(), ...(this.model.reader ? [this.buildSentence()] : []), this.buildSliders(), this.buildMap(), this.buildRow(), this.buildDraws(), this.buildWalk(),
       ),
     ];
   }
@@ -315,10 +330,24 @@ export class Explorer {
     return this.section("decoded", "Decoded", ...this.buildConditions(), this.view.element);
   }
 
+  buildSentence() {
+    const { refusal } = this.model.reader;
+    this.sentenceField = refusal ? null : sentenceField({
+      number: this.nOfFile,
+      onType: (sentence) => this.typeSentence(sentence),
+    });
+    return this.section("sentence", "Your sentence", ...(this.sentenceField?.elements ?? [make("p", {}, refusal)]));
+  }
+
+  /** The nearest whole number that is one of a row. */
+  rowNear(value) {
+    return Math.min(Math.max(Math.round(value) || 0, 0), this.rows.length - 1);
+  }
+
   buildRow() {
-    const last = this.rows.length - 1;
-    const select = (row) => this.selectRow(Math.min(Math.max(row || 0, 0), last));
-    this.rowInput = make("input", { type: "number", id: "row", min: 0, max: last, value: 0, change: () => select(Math.round(this.rowInput.value)) });
+    const select = (row) => this.selectRow(this.rowNear(row));
+    this.rowInput = make("input", { type: "number", id: "row", min: 0, value: 0, change: () => select(this.rowInput.value) });
+    this.rowInputs = [this.rowInput];
     this.rowName = make("span", { class: "name" });
     this.neighborStrip = make("ul", { class: "strip" });
     const button = (name, click) => make("button", { type: "button", click }, name);
@@ -326,7 +355,7 @@ export class Explorer {
       "row", "The row",
       make(
         "p", { class: "choice" },
-        make("label", { for: "row" }, `Row, of ${this.rows.length} `), this.rowInput,
+        make("label", { for: "row" }, `Row, of ${this.nOfFile} `), this.rowInput,
         button("previous", () => select(this.row - 1)), button("next", () => select(this.row + 1)),
         button("back to its code", () => this.selectRow(this.row)),
       ),
@@ -403,13 +432,14 @@ export class Explorer {
     moveByArrows(share);
     const end = (which, title) => {
       const input = make("input", {
-        type: "number", min: 0, max: this.rows.length - 1, value: this.walk[which],
+        type: "number", min: 0, value: this.walk[which],
         change: () => {
-          this.walk[which] = Math.min(Math.max(Math.round(input.value) || 0, 0), this.rows.length - 1);
+          this.walk[which] = this.rowNear(input.value);
           input.value = this.walk[which];
           this.updateSoon("strips");
         },
       });
+      this.rowInputs.push(input);
       const here = () => {
         input.value = this.row;
         input.dispatchEvent(new Event("change"));

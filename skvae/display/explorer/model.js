@@ -4,13 +4,15 @@ import { evaluateParabolas, interpolated, logit, unpack } from "./arrays.js";
 import { encoderInputs, expectedRow } from "./likelihood.js";
 import { forward } from "./network.js";
 import { momentsAt, posteriorOf } from "./posterior.js";
-import { greedySentence } from "./recurrent.js";
+import { greedySentence, isUnknown, numbersOf, sentenceFeatures } from "./recurrent.js";
+import { tokenizer } from "./tokens.js";
 
 export class Model {
   constructor(description) {
     this.weightsOfTau = []; // weights that change with tau, and the coefficients that give them
     Object.assign(this, this.unpacked(description));
     this.hasDial = this.tau.low !== undefined;
+    if (this.reader?.tokens) this.tokensOf = tokenizer(this.reader.tokens);
     this.moveTo(this.tau.at);
   }
 
@@ -51,6 +53,18 @@ export class Model {
   /** Features of a row from the encoder, which are the same for every tau. */
   features(row, context) {
     return forward(this.encoder, encoderInputs(this.likelihood, this.units, row), context);
+  }
+
+  /** Number of tokens of a sentence; those that the encoder reads, each known or not; their features. */
+  readSentence(sentence) {
+    const tokens = this.tokensOf(sentence);
+    const read = tokens.slice(0, this.writer.max_length);
+    const numbers = numbersOf(this.writer.words, read);
+    return {
+      nTokens: tokens.length,
+      tokens: read.map((token, i) => ({ token, known: !isUnknown(numbers[i]) })),
+      features: sentenceFeatures(this.reader, numbers),
+    };
   }
 
   /** Posterior mean and standard deviation of a row from its features. */

@@ -7,8 +7,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 # Modules in the order of their imports: each one imports only from those before it.
-ARITHMETIC = ("arrays", "network", "recurrent", "posterior", "likelihood", "model")
-VIEWS = ("elements", "views", "codemap", "explorer")
+ARITHMETIC = ("arrays", "network", "tokens", "recurrent", "posterior", "likelihood", "model")
+VIEWS = ("elements", "views", "codemap", "sentence", "explorer")
 
 
 def script(modules=(*ARITHMETIC, *VIEWS), folder=HERE):

@@ -1,4 +1,4 @@
-// Sentences: a code is decoded word by word, each the most probable next word.
+// Sentences: word by word, they are encoded and decoded, each word the most probable next one.
 
 import { rowOf, sigmoid } from "./arrays.js";
 import { linear } from "./network.js";
@@ -37,15 +37,46 @@ function mostProbableToken(logits) {
   return best;
 }
 
-/** Decode a code to a sentence by greedy search. */
-export function greedySentence(writer, code) {
-  const { recurrence } = writer;
+/** The size of the state of a recurrence, and its step from an input and a state to the next state. */
+function recurrenceOf({ cell, recurrence }) {
   const weights = {
     ofInput: { weight: recurrence.weight_ih_l0, bias: recurrence.bias_ih_l0 },
     ofState: { weight: recurrence.weight_hh_l0, bias: recurrence.bias_hh_l0 },
   };
-  const step = { lstm, gru }[writer.cell];
-  const n = recurrence.weight_hh_l0.shape[1];
+  const next = { lstm, gru }[cell];
+  return { n: recurrence.weight_hh_l0.shape[1], step: (x, state) => next(weights, x, state) };
+}
+
+/** From the states after each token to one vector. */
+const POOLS = {
+  mean: (states) => states.reduce(added).map((sum) => sum / states.length),
+  last: (states) => states.at(-1),
+  max: (states) => states.reduce((most, state) => most.map((value, i) => Math.max(value, state[i]))),
+};
+
+/** Features of a sentence from the numbers of its tokens, to which its end belongs. */
+export function sentenceFeatures(reader, numbers) {
+  const { n, step } = recurrenceOf(reader);
+  let state = { hidden: new Float32Array(n), cell: new Float32Array(n) };
+  const states = [...numbers, BOUNDARY].map((number) => {
+    state = step(rowOf(reader.embedding, number), state);
+    return state.hidden;
+  });
+  return POOLS[reader.pooling](states);
+}
+
+/** The number of each token, which for a word that the training did not have is that of the unknown word. */
+export function numbersOf(words, tokens) {
+  const number = new Map(words.map((word, i) => [word, i]).slice(UNKNOWN + 1)); // the words before are none
+  return tokens.map((token) => number.get(token) ?? UNKNOWN);
+}
+
+/** Whether a number is that of the unknown word. */
+export const isUnknown = (number) => number === UNKNOWN;
+
+/** Decode a code to a sentence by greedy search. */
+export function greedySentence(writer, code) {
+  const { n, step } = recurrenceOf(writer);
   const initial = linear(writer.to_state, code).map(Math.tanh);
   let state = { hidden: initial.subarray(0, n), cell: initial.subarray(n) };
   const [toInput, toOutput] = [linear(writer.to_input, code), linear(writer.to_output, code)];
@@ -53,7 +84,7 @@ export function greedySentence(writer, code) {
 
   const tokens = [];
   for (let token = BOUNDARY; tokens.length < writer.max_length; ) {
-    state = step(weights, added(rowOf(writer.embedding, token), toInput), state);
+    state = step(added(rowOf(writer.embedding, token), toInput), state);
     const narrowed = writer.narrow ? linear(writer.narrow, state.hidden) : state.hidden;
     token = mostProbableToken(linear(output, added(narrowed, toOutput)));
     if (token === BOUNDARY) break;
