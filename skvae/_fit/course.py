@@ -61,8 +61,8 @@ class Course:
 class EarlyStopping:
     """A rule that says when held-out rows get no better, and keeps the best weights.
 
-    Scores are compared row by row: most of the spread of a mean of few rows is that of the rows,
-    and not of two models of them. A rise counts if it exceeds `tol` and half of its standard error.
+    Scores are compared row by row, because most of the spread of a mean over few rows is that of
+    the rows. A rise counts if it exceeds `tol` and half of its standard error together.
 
     Parameters
     ----------
@@ -93,7 +93,9 @@ class EarlyStopping:
 
     def state(self):
         """Return what another rule continues from by `load`."""
-        return {name: value for name, value in vars(self).items() if name not in ("patience", "tol")}
+        return {
+            name: value for name, value in vars(self).items() if name not in ("patience", "tol")
+        }
 
     def load(self, state):
         """Continue from the `state` of another rule."""
@@ -134,7 +136,7 @@ class EarlyStopping:
         return step - self.improved_at >= patience
 
     def counts(self, rise, weight):
-        """Return whether the rise of the rows' scores exceeds `tol` and half of its standard error."""
+        """Return whether a rise exceeds `tol` and half of its standard error together."""
         weight = torch.ones_like(rise) if weight is None else weight.to(rise)
         weight = weight / weight.sum()
         mean = weight @ rise

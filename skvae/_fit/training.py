@@ -22,7 +22,6 @@ from skvae._warnings import warn
 from skvae.objectives import Terms, mean_terms, row_terms
 from skvae.posteriors import Moments
 
-
 SMALL = 1_000  # rows, a tenth of which would be missed in training
 
 
@@ -156,7 +155,6 @@ class Training:
         dtype,
     ):
         self.model, self.rows, self.reader = model, rows, reader
-        self.vae = getattr(model, "module", model)  # of a model for every tau, the VAE in it
         self.train, self.held_out = train, held_out
         self.objective, self.beta, self.n_epochs = objective, beta, n_epochs
         self.course, self.n_rows_of_schedule = course, len(train) * n_epochs
@@ -176,7 +174,7 @@ class Training:
         model.train()
 
     def run(self, callbacks, checkpoint):
-        """Train until the last epoch, which early stopping may bring nearer, or a callback's stop."""
+        """Train until the last epoch, or until a callback ends it."""
         model = self.processes.shared(self.model)
         while not self.over and self.n_epochs_done < self.n_epochs:
             callbacks.begin_epoch()
@@ -215,6 +213,11 @@ class Training:
     def progress(self):
         """Return the share of the training that is done, from 0 to 1."""
         return min(1.0, self.n_rows_seen / self.n_rows_of_schedule)
+
+    @property
+    def vae(self):
+        """The VAE that is trained."""
+        return self.model
 
     @property
     def n_epochs_done(self):
@@ -281,7 +284,10 @@ class Training:
         falls. A small table misses them: it is trained anew, for the best number of steps.
         """
         n_batches = self.rows.n_batches(self.batch_size)
-        n_best, n_fall = self.stopping.best_step, self.course.share_of_fall * self.stopping.best_step
+        n_best, n_fall = (
+            self.stopping.best_step,
+            self.course.share_of_fall * self.stopping.best_step,
+        )
         n_anew = math.ceil((n_best + n_fall) / n_batches)
         if len(self.rows) < SMALL and self.n_epochs_done + n_anew <= self.n_epochs:
             self.model.load_state_dict(self.initial)
@@ -452,7 +458,14 @@ class Training:
         self.generator.set_state(state["generator"])
         set_generators(self.rows.device, state["generators"])
         for name in (
-            "over", "history", "scores", "n_rows_seen", "n_steps", "n_epochs", "settled", "converged"
+            "over",
+            "history",
+            "scores",
+            "n_rows_seen",
+            "n_steps",
+            "n_epochs",
+            "settled",
+            "converged",
         ):
             setattr(self, name, state[name])
         self.course.load(state["course"])
@@ -500,6 +513,10 @@ class RangeTraining(Training):
         super().__init__(every, rows, reader, **settings)
         self.tau = tau
         every.restart(self.seed)
+
+    @property
+    def vae(self):
+        return self.model.module
 
     def judged(self):
         every = self.averaged()
