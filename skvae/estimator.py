@@ -129,7 +129,7 @@ class BNVAEEstimator(BaseVAE):
     n_iter_no_change : int or None, default=None
         Number of epochs without a rise after which `early_stopping` stops. None stands for a
         third of all steps so far, but at least 500.
-    tol : float, default=0.05
+    tol : float, default=0.1
         Rise of the ELBO, in nats per row, that counts; half of its standard error over the
         held-out rows is added.
     warm_start : bool, default=False
@@ -246,7 +246,7 @@ class BNVAEEstimator(BaseVAE):
         early_stopping: bool | Literal["auto"] = "auto",
         validation_fraction: float = 0.1,
         n_iter_no_change: int | None = None,
-        tol: float = 0.05,
+        tol: float = 0.1,
         warm_start: bool = False,
         checkpoint: str | PathLike[str] | None = None,
         device: str | torch.device = "auto",

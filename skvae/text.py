@@ -110,7 +110,7 @@ class BNVAETextEstimator(BaseVAE):
         Share of the sentences held out by `early_stopping`.
     n_iter_no_change : int or None, default=None
         Number of epochs without a rise after which `early_stopping` stops, as in `BNVAEEstimator`.
-    tol : float, default=0.05
+    tol : float, default=0.1
         Rise of the ELBO, in nats per sentence, that counts, beside half of its standard error.
     warm_start : bool, default=False
         Whether `fit` continues from the weights and the vocabulary of the last call.
@@ -228,7 +228,7 @@ class BNVAETextEstimator(BaseVAE):
         early_stopping: bool | Literal["auto"] = "auto",
         validation_fraction: float = 0.1,
         n_iter_no_change: int | None = None,
-        tol: float = 0.05,
+        tol: float = 0.1,
         warm_start: bool = False,
         checkpoint: str | PathLike[str] | None = None,
         device: str | torch.device = "auto",
