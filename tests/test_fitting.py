@@ -11,8 +11,9 @@ from torch.testing import assert_close
 from skvae._data.rows import Rows
 from skvae._data.units import Marginals, Units
 from skvae._fit.checkpoints import NoCheckpoint
+from skvae._fit.course import Course, EarlyStopping
 from skvae._fit.optimizer import Adam
-from skvae._fit.training import EarlyStopping, Training
+from skvae._fit.training import Training
 from skvae.likelihoods import GaussianLikelihood
 from skvae.model import VAE
 from skvae.networks import MLP
@@ -72,6 +73,8 @@ def start(
         beta=beta,
         n_epochs=n_epochs,
         learning_rate=learning_rate,
+        course=Course(),
+        weight_decay=0.0,
         average=average,
         batch_size=16,
         stopping=stopping,
