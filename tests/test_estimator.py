@@ -17,8 +17,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.datasets import load_digits, load_iris
-from sklearn.exceptions import NotFittedError
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, LearningCurveDisplay, cross_validate
 from sklearn.pipeline import make_pipeline

@@ -57,6 +57,7 @@ ORDER = [
     "_data.numbers",
     "_fit",
     "_fit.torch_state",
+    "_fit.course",
     "_fit.optimizer",
     "_fit.processes",
     "distributed",

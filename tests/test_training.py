@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -154,7 +155,7 @@ def test_gradients_that_grow_for_long_are_let_through():
         norms.append(math.sqrt(sum(float(g.square().sum()) for g in gradients)))
     assert norms[0] == pytest.approx(2.0)
     assert norms[-1] == pytest.approx(20.0)
-    assert all(one <= other + 1e-5 for one, other in zip(norms, norms[1:], strict=False))
+    assert all(one <= other + 1e-5 for one, other in pairwise(norms))
 
 
 def test_an_optimizer_that_is_restarted_is_a_new_one():
