@@ -143,7 +143,9 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("case", ENDS)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.slow] * (case == "by default")) for case in ENDS]
+)
 def test_a_fit_goes_on_from_before_at_and_after_the_decision_on_its_end(case, tmp_path):
     parameters = {**STOPS, **ENDS[case]}
     whole = small(**parameters).fit(X)
