@@ -29,7 +29,7 @@ from skvae.every_tau import EveryTau
 from skvae.objectives import OBJECTIVES, Objective
 from skvae.posteriors import POSTERIORS, PriorPosterior
 
-EPOCHS_OF_DECAY = 200  # after which weight_decay="auto" has shrunk an idle weight by the factor e
+EPOCHS_OF_DECAY = 100  # after which weight_decay="auto" has shrunk an idle weight by the factor e
 FEWEST_TO_HOLD_OUT = 20  # rows; a tenth of fewer is no judge of anything
 
 Method = TypeVar("Method", bound=Callable[..., Any])

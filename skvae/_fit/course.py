@@ -59,10 +59,12 @@ class Course:
 
 
 class EarlyStopping:
-    """A rule that says when held-out rows get no better, and keeps the best weights.
+    """A rule that says when held-out rows get no better, and keeps weights to go back to.
 
     Scores are compared row by row, because most of the spread of a mean over few rows is that of
-    the rows. A rise counts if it exceeds `tol` and half of its standard error together.
+    the rows. A rise counts if it exceeds `tol` and half of its standard error together. The
+    weights that are kept are the last that are not worse than the best, up to half of the
+    standard error of the difference: few rows do not say that a training was too long.
 
     Parameters
     ----------
@@ -76,10 +78,10 @@ class EarlyStopping:
     ----------
     best : float
         Largest score.
-    best_state : dict
-        State of the module with this score.
-    best_step : int
-        Step of this score.
+    kept : dict
+        State of the module to go back to.
+    kept_at : int
+        Step of this state.
     improved_at : int
         Step of the last rise that counted.
     """
@@ -88,7 +90,7 @@ class EarlyStopping:
 
     def __init__(self, patience, tol):
         self.patience, self.tol = patience, tol
-        self.best, self.best_state, self.best_step = -math.inf, None, 0
+        self.best, self.rows_of_best, self.kept, self.kept_at = -math.inf, None, None, 0
         self.reference, self.improved_at, self.scored_at = None, 0, -math.inf
 
     def state(self):
@@ -127,18 +129,19 @@ class EarlyStopping:
             Whether to stop.
         """
         self.scored_at = step
-        if self.reference is None or self.counts(row_scores - self.reference, weight):
+        if self.reference is None or self.is_above(self.tol, row_scores - self.reference, weight):
             self.reference, self.improved_at = row_scores, step
         if score > self.best:
-            self.best, self.best_step = score, step
-            self.best_state = copy.deepcopy(module.state_dict())
+            self.best, self.rows_of_best = score, row_scores
+        if not self.is_above(0.0, self.rows_of_best - row_scores, weight):
+            self.kept, self.kept_at = copy.deepcopy(module.state_dict()), step
         patience = max(500, step // 3) if self.patience is None else self.patience
         return step - self.improved_at >= patience
 
-    def counts(self, rise, weight):
-        """Return whether a rise exceeds `tol` and half of its standard error together."""
+    def is_above(self, threshold, rise, weight):
+        """Return whether a mean rise exceeds a threshold and half of its standard error."""
         weight = torch.ones_like(rise) if weight is None else weight.to(rise)
         weight = weight / weight.sum()
         mean = weight @ rise
         error = (weight.square() @ (rise - mean).square()).sqrt()
-        return bool(mean > self.tol + error / 2)
+        return bool(mean > threshold + error / 2)

@@ -285,8 +285,8 @@ class Training:
         """
         n_batches = self.rows.n_batches(self.batch_size)
         n_best, n_fall = (
-            self.stopping.best_step,
-            self.course.share_of_fall * self.stopping.best_step,
+            self.stopping.kept_at,
+            self.course.share_of_fall * self.stopping.kept_at,
         )
         n_anew = math.ceil((n_best + n_fall) / n_batches)
         if len(self.rows) < SMALL and self.n_epochs_done + n_anew <= self.n_epochs:
@@ -295,7 +295,7 @@ class Training:
             self.n_steps, self.course = 0, Course(n_anew * n_batches)
             self.n_epochs = self.n_epochs_done + n_anew
         else:
-            self.model.load_state_dict(self.stopping.best_state)
+            self.model.load_state_dict(self.stopping.kept)
             self.optimizer.restart_averages()
             self.n_epochs = min(self.n_epochs, self.n_epochs_done + math.ceil(n_fall / n_batches))
             n_left = (self.n_epochs - self.n_epochs_done) * n_batches
@@ -399,8 +399,8 @@ class Training:
         """Return a copy of the model with the weights to keep, in the final precision."""
         model = self.averaged()
         stopping = self.stopping
-        if stopping is not None and not self.settled and stopping.best_state is not None:
-            model.load_state_dict(self.stopping.best_state)
+        if stopping is not None and not self.settled and stopping.kept is not None:
+            model.load_state_dict(self.stopping.kept)
         return model.to(self.dtype)
 
     def fitted(self, module, terms, every=None):
