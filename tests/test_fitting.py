@@ -283,7 +283,7 @@ def test_validation_draws_the_same_noise_every_epoch():
 
 def test_early_stopping_goes_back_to_the_best_weights():
     fit = run(start(patience=4), 3)
-    best = copy.deepcopy(fit.stopping.best_state)
+    best = copy.deepcopy(fit.stopping.kept)
     fit.model.load_state_dict(make().state_dict())  # from here on it is worse
     fit.optimizer.learning_rate = 0.0
     run(fit, 20)
@@ -335,7 +335,7 @@ def test_early_stopping_judges_and_remembers_the_averages():
     fit = start(average=True, patience=100)
     epoch(fit)
     averages = [value.clone() for value in fit.optimizer.averages.values]
-    best = fit.stopping.best_state
+    best = fit.stopping.kept
     names = [name for name, _ in fit.model.named_parameters()]
     assert_close([best[name] for name in names], averages, rtol=0, atol=0)
     _, terms, _ = fit.judged()
