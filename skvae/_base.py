@@ -20,7 +20,7 @@ from skvae._fit.fitted import precision
 from skvae._fit.processes import LostProcess, processes
 from skvae._fit.saving import SavingMixin
 from skvae._fit.torch_state import SeededDraws, plain_torch, restored_process
-from skvae._fit.training import NotFinite, RangeTraining, Training
+from skvae._fit.training import NotFinite, RangeTraining, Training, weight_matrices
 from skvae._random import random_state_of
 from skvae._sklearn import Interval, StrOptions, check_sample_weight
 from skvae._use import UseMixin
@@ -266,7 +266,7 @@ class BaseVAE(
             "n_epochs": n_epochs,
             "learning_rate": self.learning_rate,
             "course": Course(None if partial else n_epochs * n_batches),
-            "weight_decay": self._weight_decay(n_batches, partial),
+            "weight_decay": 0.0 if partial else self._weight_decay(module, n_batches),
             "average": self.average,
             "batch_size": batch_size,
             "stopping": stopping,
@@ -333,11 +333,13 @@ class BaseVAE(
             return self.max_iter is None and len(rows) >= FEWEST_TO_HOLD_OUT and not partial
         return self.early_stopping
 
-    def _weight_decay(self, n_batches, partial):
+    def _weight_decay(self, module, n_batches):
         """Return the weight decay of a training with a number of batches an epoch."""
         if self.weight_decay != "auto":
             return self.weight_decay
-        return 0.0 if partial else 1 / (EPOCHS_OF_DECAY * n_batches * self.learning_rate)
+        # A linear model has its maximum likelihood for an answer, as factor analysis gives it.
+        is_linear = len(weight_matrices(module.encoder, module.decoder)) < 2
+        return 0.0 if is_linear else 1 / (EPOCHS_OF_DECAY * n_batches * self.learning_rate)
 
     def _n_epochs(self, n_batches, stopping):
         """Return the largest number of epochs of a number of batches."""

@@ -24,6 +24,7 @@ from skvae._data.streams import Stream, is_stream, open_stream
 from skvae._data.tables import Table
 from skvae._data.units import Marginals, Units
 from skvae._fit.torch_state import plain_torch
+from skvae._linear_start import start_linear
 from skvae._random import random_state_of
 from skvae._sklearn import Interval, StrOptions, n_samples_of
 from skvae._use import check_n_draws, check_n_samples, check_support
@@ -387,7 +388,10 @@ class BNVAEEstimator(BaseVAE):
         self._check_support(module.likelihood_layer, X, reader)
         marginals = Marginals(X, weight)
         module.likelihood_layer.start(marginals)
-        return Units(*module.likelihood_layer.units(marginals))
+        units = Units(*module.likelihood_layer.units(marginals))
+        if weight is None:
+            start_linear(module, X, units)
+        return units
 
     # -- what was learned ------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from skvae.objectives import Terms, mean_terms, row_terms
 from skvae.posteriors import Moments
 
 SMALL = 1_000  # rows, a tenth of which would be missed in training
+FEWEST_STEPS = 500  # of a training that held-out rows end; fewer leave no time for the fall
 
 
 class NotFinite(ValueError):
@@ -160,9 +161,9 @@ class Training:
         self.course, self.n_rows_of_schedule = course, len(train) * n_epochs
         self.batch_size, self.stopping, self.seeds, self.dtype = batch_size, stopping, seeds, dtype
         self.generator = torch.Generator(rows.device).manual_seed(self.seed)
-        self.optimizer = Adam(
-            model.parameters(), learning_rate, average, weight_decay, weight_matrices(self.vae)
-        )
+        vae = self.vae
+        decayed = weight_matrices(vae.encoder, vae.posterior_layer, vae.decoder)
+        self.optimizer = Adam(model.parameters(), learning_rate, average, weight_decay, decayed)
         self.processes = processes()
         self.processes.check_batches(len(train), batch_size)
         self.history = {"loss": [], "rate": [], "distortion": [], "kl_weight": []}
@@ -283,12 +284,10 @@ class Training:
         Of many rows those held out are hardly missed: from the best weights, the learning rate
         falls. A small table misses them: it is trained anew, for the best number of steps.
         """
+        n_best = max(self.stopping.kept_at, FEWEST_STEPS)
         n_batches = self.rows.n_batches(self.batch_size)
-        n_best, n_fall = (
-            self.stopping.kept_at,
-            self.course.share_of_fall * self.stopping.kept_at,
-        )
-        n_anew = math.ceil((n_best + n_fall) / n_batches)
+        n_fall = math.ceil(self.course.share_of_fall * n_best / n_batches)  # epochs, as n_anew
+        n_anew = math.ceil(n_best / n_batches) + n_fall
         if len(self.rows) < SMALL and self.n_epochs_done + n_anew <= self.n_epochs:
             self.model.load_state_dict(self.initial)
             self.optimizer.restart()
@@ -297,7 +296,7 @@ class Training:
         else:
             self.model.load_state_dict(self.stopping.kept)
             self.optimizer.restart_averages()
-            self.n_epochs = min(self.n_epochs, self.n_epochs_done + math.ceil(n_fall / n_batches))
+            self.n_epochs = min(self.n_epochs, self.n_epochs_done + n_fall)
             n_left = (self.n_epochs - self.n_epochs_done) * n_batches
             self.course.fall(self.n_steps, self.n_steps + n_left)
         self.train, self.settled = self.rows, True
@@ -535,9 +534,8 @@ class RangeTraining(Training):
         self.previous = [self.faded(moments) for moments in self.model.moments]
 
 
-def weight_matrices(vae):
-    """Return the weights of a VAE that weight decay shrinks: all but biases and scales."""
-    networks = vae.encoder, vae.posterior_layer, vae.decoder
+def weight_matrices(*networks):
+    """Return the weights of networks that weight decay shrinks: all but biases and scales."""
     return [w for network in networks for w in network.parameters() if w.ndim > 1]
 
 

@@ -1,0 +1,102 @@
+"""The start of a linear model: what factor analysis finds.
+
+Without hidden layers, a VAE with a Gaussian likelihood is factor analysis, whose maximum
+likelihood an EM algorithm reaches in a second and gradient steps in minutes. Training starts
+there. Of the solutions, which are equal up to a rotation of the code, the start is the one whose
+posterior has independent components, because only that one can be expressed by the encoder::
+
+    W' diag(1/psi) W = diag(l),   q(z_j|x) = N(w_j' diag(1/psi) (x - mean) / (1 + l_j), 1 / (1 + l_j))
+"""
+
+import warnings
+
+import numpy as np
+import torch
+from sklearn.decomposition import FactorAnalysis
+from sklearn.exceptions import ConvergenceWarning
+
+from skvae.likelihoods import GaussianLikelihood
+from skvae.posteriors import Posterior
+
+MOST_ROWS = 10_000  # which are enough for a start
+
+
+def start_linear(module, X, units):
+    """Set a linear model to the result of factor analysis, if it is one and has plain rows.
+
+    Parameters
+    ----------
+    module : skvae.model.VAE
+        Model to start; nothing is done if it is not linear and Gaussian.
+    X : ndarray, CSR or Stream of shape (n_samples, n_features)
+        Training rows; nothing is done unless they are an array without gaps, of more rows than
+        columns.
+    units : skvae._data.units.Units
+        Units in which the model sees the rows.
+    """
+    if not (_is_linear(module) and isinstance(X, np.ndarray) and len(X) > X.shape[1]):
+        return
+    x = units.tensor(X[:: -(-len(X) // MOST_ROWS)], torch.float64).numpy()
+    if not np.isfinite(x).all():
+        return
+    weights, noise, strength = factors(x, module.posterior_layer.n_components)
+    n, d = len(strength), module.posterior_layer.n_components
+    readout = (weights / noise[:, None]).T / (1 + strength[:, None])
+    decoder, heads, likelihood = (
+        module.decoder.layers[0],
+        module.posterior_layer.heads,
+        module.likelihood_layer,
+    )
+    with torch.no_grad():
+        decoder.weight[:, :n] = torch.from_numpy(weights)
+        decoder.bias.zero_()
+        heads.weight[:n] = torch.from_numpy(readout)
+        heads.weight[d : d + n] = 0.0
+        heads.bias[:n] = 0.0
+        heads.bias[d : d + n] = -torch.from_numpy(np.log1p(strength))
+        free = torch.from_numpy(noise) - likelihood.scale_floor.double().square()
+        likelihood.log_scale.copy_(free.clamp_min(1e-12).log() / 2 / likelihood.pace)
+
+
+def factors(x, n_components):
+    """Return the factors of centered rows in the rotation whose posterior is diagonal.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n_samples, n_features)
+        Rows.
+    n_components : int
+        Largest number of factors.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_features, n_factors)
+        Factors that say anything, at most as many as columns.
+    noise : ndarray of shape (n_features,)
+        Variance of the noise.
+    strength : ndarray of shape (n_factors,)
+        Ratio of signal to noise in each component of the code, in descending order.
+    """
+    analysis = FactorAnalysis(min(n_components, x.shape[1]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it is only a start
+        analysis.fit(x)
+    weights, noise = analysis.components_.T, analysis.noise_variance_
+    strength, rotation = np.linalg.eigh((weights / noise[:, None]).T @ weights)
+    said = np.flatnonzero(strength > 1e-3)[::-1]
+    return weights @ rotation[:, said], noise, strength[said]
+
+
+def _is_linear(module):
+    """Return whether a model is a linear one of the estimator's own networks."""
+    posterior, likelihood = module.posterior_layer, module.likelihood_layer
+    return (
+        type(likelihood) is GaussianLikelihood
+        and not likelihood.constant.any()
+        and not likelihood.missing
+        and isinstance(posterior, Posterior)
+        and type(posterior).spread is Posterior.spread
+        and not list(module.encoder.parameters())
+        and [type(layer) for layer in getattr(module.decoder, "layers", ())] == [torch.nn.Linear]
+        and module.decoder.layers[0].in_features == posterior.n_components
+    )
