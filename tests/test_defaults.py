@@ -85,7 +85,7 @@ def test_sentences_end_by_themselves():
 @pytest.mark.parametrize("n_rows", [130, 1200])  # trained anew, and from the best weights
 def test_rows_held_out_are_trained_on_in_the_end(n_rows, parameters, steps):
     counts = CountsSteps(steps)
-    settings = {**SOON, "n_iter_no_change": 1, "max_iter": 20, "batch_size": 40, **parameters}
+    settings = {**SOON, "n_iter_no_change": 1, "max_iter": 200, "batch_size": 40, **parameters}
     model = small(**settings).set_callbacks(counts).fit(noise(n_rows))
     before, after = (math.ceil(n / 40) for n in (0.9 * n_rows, n_rows))
     assert before < after
@@ -193,8 +193,8 @@ def test_the_rate_of_a_fit_rises_and_falls(steps):
 def test_the_rate_falls_to_zero_at_an_end_that_was_found(steps):
     for n_times in (1, 8):
         steps.clear()
-        model = small(**SOON, n_iter_no_change=10, max_iter=50).fit(np.tile(X, (n_times, 1)))
-        assert n_judged(model) < model.n_iter_ < 50
+        model = small(**SOON, n_iter_no_change=10, max_iter=200).fit(np.tile(X, (n_times, 1)))
+        assert n_judged(model) < model.n_iter_ < 200
         last = [fraction for _, fraction in steps[-2:]]
         assert 0.0 < last[1] < last[0] < 0.6
 

@@ -93,7 +93,8 @@ def everything(model):
 # -- checkpoints ---------------------------------------------------------------------------
 
 # Training that stops after two epochs, because no rise counts after the first score.
-STOPS = {"early_stopping": True, "n_iter_no_change": 1, "tol": 1e9, "max_iter": 20}
+STOPS = {"early_stopping": True, "n_iter_no_change": 1, "tol": 1e9}
+STOPS |= {"max_iter": 60, "batch_size": 4}
 CASES = {
     "plain": {},
     "early stopping": {"early_stopping": True, "max_iter": 40, "n_iter_no_change": 3, "tol": 0.05},
@@ -139,7 +140,7 @@ ENDS = {
     "from the best weights, with averages": {"max_iter": 3, "average": True},
     "from the best weights, over a range of tau": {"max_iter": 3, "tau": (0.1, 0.9)},
     "with no epoch left": {"max_iter": 2},
-    "by default": {"max_iter": None, "n_iter_no_change": None, "batch_size": 4},
+    "by default": {"max_iter": None, "n_iter_no_change": None},
 }
 
 
