@@ -29,7 +29,7 @@ from skvae.every_tau import EveryTau
 from skvae.objectives import OBJECTIVES, Objective
 from skvae.posteriors import POSTERIORS, PriorPosterior
 
-EPOCHS_OF_DECAY = 100  # after which weight_decay="auto" has shrunk an idle weight by the factor e
+STEPS_OF_DECAY = 2  # for each row; weight_decay="auto" shrinks an idle weight by e in all of them
 FEWEST_TO_HOLD_OUT = 20  # rows; a tenth of fewer is no judge of anything
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -266,7 +266,7 @@ class BaseVAE(
             "n_epochs": n_epochs,
             "learning_rate": self.learning_rate,
             "course": Course(None if partial else n_epochs * n_batches),
-            "weight_decay": 0.0 if partial else self._weight_decay(module, n_batches),
+            "weight_decay": 0.0 if partial else self._weight_decay(module, len(rows)),
             "average": self.average,
             "batch_size": batch_size,
             "stopping": stopping,
@@ -333,13 +333,13 @@ class BaseVAE(
             return self.max_iter is None and len(rows) >= FEWEST_TO_HOLD_OUT and not partial
         return self.early_stopping
 
-    def _weight_decay(self, module, n_batches):
-        """Return the weight decay of a training with a number of batches an epoch."""
+    def _weight_decay(self, module, n_rows):
+        """Return the weight decay of a training on a number of rows."""
         if self.weight_decay != "auto":
             return self.weight_decay
         # A linear model has its maximum likelihood for an answer, as factor analysis gives it.
         is_linear = len(weight_matrices(module.encoder, module.decoder)) < 2
-        return 0.0 if is_linear else 1 / (EPOCHS_OF_DECAY * n_batches * self.learning_rate)
+        return 0.0 if is_linear else 1 / (STEPS_OF_DECAY * n_rows * self.learning_rate)
 
     def _n_epochs(self, n_batches, stopping):
         """Return the largest number of epochs of a number of batches."""

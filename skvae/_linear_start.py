@@ -5,7 +5,8 @@ likelihood an EM algorithm reaches in a second and gradient steps in minutes. Tr
 there. Of the solutions, which are equal up to a rotation of the code, the start is the one whose
 posterior has independent components, because only that one can be expressed by the encoder::
 
-    W' diag(1/psi) W = diag(l),   q(z_j|x) = N(w_j' diag(1/psi) (x - mean) / (1 + l_j), 1 / (1 + l_j))
+    W' diag(1/psi) W = diag(l)
+    q(z_j|x) = N(w_j' diag(1/psi) (x - mean) / (1 + l_j), 1 / (1 + l_j))
 """
 
 import warnings

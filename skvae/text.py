@@ -224,7 +224,7 @@ class BNVAETextEstimator(BaseVAE):
         early_stopping: bool | Literal["auto"] = "auto",
         validation_fraction: float = 0.1,
         n_iter_no_change: int | None = None,
-        tol: float = 1e-2,
+        tol: float = 0.05,
         warm_start: bool = False,
         checkpoint: str | PathLike[str] | None = None,
         device: str | torch.device = "auto",
