@@ -8,7 +8,7 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
 
 from skvae import BNVAEEstimator, BNVAETextEstimator
-from skvae._base import EPOCHS_OF_DECAY
+from skvae._base import STEPS_OF_DECAY
 from skvae._fit.optimizer import Adam
 
 X = load_iris().data
@@ -50,6 +50,14 @@ def test_it_ends_by_itself(by_default):
 def test_the_floor_is_that_of_tau(rows):
     model = small().fit(rows)
     assert model.kl_floor_ == pytest.approx(-math.log(1 - 0.5), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_the_floor_of_sentences_is_that_of_tau():
+    sentences = ["the cat sleeps .", "the dog sleeps .", "a dog barks !", "a cat runs ."] * 25
+    sizes = {"embedding_size": 16, "hidden_size": 32, "random_state": 0}
+    model = BNVAETextEstimator(4, **sizes).fit(sentences)
+    assert model.kl_floor_ == pytest.approx(-2 * math.log(1 - 0.5), rel=1e-3)
 
 
 def test_it_is_better_than_a_short_fit_on_rows_that_it_has_not_seen():
@@ -211,7 +219,7 @@ def test_partial_fit_keeps_a_constant_rate_and_no_decay(steps):
 
 
 @pytest.mark.parametrize(
-    ("weight_decay", "expected"), [("auto", 1 / (EPOCHS_OF_DECAY * 5 * 0.01)), (0.7, 0.7)]
+    ("weight_decay", "expected"), [("auto", 1 / (STEPS_OF_DECAY * 150 * 0.01)), (0.7, 0.7)]
 )
 def test_decay_is_of_weight_matrices_alone(weight_decay, expected, steps):
     small(max_iter=1, batch_size=32, learning_rate=0.01, weight_decay=weight_decay).fit(X)
