@@ -161,7 +161,8 @@ class BNVAETextEstimator(BaseVAE):
     --------
     >>> from skvae import BNVAETextEstimator
     >>> sentences = ["the cat sleeps .", "the dog sleeps .", "a dog barks !", "a cat runs ."] * 25
-    >>> vae = BNVAETextEstimator(4, tau=0.5, hidden_size=32, embedding_size=16, random_state=0)
+    >>> sizes = {"hidden_size": 32, "embedding_size": 16}
+    >>> vae = BNVAETextEstimator(4, tau=0.5, max_iter=10, random_state=0, **sizes)
     >>> vae.fit(sentences).transform(["the cat sleeps ."]).shape
     (1, 4)
     >>> len(vae.sample(2, random_state=0))

@@ -160,19 +160,32 @@ def test_training_curves_are_the_history(vae):
 
 
 def test_training_curves_show_the_rows_set_aside():
-    vae = fit(early_stopping=True)
+    vae = fit(early_stopping=True, n_iter_no_change=1, tol=1e9, max_iter=10)
     display = TrainingCurveDisplay.from_estimator(vae)
-    assert display.validation_line_.get_ydata().tolist() == vae.validation_scores_
+    scores = np.array(vae.validation_scores_)
+    np.testing.assert_array_equal(display.validation, scores)
+    judged = np.isfinite(scores)
+    assert 0 < judged.sum() < len(judged)
+    np.testing.assert_array_equal(display.validation_line_.get_xdata(), 1 + judged.nonzero()[0])
+    np.testing.assert_array_equal(display.validation_line_.get_ydata(), scores[judged])
     assert display.validation_line_.get_label() == "held-out rows"
 
 
 def test_training_curves_show_an_objective_that_is_not_the_elbo():
-    vae = fit(beta=0.1, early_stopping=True)
+    vae = fit(beta=0.1, early_stopping=True, n_iter_no_change=1, tol=1e9, max_iter=10)
     display = TrainingCurveDisplay.from_estimator(vae)
     assert (
         display.objective_line_.get_ydata().tolist() == np.negative(vae.history_["loss"]).tolist()
     )
     assert display.validation_line_.get_label() == "objective, held-out rows"
+
+
+def test_a_line_goes_on_over_epochs_without_a_score():
+    validation = [-5.0, np.nan, -4.0, np.nan, np.nan]
+    display = TrainingCurveDisplay([1.0] * 5, [2.0] * 5, validation=validation).plot()
+    assert display.validation_line_.get_xydata().tolist() == [[1.0, -5.0], [3.0, -4.0]]
+    display = TrainingCurveDisplay([1.0] * 2, [2.0] * 2, validation=[-5.0, np.nan]).plot()
+    assert display.validation_line_.get_marker() == "."  # a single point is no line
 
 
 def test_training_curves_without_a_floor_have_no_line():
@@ -569,6 +582,9 @@ def test_table_over_rows(fits):
         (lambda: KLDisplay([1.0, np.nan]), "kl must be finite"),
         (lambda: KLDisplay([1.0], [1.0, 2.0]), r"floor must have shape \(1,\); got \(2,\)"),
         (lambda: TrainingCurveDisplay([1], [1, 2]), r"distortion must have shape \(1,\)"),
+        (lambda: TrainingCurveDisplay([1], [1], validation=[np.inf]), "validation must be finite"),
+        (lambda: TrainingCurveDisplay([1], [1], validation=[-np.inf]), "validation must be finite"),
+        (lambda: TrainingCurveDisplay([1], [1], validation=[1, 2]), r"validation must have shape"),
         (lambda: LatentMapDisplay(CODES[0]), r"codes must have shape .*got \(3,\)"),
         (lambda: LatentMapDisplay(CODES[:0]), r"codes must have shape .*got \(0, 3\)"),
         (lambda: LatentMapDisplay(CODES, y=[1]), r"y must hold .* 40 rows; got shape \(1,\)"),

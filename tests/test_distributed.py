@@ -28,6 +28,7 @@ from skvae.priors import StandardNormal
 ROWS = np.random.RandomState(0).randn(90, 3) @ np.random.RandomState(1).randn(3, 5)
 ROWS += 0.3 * np.random.RandomState(2).randn(90, 5)
 WEIGHTS = np.arange(1.0, 91.0)
+STOPS = {"early_stopping": True, "n_iter_no_change": 1, "tol": 1e9}  # after two epochs
 CASES = {
     "moment": {},
     # One epoch: where a standard deviation crosses 0 its gradient has no bound, and rounding grows.
@@ -35,7 +36,8 @@ CASES = {
     "batchnorm-mean": {"posterior": "batchnorm-mean"},
     # Parts of three and four rows are multiplied in other blocks: rounding grows with the steps.
     "odd batches": {"batch_size": 7, "max_iter": 2},
-    "early stopping": {"early_stopping": True},
+    "early stopping": {**STOPS, "max_iter": 250},  # stops, and is trained anew on all rows
+    "no room to train anew": {**STOPS, "max_iter": 4},  # stops, and goes on from the best weights
     "free bits": {"objective": FreeBits(0.7)},
     "a range of tau": {"tau": (0.1, 0.9)},
     "gaps": {},

@@ -17,7 +17,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.datasets import load_digits, load_iris
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, LearningCurveDisplay, cross_validate
 from sklearn.pipeline import make_pipeline
@@ -237,7 +237,8 @@ def test_free_bits_keep_a_plain_vae_from_dying_on_noise():
 
 
 def test_history_and_curves_agree():
-    model = small(max_iter=4, early_stopping=True).fit(rows())
+    with pytest.warns(ConvergenceWarning, match="at the limit of 4 epochs"):
+        model = small(max_iter=4, early_stopping=True).fit(rows())
     assert model.loss_curve_ is model.history_["loss"]
     lengths = {name: len(curve) for name, curve in model.history_.items()}
     assert lengths == {"loss": 4, "rate": 4, "distortion": 4, "kl_weight": 4}
@@ -283,10 +284,10 @@ def test_partial_fit_forgets_in_the_end():
 
 def test_warm_start_goes_on_where_fit_ended():
     X = rows(200) @ rows(4)
-    model = small(max_iter=20, warm_start=True).fit(X)
+    model = small(max_iter=5, warm_start=True).fit(X)
     first = model.lower_bound_
     model.fit(X)
-    assert model.n_iter_ == len(model.loss_curve_) == 40
+    assert model.n_iter_ == len(model.loss_curve_) == 10
     assert model.lower_bound_ > first
     assert small(max_iter=20).fit(X).fit(X).n_iter_ == 20
 
@@ -305,10 +306,16 @@ def test_going_on_with_another_number_of_components_is_refused(call):
 
 
 def test_early_stopping_stops_and_keeps_the_best():
-    X = rows(40, 20)  # noise: the network soon learns by heart
-    model = small(max_iter=400, early_stopping=True, n_iter_no_change=5, learning_rate=1e-2).fit(X)
-    assert model.n_iter_ == len(model.validation_scores_) < 400
-    assert np.argmax(model.validation_scores_) <= model.n_iter_ - 5
+    X = rows(40, 20)  # noise: without decay the network soon learns by heart
+    settings = {"max_iter": 400, "learning_rate": 1e-2, "weight_decay": 0.0}
+    model = small(early_stopping=True, n_iter_no_change=5, **settings).fit(X)
+    scores = np.array(model.validation_scores_)
+    n_judged = np.isfinite(scores).sum()
+    assert 5 < n_judged < model.n_iter_ == len(scores) < 400
+    assert np.isfinite(scores[:n_judged]).all()  # the rest is the end, on all rows
+    others = rows(400, 20, seed=1)
+    full = small(**settings).fit(X)
+    assert model.score(others) > full.score(others)
 
 
 def test_without_early_stopping_all_epochs_are_run():
@@ -708,7 +715,8 @@ def test_unfitted_says_so(method):
 def test_early_stopping_needs_a_row_to_train_on():
     with pytest.raises(ValueError, match="sets 1 of 1 rows aside and leaves none"):
         small(early_stopping=True).fit(rows(1))
-    small(early_stopping=True).fit(rows(2))
+    with pytest.warns(ConvergenceWarning, match="at the limit of 2 epochs"):
+        small(early_stopping=True).fit(rows(2))
 
 
 @pytest.mark.parametrize("weight", [np.zeros(60), -np.ones(60), np.ones(59)])

@@ -85,6 +85,7 @@ def test_long_wide_and_tiny_tables_are_fitted(shape):
     check(small().fit(X), X)
 
 
+STOPS = {"early_stopping": True, "tol": 1e300, "n_iter_no_change": 1, "max_iter": 10}
 LIMITS = [
     {"n_components": 1},
     {"n_components": 200},
@@ -98,10 +99,11 @@ LIMITS = [
     {"batch_size": 10**9},
     {"hidden_layer_sizes": ()},
     {"hidden_layer_sizes": (1,) * 6},
-    {"early_stopping": True, "validation_fraction": 1e-9},
-    {"early_stopping": True, "validation_fraction": 0.98},
-    {"early_stopping": True, "tol": 0, "n_iter_no_change": 1, "max_iter": 5},
-    {"early_stopping": True, "tol": 1e300, "n_iter_no_change": 1, "max_iter": 5},
+    {**STOPS, "validation_fraction": 1e-9},
+    {**STOPS, "validation_fraction": 0.98},
+    {**STOPS, "tol": 0, "max_iter": 60},
+    STOPS,
+    {"max_iter": None, "early_stopping": True},
     {"random_state": 2**32 - 1},
     {"max_iter": 300, "hidden_layer_sizes": ()},
 ]

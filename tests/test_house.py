@@ -57,6 +57,7 @@ ORDER = [
     "_data.numbers",
     "_fit",
     "_fit.torch_state",
+    "_fit.course",
     "_fit.optimizer",
     "_fit.processes",
     "distributed",
@@ -73,6 +74,7 @@ ORDER = [
     "_fit.checkpoints",
     "_fit.saving",
     "_use",
+    "_linear_start",
     "_base",
     "estimator",
     "text",
@@ -115,6 +117,7 @@ SKLEARN = {
     )
 }
 SKLEARN["_fit.training"] = ("sklearn.exceptions",)
+SKLEARN["_linear_start"] = ("sklearn.decomposition", "sklearn.exceptions")
 SKLEARN["_data.vocabulary"] = ("sklearn.feature_extraction.text",)
 SKLEARN["_data.units"] = ("sklearn.utils.sparsefuncs",)
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -87,18 +87,21 @@ def everything(model):
         for name, w in module.state_dict().items()
     }
     curves = model.history_, model.validation_scores_, model.lower_bound_, model._model.seed
-    return weights, curves, model.kl_per_component_.tobytes()
+    return weights, repr(curves), model.kl_per_component_.tobytes()
 
 
 # -- checkpoints ---------------------------------------------------------------------------
 
+# Training that stops after two epochs, because no rise counts after the first score.
+STOPS = {"early_stopping": True, "n_iter_no_change": 1, "tol": 1e9}
+STOPS |= {"max_iter": 60, "batch_size": 4}
 CASES = {
     "plain": {},
     "early stopping": {"early_stopping": True, "max_iter": 40, "n_iter_no_change": 3, "tol": 0.05},
     "annealing": {"objective": "cyclical-annealing"},
     "dropout": {"encoder": Drops},
     "weights": {},
-    "a range of tau": {"tau": (0.1, 0.9), "early_stopping": True},
+    "a range of tau": {"tau": (0.1, 0.9)},
 }
 
 
@@ -128,6 +131,35 @@ def test_a_fit_that_goes_on_from_its_checkpoint_is_the_uninterrupted_one(case, n
     assert everything(resumed) == everything(whole)
 
 
+# What comes before the end, and what is left of it.
+ENDS = {
+    "anew": {},
+    "anew, with averages": {"average": True},
+    "anew, over a range of tau": {"tau": (0.1, 0.9)},
+    "from the best weights": {"max_iter": 3},
+    "from the best weights, with averages": {"max_iter": 3, "average": True},
+    "from the best weights, over a range of tau": {"max_iter": 3, "tau": (0.1, 0.9)},
+    "with no epoch left": {"max_iter": 2},
+    "by default": {"max_iter": None, "n_iter_no_change": None},
+}
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.slow] * (case == "by default")) for case in ENDS]
+)
+def test_a_fit_goes_on_from_before_at_and_after_the_decision_on_its_end(case, tmp_path):
+    parameters = {**STOPS, **ENDS[case]}
+    whole = small(**parameters).fit(X)
+    n_before = np.isfinite(whole.validation_scores_).nonzero()[0][-1] + 1
+    for n_written in {n_before - 1, n_before, n_before + 1} & set(range(whole.n_iter_)):
+        path = tmp_path / str(n_written)
+        model = small(**parameters, checkpoint=path).set_callbacks(Stops(n_written + 1, breaks))
+        with pytest.raises(Broken):
+            model.fit(X)
+        assert epochs_in(path) == n_written
+        assert everything(small(**parameters, checkpoint=path).fit(X)) == everything(whole)
+
+
 def test_a_fit_that_was_over_is_read_and_not_run(tmp_path):
     model = small(checkpoint=tmp_path / "a").fit(X)
     again = small(checkpoint=tmp_path / "a").set_callbacks(Stops(1, breaks)).fit(X)
@@ -143,7 +175,7 @@ def test_a_fit_that_a_callback_ended_is_over(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"learning_rate": 0.1}, "learning_rate was 0.001 and is 0.1"),
+        ({"learning_rate": 0.1}, "learning_rate was 0.003 and is 0.1"),
         ({"max_iter": 7}, "max_iter was 6 and is 7"),
         ({"encoder": Drops}, "encoder was None and is Drops"),
         (
@@ -249,11 +281,16 @@ def interrupted(model, match):
         return model.fit(X)
 
 
+def ended_after(n_epochs, model):
+    """The fit of a model that a callback ends: a smaller max_iter would have another course."""
+    return model.set_callbacks(Stops(n_epochs, lambda: True)).fit(X)
+
+
 def test_ctrl_c_leaves_the_fit_of_the_epochs_that_were_run():
     model = interrupted(
         small().set_callbacks(Stops(3, interrupts)), "interrupted; .* after epoch 3 of 6"
     )
-    assert everything(model) == everything(small(max_iter=3).fit(X))
+    assert everything(model) == everything(ended_after(3, small()))
 
 
 class PressedWithin(nn.Module):
@@ -277,8 +314,7 @@ def test_ctrl_c_within_an_epoch_goes_back_to_the_epoch_before(n_calls, n_epochs)
         return functools.partial(PressedWithin, n_calls=n_calls)
 
     model = interrupted(small(encoder=network(n_calls)), f"after epoch {n_epochs} of 6")
-    whole = small(encoder=network(10_000), max_iter=n_epochs).fit(X)
-    assert everything(model) == everything(whole)
+    assert everything(model) == everything(ended_after(n_epochs, small(encoder=network(10_000))))
 
 
 def test_ctrl_c_in_the_first_epoch_leaves_the_weights_of_that_moment():
@@ -331,7 +367,7 @@ def test_divergence_goes_back_to_the_last_good_epoch_and_says_why():
     message = r"became nan in epoch 3. Lower learning_rate .* as it was after epoch 2 of 6"
     with pytest.warns(ConvergenceWarning, match=message):
         model = exploding(10).fit(X)
-    assert everything(model) == everything(exploding(10_000, max_iter=2).fit(X))
+    assert everything(model) == everything(ended_after(2, exploding(10_000)))
 
 
 def test_divergence_in_the_first_epoch_is_an_error():
@@ -414,8 +450,11 @@ def test_a_process_killed_at_random_moments_loses_no_file_and_at_most_an_epoch(s
         assert done >= min(60, before + 5)  # what was there when it was looked at is still there
         before = done
     assert n_kills >= 3
-    resumed = small(**LONG, checkpoint=path).fit(X)
-    assert everything(resumed) == everything(small(**LONG).fit(X))
+    with pytest.warns(ConvergenceWarning, match="at the limit of 60 epochs"):
+        resumed = small(**LONG, checkpoint=path).fit(X)
+    with pytest.warns(ConvergenceWarning, match="at the limit of 60 epochs"):
+        whole = small(**LONG).fit(X)
+    assert everything(resumed) == everything(whole)
     assert set(os.listdir(tmp_path)) <= {"a", ".a.part"}
 
 

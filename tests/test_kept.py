@@ -42,7 +42,7 @@ def test_after_partial_fit_it_goes_on_from_a_file_to_the_bit(tau, tmp_path):
 
 def test_a_fit_goes_on_by_partial_fit():
     X = rows()
-    model = small(max_iter=20).fit(X)
+    model = small(max_iter=2).fit(X)
     before = model.lower_bound_
     for _ in range(20):
         model.partial_fit(X)

@@ -263,7 +263,7 @@ def test_every_kind_of_stream_is_fitted(tiny_memory, source, tmp_path):
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"early_stopping": True},
+        {"early_stopping": True, "n_iter_no_change": 1, "tol": 1e9, "max_iter": 10},
         {"tau": (0.1, 0.9)},
         {"likelihood": "bernoulli"},
         {"likelihood": "negative_binomial"},

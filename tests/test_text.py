@@ -414,8 +414,9 @@ def test_going_on_keeps_the_vocabulary():
 
 
 def test_early_stopping_sets_sentences_aside():
-    model = small(early_stopping=True, max_iter=4).fit(SENTENCES)
-    assert len(model.validation_scores_) == model.n_iter_ <= 4
+    model = small(early_stopping=True, max_iter=6, n_iter_no_change=1, tol=1e9).fit(SENTENCES)
+    assert 2 < len(model.validation_scores_) == model.n_iter_ <= 6
+    assert np.isfinite(model.validation_scores_).sum() == 2  # then on all sentences
 
 
 def test_weights_count():

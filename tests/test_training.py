@@ -1,8 +1,9 @@
-"""The loop: its optimiser against PyTorch's, its stopping, what it gives back to the process."""
+"""The optimizer against PyTorch's, averages of the weights, and means over an epoch."""
 
 import math
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from skvae._fit.optimizer import Adam, Averages
-from skvae._fit.training import EarlyStopping, RunningMean
+from skvae._fit.training import RunningMean
 
 CPU = torch.device("cpu")
 
@@ -43,16 +44,133 @@ def train(net, n_steps, learning_rate=0.01, optimizer=None):
     return optimizer
 
 
-def test_fifty_steps_are_those_of_torch_optim():
+def clipped(gradients, norms):
+    """Gradients at most twice as long as the mean, of which `norms` keeps track, has been."""
+    norm = math.sqrt(sum(float(g.double().square().sum()) for g in gradients))
+    largest = 2 * norms["mean"] if norms["n"] else math.inf
+    norms["n"] += 1
+    newest = max(0.02, 1 / norms["n"])
+    norms["mean"] += newest * (min(norm, largest) - norms["mean"])
+    return [g * min(1.0, largest / norm) for g in gradients]
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.5])
+@pytest.mark.parametrize("every", [10**9, 7])
+def test_steps_are_those_of_torch_optim(weight_decay, every):
     ours, theirs = network(), network()
-    train(ours, 50)
-    optimizer = torch.optim.Adam(theirs.parameters(), 0.01)
-    for step in range(50):
-        optimizer.zero_grad()
-        squared_error(theirs, normal(16, 4, seed=100 + step)).backward()
-        optimizer.step()
+    optimizer = Adam(
+        ours.parameters(),
+        0.01,
+        weight_decay=weight_decay,
+        decayed=[ours[0].weight, ours[2].weight],
+    )
+    groups = [
+        {"params": [theirs[0].weight, theirs[2].weight], "weight_decay": weight_decay},
+        {"params": [theirs[0].bias, theirs[2].bias], "weight_decay": 0.0},
+    ]
+    reference, norms = torch.optim.AdamW(groups, 0.01), {"mean": 0.0, "n": 0}
+    for step in range(150):
+        x, scale = normal(16, 4, seed=100 + step), 50.0 if step % every == every - 1 else 1.0
+        loss = scale * squared_error(ours, x)
+        optimizer.step(torch.autograd.grad(loss, optimizer.parameters))
+        (scale * squared_error(theirs, x)).backward()
+        parameters = list(theirs.parameters())
+        gradients = clipped([p.grad for p in parameters], norms)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        reference.step()
+        reference.zero_grad()
     assert not torch.allclose(ours[0].weight, network()[0].weight, atol=0.1)
-    assert_close(ours.state_dict(), theirs.state_dict(), rtol=1e-5, atol=1e-6)
+    assert_close(ours.state_dict(), theirs.state_dict(), rtol=1e-4, atol=1e-5)
+    assert float(optimizer.norm) == pytest.approx(norms["mean"], rel=1e-4)
+
+
+def test_only_the_named_weights_shrink():
+    net = network()
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    optimizer = Adam(net.parameters(), 0.01, weight_decay=0.5, decayed=[net[2].weight])
+    for _ in range(3):
+        optimizer.step([torch.zeros_like(p) for p in net.parameters()], fraction=0.4)
+    before["2.weight"] *= (1 - 0.4 * 0.01 * 0.5) ** 3
+    assert_close(dict(net.named_parameters()), before, rtol=1e-6, atol=0)
+
+
+def test_a_fraction_is_one_of_the_learning_rate():
+    one, other = network(), network()
+    for net, learning_rate, fraction in ((one, 0.01, 0.3), (other, 0.003, 1.0)):
+        optimizer = Adam(net.parameters(), learning_rate)
+        for step in range(5):
+            loss = squared_error(net, normal(16, 4, seed=step))
+            optimizer.step(torch.autograd.grad(loss, optimizer.parameters), fraction)
+    assert_close(one.state_dict(), other.state_dict(), rtol=1e-6, atol=1e-7)
+
+
+# -- clipping --------------------------------------------------------------------------------
+
+
+def stepped(*norms):
+    """An optimizer after steps along a gradient of two tensors with these norms."""
+    parameters = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1, 1))]
+    optimizer = Adam(parameters, 0.1)
+    for norm in norms:
+        optimizer.step(gradient_of(norm))
+    return optimizer
+
+
+def gradient_of(norm):
+    return [norm * torch.tensor([2.0, -1.0]) / 3, norm * torch.tensor([[2.0]]) / 3]
+
+
+def next_gradients(optimizer, norm):
+    optimizer.n_steps += 1.0
+    return optimizer.clipped(gradient_of(norm))
+
+
+@pytest.mark.parametrize("norm", [1e-3, 1.0, 1e6])
+def test_the_first_gradient_is_not_clipped(norm):
+    optimizer = stepped()
+    assert_close(next_gradients(optimizer, norm), gradient_of(norm), rtol=0, atol=0)
+    assert float(optimizer.norm) == pytest.approx(norm)
+
+
+@pytest.mark.parametrize(("norm", "expected"), [(1.0, 1.0), (3.9, 3.9), (4.1, 4.0), (1e6, 4.0)])
+def test_a_gradient_is_at_most_twice_the_running_mean_and_keeps_its_direction(norm, expected):
+    optimizer = stepped(3.0, 1.0)
+    assert float(optimizer.norm) == pytest.approx(2.0)
+    assert_close(next_gradients(optimizer, norm), gradient_of(expected), rtol=1e-5, atol=0)
+    assert float(optimizer.norm) == pytest.approx((3.0 + 1.0 + expected) / 3)
+
+
+def test_the_running_mean_reaches_back_fifty_steps():
+    optimizer = stepped(*[1.0] * 100)
+    next_gradients(optimizer, 1.5)
+    assert float(optimizer.norm) == pytest.approx(1.01)
+
+
+def test_gradients_that_grow_for_long_are_let_through():
+    optimizer = stepped(*[1.0] * 60)
+    norms = []
+    for _ in range(300):
+        gradients = next_gradients(optimizer, 20.0)
+        norms.append(math.sqrt(sum(float(g.square().sum()) for g in gradients)))
+    assert norms[0] == pytest.approx(2.0)
+    assert norms[-1] == pytest.approx(20.0)
+    assert all(one <= other + 1e-5 for one, other in pairwise(norms))
+
+
+def test_an_optimizer_that_is_restarted_is_a_new_one():
+    net, other = network(), network()
+    optimizer = train(net, 20, optimizer=Adam(net.parameters(), 0.01, average=True))
+    net.load_state_dict(other.state_dict())
+    optimizer.restart()
+    train(net, 20, optimizer=optimizer)
+    new = train(other, 20, optimizer=Adam(other.parameters(), 0.01, average=True))
+    assert_close(net.state_dict(), other.state_dict(), rtol=0, atol=0)
+    assert_close(optimizer.averages.state(), new.averages.state(), rtol=0, atol=0)
+    assert_close(optimizer.state(), new.state(), rtol=0, atol=0)
+
+
+# -- Adam alone ------------------------------------------------------------------------------
 
 
 def test_a_step_is_the_equation():
@@ -198,48 +316,3 @@ def test_steps_move_down():
     x = normal(64, 4, seed=7)
     assert squared_error(net, x) < 0.7 * squared_error(network(), x)
     assert optimizer.n_steps == 40
-
-
-# -- early stopping ------------------------------------------------------------------------
-
-
-def run(scores, patience, tol):
-    """Epoch of the stop (None if there is none) and of the remembered weights."""
-    stopping, module = EarlyStopping(patience, tol), nn.Linear(1, 1)
-    for epoch, score in enumerate(scores):
-        nn.init.constant_(module.weight, epoch)
-        if stopping.should_stop(score, module):
-            break
-    else:
-        epoch = None
-    return epoch, stopping.best_state["weight"].item()
-
-
-@pytest.mark.parametrize(
-    ("scores", "patience", "tol", "stop", "best"),
-    [
-        ([1, 2, 3, 4], 1, 0.0, None, 3),  # always better
-        ([4, 3, 2, 1], 2, 0.0, 2, 0),  # never: two epochs later it stops
-        ([1, 3, 2, 2, 4, 1], 3, 0.0, None, 4),  # better just in time
-        ([1, 3, 2, 2, 2, 4], 3, 0.0, 4, 1),  # too late
-        ([1.0, 1.1, 1.2], 2, 0.5, 2, 2),  # better by less than tol: remembered, not counted
-        ([1.0, 1.0, 1.0], 2, 0.0, 2, 0),  # equal is not better
-        ([-math.inf, -5.0], 5, 0.0, None, 1),
-        ([1.0, math.nan, math.nan], 2, 0.0, 2, 0),  # NaN is never better
-    ],
-)
-def test_it_stops_and_remembers(scores, patience, tol, stop, best):
-    assert run(scores, patience, tol) == (stop, best)
-
-
-def test_slow_progress_counts_from_the_last_best():
-    # Epochs that each gain less than tol do not add up: the bar rises with the best.
-    assert run([0.0, 0.4, 0.8, 1.2, 1.6], 3, 0.5)[0] == 3
-
-
-def test_the_remembered_weights_are_a_copy():
-    stopping, module = EarlyStopping(3, 0.0), nn.Linear(1, 1)
-    nn.init.constant_(module.weight, 1.0)
-    stopping.should_stop(1.0, module)
-    nn.init.constant_(module.weight, 2.0)
-    assert stopping.best_state["weight"].item() == 1.0
