@@ -18,9 +18,10 @@ from skvae._fit.checkpoints import Checkpoint, NoCheckpoint, in_words
 from skvae._fit.course import Course, EarlyStopping
 from skvae._fit.fitted import precision
 from skvae._fit.processes import LostProcess, processes
+from skvae._fit.range_training import RangeTraining
 from skvae._fit.saving import SavingMixin
 from skvae._fit.torch_state import SeededDraws, plain_torch, restored_process
-from skvae._fit.training import NotFinite, RangeTraining, Training, weight_matrices
+from skvae._fit.training import NotFinite, Training, weight_matrices
 from skvae._random import random_state_of
 from skvae._sklearn import Interval, StrOptions, check_sample_weight
 from skvae._use import UseMixin
@@ -202,7 +203,8 @@ class BaseVAE(
                     raise training.lost(error, resumable=self.checkpoint is not None) from error
                 else:
                     model = training.finished()
-                    training.warn_if_still_improving()
+                    if not partial:
+                        training.warn_if_still_improving()
             vars(self).update(self._learned(model, training, again, partial))
             callbacks.end_fit()
             if not partial and not isinstance(self.module_.posterior_layer, PriorPosterior):
@@ -339,7 +341,7 @@ class BaseVAE(
         if self.weight_decay != "auto":
             return self.weight_decay
         # A linear model has its maximum likelihood for an answer, as factor analysis gives it.
-        is_linear = len(weight_matrices(module.encoder, module.decoder)) < 2
+        is_linear = len(weight_matrices(module)) < 2
         return 0.0 if is_linear else 1 / (STEPS_OF_DECAY * n_rows * self.learning_rate)
 
     def _n_epochs(self, n_batches, stopping):

@@ -104,10 +104,10 @@ class BNVAEEstimator(BaseVAE):
         Step size of the AdamW optimizer. It rises over the first 50 steps, stays, and falls to 0
         over the last quarter of the training; in `partial_fit` it stays.
     weight_decay : float or "auto", default="auto"
-        Share of each weight, times the learning rate, by which a step shrinks it, as in
-        `torch.optim.AdamW`. Biases and noise scales are left alone. "auto" takes
-        ``1 / (2 n_samples learning_rate)``, which holds the networks of small tables together
-        and vanishes for large ones; it is 0 for linear networks and in `partial_fit`.
+        Share of each weight matrix of the decoder, times the learning rate, by which a step
+        shrinks it, as in `torch.optim.AdamW`. "auto" takes ``1 / (2 n_samples learning_rate)``,
+        which keeps the decoder of a small table from learning its rows by heart and vanishes
+        for large tables; it is 0 for linear decoders and in `partial_fit`.
     average : bool, default=True
         Whether the finished networks have running averages of their weights, over the last 50
         steps or so of a call: that leaves out the noise that batches bring to them.

@@ -94,7 +94,11 @@ class EveryTau(nn.Module):
         ends = np.cumsum([weight.numel() for weight in weights.values()]).tolist()
         starts = [0, *ends[:-1]]
         self.places = dict(zip(weights, zip(starts, ends, strict=True), strict=True))
-        self._matrices = [self.places[name] for name, w in weights.items() if w.dim() > 1]
+        self._matrices = [
+            self.places[name]
+            for name, weight in weights.items()
+            if name.startswith(("decoder.", "likelihood_layer.")) and weight.dim() > 1
+        ]
         start = torch.cat([weight.detach().flatten() for weight in weights.values()])
         self.coefficients = nn.Parameter(torch.stack([start, 0 * start, 0 * start]))
         for weight in weights.values():

@@ -92,7 +92,7 @@ class BNVAETextEstimator(BaseVAE):
     learning_rate : float, default=3e-3
         Step size of the AdamW optimizer, with the course that it has in `BNVAEEstimator`.
     weight_decay : float or "auto", default="auto"
-        Share of each weight, times the learning rate, by which a step shrinks it, as in
+        Share of each weight matrix of the decoder by which a step shrinks it, as in
         `BNVAEEstimator`.
     average : bool, default=True
         Whether the trained networks have running averages of their weights, over about the last

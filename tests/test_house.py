@@ -69,6 +69,7 @@ ORDER = [
     "every_tau",
     "_fit.fitted",
     "_fit.training",
+    "_fit.range_training",
     "_fit.plain",
     "_fit.files",
     "_fit.checkpoints",

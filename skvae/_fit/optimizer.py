@@ -4,15 +4,11 @@ import copy
 
 import torch
 
-from skvae._torch import fused_adamw_, lerp_all_, norms, scaled
+from skvae._torch import fused_adamw_, lerp_all_
 
 
 class Adam:
     """Adam (Kingma & Ba 2015) with decoupled weight decay (Loshchilov & Hutter 2019).
-
-    Gradients whose norm exceeds twice its running mean are scaled down to that. They come where
-    a code is precise, and after one of them Adam would take steps that are far too long, because
-    its mean of squares lags behind.
 
     This calls PyTorch's own fused kernel. `torch.optim.AdamW` is avoided because its first object
     in a process imports the compiler: 1 to 2 s and 70 MB, in every worker of a search too.
@@ -39,7 +35,6 @@ class Adam:
         self.means = [torch.zeros_like(p) for p in self.parameters]
         self.squares = [torch.zeros_like(p) for p in self.parameters]
         self.n_steps = torch.zeros((), device=self.parameters[0].device)
-        self.norm = torch.zeros_like(self.n_steps)
         decayed = {id(parameter) for parameter in decayed}
         shrinks = [weight_decay > 0.0 and id(parameter) in decayed for parameter in self.parameters]
         self.groups = [
@@ -50,7 +45,7 @@ class Adam:
 
     def state(self):
         """Return the tensors that another optimizer continues from by `load`."""
-        return [self.means, self.squares, [self.n_steps, self.norm]]
+        return [self.means, self.squares, [self.n_steps]]
 
     def load(self, state):
         """Continue from the `state` of an optimizer of the same parameters."""
@@ -78,7 +73,6 @@ class Adam:
     def step(self, gradients, fraction=1.0):
         """Move the parameters down the gradients, by a fraction of the learning rate."""
         self.n_steps += 1.0
-        gradients = self.clipped(gradients)
         for weight_decay, places in self.groups:
             fused_adamw_(
                 [self.parameters[place] for place in places],
@@ -97,16 +91,6 @@ class Adam:
             )
         if self.averages is not None:
             self.averages.update()
-
-    def clipped(self, gradients):
-        """Return the gradients, scaled to a norm of at most twice the running mean."""
-        norm = torch.stack(norms(gradients)).norm()
-        largest = 2.0 * self.norm
-        if self.n_steps > 1.0 and norm > largest:
-            gradients = scaled(gradients, largest / norm)
-            norm = largest
-        self.norm.lerp_(norm, max(0.02, 1 / float(self.n_steps)))
-        return gradients
 
 
 class Averages:

@@ -44,8 +44,7 @@ class RunningMean:
     """The mean over all rows, from the means of the batches.
 
     Values are added up 64 at a time: one at a time would cost a few operations in every step, and
-    all at the end would leave small tensors in memory that keep the space between them from being
-    used again.
+    all at the end would leave small tensors in memory between which no space is used again.
 
     Examples
     --------
@@ -161,8 +160,8 @@ class Training:
         self.course, self.n_rows_of_schedule = course, len(train) * n_epochs
         self.batch_size, self.stopping, self.seeds, self.dtype = batch_size, stopping, seeds, dtype
         self.generator = torch.Generator(rows.device).manual_seed(self.seed)
-        vae = self.vae
-        decayed = weight_matrices(vae.encoder, vae.posterior_layer, vae.decoder)
+        # Normalized heads cancel the scale of the encoder: nothing would stop its weights' decay.
+        decayed = weight_matrices(self.vae)
         self.optimizer = Adam(model.parameters(), learning_rate, average, weight_decay, decayed)
         self.processes = processes()
         self.processes.check_batches(len(train), batch_size)
@@ -261,8 +260,8 @@ class Training:
             self.scores.append(math.nan)
         else:
             stop = self.should_stop()
-        (stop,) = map(bool, self.processes.from_first([stop]))
-        self.converged = self.converged or stop
+        stop, self.stopping.kept_at = self.processes.from_first([stop, self.stopping.kept_at])
+        self.converged = self.converged or bool(stop)
         if stop and self.n_steps < self.course.fall_from:
             self.settle()
 
@@ -282,13 +281,15 @@ class Training:
         """End the training on all rows, in one of two ways.
 
         Of many rows those held out are hardly missed: from the best weights, the learning rate
-        falls. A small table misses them: it is trained anew, for the best number of steps.
+        falls. A small table misses them: it is trained anew, for the best number of steps, unless
+        the objective has a schedule, which would be over by then.
         """
         n_best = max(self.stopping.kept_at, FEWEST_STEPS)
         n_batches = self.rows.n_batches(self.batch_size)
         n_fall = math.ceil(self.course.share_of_fall * n_best / n_batches)  # epochs, as n_anew
         n_anew = math.ceil(n_best / n_batches) + n_fall
-        if len(self.rows) < SMALL and self.n_epochs_done + n_anew <= self.n_epochs:
+        is_room = self.n_epochs_done + n_anew <= self.n_epochs
+        if len(self.rows) < SMALL and is_room and self.objective.constant_from == 0.0:
             self.model.load_state_dict(self.initial)
             self.optimizer.restart()
             self.n_steps, self.course = 0, Course(n_anew * n_batches)
@@ -302,17 +303,7 @@ class Training:
         self.train, self.settled = self.rows, True
 
     def judged(self):
-        """Return the model as it would be finished now, with the scores of the held-out rows.
-
-        Returns
-        -------
-        model : torch.nn.Module
-            The model.
-        terms : skvae.objectives.Terms
-            Mean terms of the held-out rows.
-        row_scores : Tensor of shape (n_held_out,)
-            Their ELBOs, with the present weight of the KL.
-        """
+        """Return the model as it would be finished now, and what `scores_of` returns of it."""
         model = self.averaged()
         # The running moments are those of the last weights, not of their averages.
         model.finalise(self.some_rows().in_order(torch.float32))
@@ -324,7 +315,7 @@ class Training:
         return self.train if len(self.train) <= n_rows else self.train.evenly_spaced(n_rows)
 
     def scores_of(self, *models):
-        """Return mean terms and ELBO of each held-out row, both means over models."""
+        """Return the mean terms of the held-out rows and the ELBO of each, means over models."""
         held_out = (self.held_out.in_order(torch.float32) for _ in models)
         every = [row_terms(*pair, self.same_noise()) for pair in zip(models, held_out, strict=True)]
         rows = Terms(*(torch.stack(parts).mean(0) for parts in zip(*every, strict=True)))
@@ -371,7 +362,7 @@ class Training:
         return fitted
 
     def warn_if_still_improving(self):
-        """Warn if the last epoch was reached before the held-out rows stopped getting better."""
+        """Warn if the last epoch came before the held-out rows stopped getting better."""
         if self.stopping is not None and not (self.converged or self.over):
             warn(
                 f"Training ended at the limit of {self.n_epochs} epochs, and the held-out rows "
@@ -490,58 +481,10 @@ class Training:
         return moments._replace(weight=moments.weight.clamp_max(9.0 * len(self.rows)))
 
 
-class RangeTraining(Training):
-    """A training for every tau of a range: each batch has another tau.
-
-    Its history holds means over the taus of an epoch; it stops by the mean of both ends and the
-    middle of the range.
-
-    Parameters
-    ----------
-    every : skvae.every_tau.EveryTau
-        The model to train; changed in place.
-    rows, reader : object
-        Training rows and their reader, as for `Training`.
-    tau : float
-        Operating point of the finished model.
-    **settings : dict
-        Settings as for `Training`.
-    """
-
-    def __init__(self, every, rows, reader=None, *, tau, **settings):
-        super().__init__(every, rows, reader, **settings)
-        self.tau = tau
-        every.restart(self.seed)
-
-    def step(self, loss):
-        shrinks = self.optimizer.weight_decay * self.optimizer.learning_rate
-        self.model.shrink(shrinks * self.course.factor(self.n_steps))
-        super().step(loss)
-
-    @property
-    def vae(self):
-        return self.model.module
-
-    def judged(self):
-        every = self.averaged()
-        every.finalise(self.some_rows().in_order(torch.float32), n_nodes=3)
-        return every, *self.scores_of(*(every.at_tau(every.tau_at(t)) for t in (-1.0, 0.0, 1.0)))
-
-    def finished(self):
-        every = self.best()
-        every.finalise(self.rows.in_order(self.dtype), self.previous)
-        every.measure(lambda: self.rows.in_order(self.dtype), self.same_noise)
-        module, terms = every.at(self.tau)
-        return self.fitted(module, terms, every)
-
-    def continue_from(self, optimizer_state):
-        self.continue_steps(optimizer_state)
-        self.previous = [self.faded(moments) for moments in self.model.moments]
-
-
-def weight_matrices(*networks):
-    """Return the weights of networks that weight decay shrinks: all but biases and scales."""
-    return [w for network in networks for w in network.parameters() if w.ndim > 1]
+def weight_matrices(vae):
+    """Return the weights of p(x|z) that weight decay shrinks: all but biases and scales."""
+    parts = vae.decoder, vae.likelihood_layer
+    return [weight for part in parts for weight in part.parameters() if weight.ndim > 1]
 
 
 def _copy_of(thing):

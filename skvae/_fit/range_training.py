@@ -1,0 +1,54 @@
+"""The training of a model for every tau of a range."""
+
+import torch
+
+from skvae._fit.training import Training
+
+
+class RangeTraining(Training):
+    """A training for every tau of a range: each batch has another tau.
+
+    Its history holds means over the taus of an epoch; it stops by the mean of both ends and the
+    middle of the range.
+
+    Parameters
+    ----------
+    every : skvae.every_tau.EveryTau
+        The model to train; changed in place.
+    rows, reader : object
+        Training rows and their reader, as for `Training`.
+    tau : float
+        Operating point of the finished model.
+    **settings : dict
+        Settings as for `Training`.
+    """
+
+    def __init__(self, every, rows, reader=None, *, tau, **settings):
+        super().__init__(every, rows, reader, **settings)
+        self.tau = tau
+        every.restart(self.seed)
+
+    def step(self, loss):
+        shrinks = self.optimizer.weight_decay * self.optimizer.learning_rate
+        self.model.shrink(shrinks * self.course.factor(self.n_steps))
+        super().step(loss)
+
+    @property
+    def vae(self):
+        return self.model.module
+
+    def judged(self):
+        every = self.averaged()
+        every.finalise(self.some_rows().in_order(torch.float32), n_nodes=3)
+        return every, *self.scores_of(*(every.at_tau(every.tau_at(t)) for t in (-1.0, 0.0, 1.0)))
+
+    def finished(self):
+        every = self.best()
+        every.finalise(self.rows.in_order(self.dtype), self.previous)
+        every.measure(lambda: self.rows.in_order(self.dtype), self.same_noise)
+        module, terms = every.at(self.tau)
+        return self.fitted(module, terms, every)
+
+    def continue_from(self, optimizer_state):
+        self.continue_steps(optimizer_state)
+        self.previous = [self.faded(moments) for moments in self.model.moments]
