@@ -77,7 +77,7 @@ def test_the_elbo_is_five_frames_below_fit(fit, way):
 
 
 @pytest.mark.parametrize(
-    ("fit", "most"), [(array, 120), (frame, 155), (sentences, 114), (range_of_tau, 134)]
+    ("fit", "most"), [(array, 130), (frame, 165), (sentences, 124), (range_of_tau, 150)]
 )
 def test_the_reader_changes_files_no_more_often_than_today(fit, most):
     functions, _ = walked(fit)

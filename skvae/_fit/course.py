@@ -5,6 +5,9 @@ import math
 
 import torch
 
+N_RISE = 50  # steps
+SHARE_OF_FALL = 0.25
+
 
 class Course:
     """Multiplier of the learning rate: a short rise, a constant stretch and a fall to zero.
@@ -28,15 +31,12 @@ class Course:
     [0.02, 0.5, 1.0, 1.0, 1.0, 0.5, 0.0]
     """
 
-    n_rise = 50
-    share_of_fall = 0.25
-
     def __init__(self, n_steps=None):
         self.fall_from = self.end = math.inf
-        self.n_rise = type(self).n_rise
+        self.n_rise = N_RISE
         if n_steps is not None:
-            self.n_rise = min(self.n_rise, n_steps // 10 + 1)
-            self.fall(n_steps - int(self.share_of_fall * n_steps), n_steps)
+            self.n_rise = min(N_RISE, n_steps // 10 + 1)
+            self.fall(n_steps - int(SHARE_OF_FALL * n_steps), n_steps)
 
     def fall(self, start, end):
         """Let the rate fall from a step on, to zero at the end."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from skvae._fit.course import Course
+from skvae._fit.course import SHARE_OF_FALL, Course
 from skvae._fit.fitted import FittedModel
 from skvae._fit.optimizer import Adam
 from skvae._fit.processes import LostProcess, processes
@@ -23,7 +23,7 @@ from skvae.objectives import Terms, mean_terms, row_terms
 from skvae.posteriors import Moments
 
 SMALL = 1_000  # rows, a tenth of which would be missed in training
-FEWEST_STEPS = 500  # of a training that held-out rows end; fewer leave no time for the fall
+FEWEST_STEPS = 500  # of a training anew; fewer leave the noise of the batches no time to go
 
 
 class NotFinite(ValueError):
@@ -284,10 +284,9 @@ class Training:
         falls. A small table misses them: it is trained anew, for the best number of steps, unless
         the objective has a schedule, which would be over by then.
         """
-        n_best = max(self.stopping.kept_at, FEWEST_STEPS)
-        n_batches = self.rows.n_batches(self.batch_size)
-        n_fall = math.ceil(self.course.share_of_fall * n_best / n_batches)  # epochs, as n_anew
-        n_anew = math.ceil(n_best / n_batches) + n_fall
+        n_batches, n_best = self.rows.n_batches(self.batch_size), self.stopping.kept_at
+        n_fall = math.ceil(SHARE_OF_FALL * n_best / n_batches)  # epochs, as n_anew
+        n_anew = math.ceil((1 + SHARE_OF_FALL) * max(n_best, FEWEST_STEPS) / n_batches)
         is_room = self.n_epochs_done + n_anew <= self.n_epochs
         if len(self.rows) < SMALL and is_room and self.objective.constant_from == 0.0:
             self.model.load_state_dict(self.initial)
