@@ -135,7 +135,8 @@ class BaseVAE(
         -----
         ConvergenceWarning
             If the objective became infinite or NaN in a later epoch: the weights are those of
-            the epoch before.
+            the epoch before. With early stopping also if held-out rows were still getting better
+            in the last epoch.
         UserWarning
             If training was interrupted by Ctrl-C: the weights are those of the last complete epoch.
         """

@@ -101,24 +101,37 @@ class BNVAEEstimator(BaseVAE):
     beta : float, default=1.0
         Weight of the KL in the objective, on top of the objective's own schedule.
     learning_rate : float, default=3e-3
-        Step of the Adam optimiser.
+        Step size of the AdamW optimizer. It rises over the first 50 steps, stays, and falls to 0
+        over the last quarter of the training; in `partial_fit` it stays.
+    weight_decay : float or "auto", default="auto"
+        Share of each weight, times the learning rate, by which a step shrinks it, as in
+        `torch.optim.AdamW`. Biases and noise scales are left alone. "auto" takes
+        ``1 / (2 n_samples learning_rate)``, which holds the networks of small tables together
+        and vanishes for large ones; it is 0 for linear networks and in `partial_fit`.
     average : bool, default=True
         Whether the finished networks have running averages of their weights, over the last 50
         steps or so of a call: that leaves out the noise that batches bring to them.
     batch_size : int or "auto", default="auto"
         Rows of a batch; the batches of an epoch differ by at most one row. "auto" is an eighth
         of the rows, but at least 32 and at most 128.
-    max_iter : int, default=200
-        Epochs. All of them are run unless `early_stopping` is set.
-    early_stopping : bool, default=False
-        Whether to set rows aside, stop when their ELBO no longer rises and go back to the
-        best weights.
+    max_iter : int or None, default=None
+        Number of epochs or, with early stopping, the largest number. None trains until held-out
+        rows get no better, for at most 1,000 epochs or 10,000 steps, whichever is longer; without
+        early stopping it stands for 200. An annealed `objective` runs its schedule over this
+        number, so give one.
+    early_stopping : bool or "auto", default="auto"
+        Whether to hold out rows and stop when their ELBO no longer rises. The end is a training
+        on all rows: of 1,000 rows or more from the weights that were best, while the learning
+        rate falls; of fewer anew, for as many steps and a quarter more. "auto" does so if
+        `max_iter` is None and there are 20 rows.
     validation_fraction : float, default=0.1
-        Share of the rows set aside by `early_stopping`.
-    n_iter_no_change : int, default=10
-        Epochs without improvement after which `early_stopping` stops.
-    tol : float, default=1e-4
-        Rise of the ELBO, in nats per row, that counts as an improvement.
+        Share of the rows held out by `early_stopping`.
+    n_iter_no_change : int or None, default=None
+        Number of epochs without a rise after which `early_stopping` stops. None stands for a
+        third of all steps so far, but at least 500.
+    tol : float, default=0.1
+        Rise of the ELBO, in nats per row, that counts; half of its standard error over the
+        held-out rows is added.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the last call.
     checkpoint : str, PathLike or None, default=None
@@ -152,7 +165,8 @@ class BNVAEEstimator(BaseVAE):
         One value an epoch, means over the training rows in nats: "loss" (as `loss_curve_`), "rate"
         (KL), "distortion" (negative reconstruction), and the "kl_weight" they were trained with.
     validation_scores_ : list of float
-        Mean objective of the rows set aside, in nats; with `early_stopping` only.
+        Mean objective of the held-out rows after each epoch, in nats, and NaN where they were not
+        scored: they are about every 50 steps. Empty without early stopping.
     lower_bound_ : float
         Mean ELBO of the training rows after training, in nats, with one draw a row.
     kl_per_component_ : ndarray of shape (n_components,)
@@ -232,7 +246,7 @@ class BNVAEEstimator(BaseVAE):
         early_stopping: bool | Literal["auto"] = "auto",
         validation_fraction: float = 0.1,
         n_iter_no_change: int | None = None,
-        tol: float = 0.05,
+        tol: float = 0.1,
         warm_start: bool = False,
         checkpoint: str | PathLike[str] | None = None,
         device: str | torch.device = "auto",

@@ -94,6 +94,7 @@ class EveryTau(nn.Module):
         ends = np.cumsum([weight.numel() for weight in weights.values()]).tolist()
         starts = [0, *ends[:-1]]
         self.places = dict(zip(weights, zip(starts, ends, strict=True), strict=True))
+        self._matrices = [self.places[name] for name, w in weights.items() if w.dim() > 1]
         start = torch.cat([weight.detach().flatten() for weight in weights.values()])
         self.coefficients = nn.Parameter(torch.stack([start, 0 * start, 0 * start]))
         for weight in weights.values():
@@ -306,6 +307,18 @@ class EveryTau(nn.Module):
         ramp = torch.linspace(-log_ratio / 2, log_ratio / 2, posterior.n_components)
         log_variances[0] += ramp.to(log_variances)
         log_variances[1] -= ramp.to(log_variances)
+
+    @torch.no_grad()
+    def shrink(self, share: float) -> None:
+        """Shrink the weight matrices that depend on tau, as weight decay shrinks the others.
+
+        Parameters
+        ----------
+        share : float
+            Share of each weight that is taken away.
+        """
+        for start, end in self._matrices:
+            self.coefficients[:, start:end] *= 1.0 - share
 
     # -- after training --------------------------------------------------------------------
 

@@ -90,24 +90,28 @@ class BNVAETextEstimator(BaseVAE):
     beta : float, default=1.0
         Weight of the KL in the objective, multiplied with the objective's own schedule.
     learning_rate : float, default=3e-3
-        Step size of the Adam optimizer.
+        Step size of the AdamW optimizer, with the course that it has in `BNVAEEstimator`.
+    weight_decay : float or "auto", default="auto"
+        Share of each weight, times the learning rate, by which a step shrinks it, as in
+        `BNVAEEstimator`.
     average : bool, default=True
         Whether the trained networks have running averages of their weights, over about the last
         50 steps of a call, which removes the noise of mini-batches.
     batch_size : int or "auto", default="auto"
         Number of sentences of a batch. "auto" is an eighth of the sentences, but at least 32 and
         at most 64.
-    max_iter : int, default=10
-        Number of epochs, all of which are run unless `early_stopping` is set.
-    early_stopping : bool, default=False
-        Whether to hold out sentences, stop when their ELBO no longer rises and restore the best
-        weights.
+    max_iter : int or None, default=None
+        Number of epochs or, with early stopping, the largest number. None trains until held-out
+        sentences get no better, as in `BNVAEEstimator`.
+    early_stopping : bool or "auto", default="auto"
+        Whether to hold out sentences, stop when their ELBO no longer rises and end with all
+        sentences, as in `BNVAEEstimator`. "auto" does so if `max_iter` is None.
     validation_fraction : float, default=0.1
         Share of the sentences held out by `early_stopping`.
-    n_iter_no_change : int, default=3
-        Number of epochs without improvement after which `early_stopping` stops.
-    tol : float, default=1e-4
-        Rise of the ELBO, in nats per sentence, that counts as an improvement.
+    n_iter_no_change : int or None, default=None
+        Number of epochs without a rise after which `early_stopping` stops, as in `BNVAEEstimator`.
+    tol : float, default=0.1
+        Rise of the ELBO, in nats per sentence, that counts, beside half of its standard error.
     warm_start : bool, default=False
         Whether `fit` continues from the weights and the vocabulary of the last call.
     checkpoint : str, PathLike or None, default=None
@@ -133,7 +137,7 @@ class BNVAETextEstimator(BaseVAE):
     history_ : dict of list of float
         Curves of the loss and its terms, as in `BNVAEEstimator`.
     validation_scores_ : list of float
-        Mean objective of the held-out sentences, in nats; with `early_stopping` only.
+        Mean objective of the held-out sentences after each epoch, as in `BNVAEEstimator`.
     lower_bound_ : float
         Mean ELBO of the training sentences after training, in nats, with one draw per sentence.
     kl_per_component_ : ndarray of shape (n_components,)
@@ -224,7 +228,7 @@ class BNVAETextEstimator(BaseVAE):
         early_stopping: bool | Literal["auto"] = "auto",
         validation_fraction: float = 0.1,
         n_iter_no_change: int | None = None,
-        tol: float = 0.05,
+        tol: float = 0.1,
         warm_start: bool = False,
         checkpoint: str | PathLike[str] | None = None,
         device: str | torch.device = "auto",

@@ -33,7 +33,7 @@ class Adam:
     """
 
     def __init__(self, parameters, learning_rate, average=False, weight_decay=0.0, decayed=()):
-        self.learning_rate = learning_rate
+        self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.parameters = [p for p in parameters if p.requires_grad]
         self.averages = Averages(self.parameters) if average else None
         self.means = [torch.zeros_like(p) for p in self.parameters]

@@ -513,6 +513,11 @@ class RangeTraining(Training):
         self.tau = tau
         every.restart(self.seed)
 
+    def step(self, loss):
+        shrinks = self.optimizer.weight_decay * self.optimizer.learning_rate
+        self.model.shrink(shrinks * self.course.factor(self.n_steps))
+        super().step(loss)
+
     @property
     def vae(self):
         return self.model.module
