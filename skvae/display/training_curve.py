@@ -26,7 +26,7 @@ class TrainingCurveDisplay:
     objective : array-like of shape (n_epochs,), default=None
         Objective that training maximized, in nats; drawn if it is not the ELBO.
     validation : array-like of shape (n_epochs,), default=None
-        Mean objective over the held-out rows, in nats.
+        Mean objective over the held-out rows, in nats; NaN where they were not scored.
     floor : float, default=None
         Floor of the rate, in nats.
 
@@ -78,7 +78,9 @@ class TrainingCurveDisplay:
         self.objective = None if objective is None else vector("objective", objective, n_epochs)
         self.validation = None
         if validation is not None and len(validation):  # empty if the fit held out no rows
-            self.validation = vector("validation", validation, n_epochs)
+            self.validation = np.array(validation, dtype=float)
+            known = np.where(np.isnan(self.validation), 0.0, self.validation)
+            vector("validation", known, n_epochs)
         self.floor = floor
 
     @classmethod
@@ -153,8 +155,14 @@ class TrainingCurveDisplay:
             )
         if self.validation is not None:
             label = "held-out rows" if is_elbo else "objective, held-out rows"
+            scored = ~np.isnan(self.validation)  # a fit scores them every few epochs
             (self.validation_line_,) = panel.plot(
-                epochs, self.validation, "--", color="black", lw=1.2, label=label
+                epochs[scored],
+                self.validation[scored],
+                "--",
+                color="black",
+                lw=1.2,
+                label=label,
             )
         if not is_elbo or self.validation is not None:
             self.elbo_line_.set_label("training rows" if is_elbo else "ELBO")
