@@ -48,7 +48,7 @@ def snapshots(n_sentences, **settings):
         embedding_size=24,
         hidden_size=40,
         learning_rate=1e-2,
-        batch_size=32,
+        batch_size=16,
         random_state=0,
         **settings,
     )

@@ -54,8 +54,6 @@ vae = BNVAEEstimator(
     4,
     tau=0.3,
     likelihood=[("poisson", ["visits"]), ("student_t", ["income"])],
-    learning_rate=3e-3,
-    max_iter=150,
     random_state=0,
 ).fit(gaps)
 kl = vae.kl_per_component_.sum()

@@ -48,7 +48,6 @@ shape, channels = (1, 16, 16), (16, 32)
 settings = {
     "likelihood": "bernoulli",
     "tau": 0.2,
-    "learning_rate": 3e-3,
     "max_iter": 40,
     "random_state": 0,
 }

@@ -111,14 +111,15 @@ for ax, (posterior, vae) in zip(axes, fitted.items(), strict=True):
 _ = axes[0].set_ylabel("KL (nats)")
 
 # %%
-# The plain VAE uses four components and lets the others fade. Every other
-# scheme uses all 16. ``"batchnorm-mean"`` and ``"moment"`` stay close to
-# their floors. ``"batchnorm"`` has the same floor as ``"moment"`` and is far
-# above it. Its standard deviation changes sign over the rows; near zero it
-# claims a useless precision, which costs rate (:eq:`s-shape-cost`).
-# ``"layernorm"`` does well here, because the decoder of digits needs the
-# code. But nothing guarantees that any given component is used, and
-# :doc:`/tutorials/4_inside/plot_3_why_not_layer_norm` shows it fail.
+# The plain VAE puts nearly everything into three components and lets the
+# others fade. Every other scheme uses all 16. ``"batchnorm-mean"`` and
+# ``"moment"`` stay close to their floors. ``"batchnorm"`` has the same floor
+# as ``"moment"`` and is far above it. Its standard deviation changes sign
+# over the rows; near zero it claims a useless precision, which costs rate
+# (:eq:`s-shape-cost`). ``"layernorm"`` does well here, because the decoder of
+# digits needs the code. But nothing guarantees that any given component is
+# used, and :doc:`/tutorials/4_inside/plot_3_why_not_layer_norm` shows it
+# fail.
 #
 # Cost and gain
 # -------------

@@ -12,8 +12,7 @@ prior.
 # %%
 # A model to look at
 # ------------------
-# The model is fitted to the digits with eight components. A tenth of the rows
-# is held out for early stopping.
+# The model is fitted to the digits with eight components.
 
 import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
@@ -38,7 +37,7 @@ def fit(**settings):
     ).fit(X_train)
 
 
-vae = fit(early_stopping=True)
+vae = fit()
 plain = fit(posterior="gaussian", n_components=16)
 print(f"BN-VAE: {vae.n_iter_} epochs, {vae.lower_bound_:.2f} nats")
 
