@@ -92,7 +92,7 @@ def test_a_constant_is_the_same_in_single_precision(likelihood):
 
 @real
 def test_a_constant_column_takes_no_part_in_the_training(likelihood):
-    model = small(likelihood, warm_start=True, learning_rate=0.1)
+    model = small(likelihood, warm_start=True, learning_rate=0.1, weight_decay=0.0)
     model.fit(table(3.0))
     first = model.module_.decoder.layers[-1].weight.detach().numpy().copy()
     last = model.fit(table(3.0)).module_.decoder.layers[-1].weight.detach().numpy()

