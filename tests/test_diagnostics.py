@@ -685,7 +685,7 @@ def test_matched_moments_do_not_warn():
 
 
 def test_short_fits_and_epochs_of_partial_fit_do_not_warn():
-    model = plain(batch_size=400, learning_rate=1e-3)  # 40 steps
+    model = plain(batch_size=400, learning_rate=2e-3)  # 40 steps
     model.fit(np.zeros((400, 3)))
     assert model.kl_per_component_.sum() < 0.05
     model = plain(batch_size=4, learning_rate=1e-3)  # 100 steps an epoch
