@@ -1,7 +1,6 @@
 """Sphinx settings. The build reaches no network, and its pages need none to be read."""
 
 import importlib.util
-import inspect
 import os
 import re
 import shutil
@@ -366,8 +365,7 @@ def _source_of_ours_only(app, modname, attribute):
 
 def _skip_silent(app, what, name, obj, skip, options):
     """Leave out overriding methods that only repeat their base, and fields of named tuples."""
-    # The displays inherit the text of `plot`, which is what they are for.
-    text = (inspect.getdoc(obj) if name == "plot" else getattr(obj, "__doc__", None)) or ""
+    text = getattr(obj, "__doc__", None) or ""
     return True if not text or text.startswith("Alias for field number") else None
 
 

@@ -91,9 +91,10 @@ class BNVAETextEstimator(BaseVAE):
         Weight of the KL in the objective, multiplied with the objective's own schedule.
     learning_rate : float, default=3e-3
         Step size of the AdamW optimizer, with the course that it has in `BNVAEEstimator`.
-    weight_decay : float or "auto", default="auto"
-        Share of each weight matrix of the decoder by which a step shrinks it, as in
-        `BNVAEEstimator`.
+    weight_decay : float or "auto", default=0.0
+        Share of each weight matrix of the decoder, times the learning rate, by which a step
+        shrinks it; "auto" as in `BNVAEEstimator`, which next to nothing is left of where sentences
+        are many.
     average : bool, default=True
         Whether the trained networks have running averages of their weights, over about the last
         50 steps of a call, which removes the noise of mini-batches.
@@ -222,7 +223,7 @@ class BNVAETextEstimator(BaseVAE):
         objective: str | Objective = "elbo",
         beta: float = 1.0,
         learning_rate: float = 3e-3,
-        weight_decay: float | Literal["auto"] = "auto",
+        weight_decay: float | Literal["auto"] = 0.0,
         average: bool = True,
         batch_size: int | Literal["auto"] = "auto",
         max_iter: int | None = None,

@@ -56,7 +56,7 @@ def test_the_floor_is_that_of_tau(rows):
 def test_the_floor_of_sentences_is_that_of_tau():
     sentences = ["the cat sleeps .", "the dog sleeps .", "a dog barks !", "a cat runs ."] * 25
     sizes = {"embedding_size": 16, "hidden_size": 32, "random_state": 0}
-    model = BNVAETextEstimator(4, **sizes).fit(sentences)
+    model = BNVAETextEstimator(4, tau=0.5, **sizes).fit(sentences)
     assert model.kl_floor_ == pytest.approx(-2 * math.log(1 - 0.5), rel=1e-3)
 
 
