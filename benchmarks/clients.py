@@ -54,7 +54,7 @@ def small(**parameters):
 def with_scikit_learn():
     from sklearn.compose import make_column_transformer
     from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
-    from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+    from sklearn.experimental import enable_halving_search_cv  # noqa: F401  for the import below
     from sklearn.feature_selection import SelectFromModel
     from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_val_score
     from sklearn.multiclass import OneVsRestClassifier
@@ -225,7 +225,7 @@ def main():
             with warnings.catch_warnings(), redirect_stdout(StringIO()):
                 warnings.simplefilter("ignore")  # of what others use in each other
                 trial()
-        except Exception as error:
+        except Exception as error:  # of any kind: the others are tried, then it fails
             failed.append(name)
             print(f"{versions:55} {type(error).__name__}: {str(error)[:300]}", flush=True)
         else:

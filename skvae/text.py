@@ -84,8 +84,8 @@ class BNVAETextEstimator(BaseVAE):
         set to 0 in training.
     word_dropout : float, default=0.0
         Share, in [0, 1), of the words that the decoder reads as unknown words in training.
-    objective : {"elbo", "linear-annealing", "cyclical-annealing", "free-bits", \
-            "lagging-encoder"} or skvae.objectives.Objective, default="elbo"
+    objective : {"elbo", "linear-annealing", "cyclical-annealing", "free-bits"} or \
+            skvae.objectives.Objective, default="elbo"
         Function that training maximizes, as in `BNVAEEstimator`.
     beta : float, default=1.0
         Weight of the KL in the objective, multiplied with the objective's own schedule.
@@ -93,8 +93,7 @@ class BNVAETextEstimator(BaseVAE):
         Step size of the AdamW optimizer, with the course that it has in `BNVAEEstimator`.
     weight_decay : float or "auto", default=0.0
         Share of each weight matrix of the decoder, times the learning rate, by which a step
-        shrinks it; "auto" as in `BNVAEEstimator`, which next to nothing is left of where sentences
-        are many.
+        shrinks it. "auto" is that of `BNVAEEstimator`, which is next to nothing for many sentences.
     average : bool, default=True
         Whether the trained networks have running averages of their weights, over about the last
         50 steps of a call, which removes the noise of mini-batches.

@@ -80,7 +80,7 @@ def rows_of(X):
 
 def numpys_state():
     """Of the global generator, which is not to be touched."""
-    return np.random.get_state()[1].tolist()  # noqa: NPY002
+    return np.random.get_state()[1].tolist()  # noqa: NPY002  this generator is what is tested
 
 
 def of_replicates(function, n_replicates=30):

@@ -160,7 +160,7 @@ class Training:
         self.course, self.n_rows_of_schedule = course, len(train) * n_epochs
         self.batch_size, self.stopping, self.seeds, self.dtype = batch_size, stopping, seeds, dtype
         self.generator = torch.Generator(rows.device).manual_seed(self.seed)
-        # Normalized heads cancel the scale of the encoder: nothing would stop its weights' decay.
+        # Not those of the encoder: normalized heads cancel its scale, and nothing stops the decay.
         decayed = weight_matrices(self.vae)
         self.optimizer = Adam(model.parameters(), learning_rate, average, weight_decay, decayed)
         self.processes = processes()
