@@ -12,9 +12,9 @@ explains the terms.
 # %%
 # The data
 # --------
-# Handwritten digits, 8 by 8 pixels, each pixel a grey level from 0 to 16.
+# Handwritten digits, 8 by 8 pixels, each pixel a gray level from 0 to 16.
 # Divided by 16 they lie between 0 and 1, as the likelihood ``"bernoulli"``
-# requires: it reads a grey level as the probability of ink. No other scaling
+# requires: it reads a gray level as the probability of ink. No other scaling
 # is needed.
 
 import matplotlib.pyplot as plt

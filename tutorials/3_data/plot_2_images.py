@@ -68,7 +68,7 @@ for name, model in {"convolutional": vae, "dense": dense}.items():
 # Reconstructions and samples
 # ---------------------------
 # The figures show rows that were not used in the fit and what the decoder
-# makes of their codes. The means of the likelihood are grey where the code
+# makes of their codes. The means of the likelihood are gray where the code
 # leaves the pixel uncertain. A sample decodes a code from the prior. We show
 # its mean, which is easier to look at than random black and white pixels.
 

@@ -157,7 +157,7 @@ _ = axes[0].legend(frameon=False, loc="upper center", ncols=3)
 #
 # Where the codes are
 # -------------------
-# Each colored point is the mean of a row, and each grey point is a draw of
+# Each colored point is the mean of a row, and each gray point is a draw of
 # its code.
 
 figure, axes = plt.subplots(

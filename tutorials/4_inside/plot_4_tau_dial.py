@@ -106,7 +106,7 @@ for ax in axes[1]:
 # The plane
 # ---------
 # Information theory plots rate against distortion. The ELBO is constant along
-# a grey line: a nat of rate saves a nat of distortion. Where the curve is
+# a gray line: a nat of rate saves a nat of distortion. Where the curve is
 # flatter than that, more rate lowers the ELBO. You may still want it for
 # other reasons, such as a classifier.
 

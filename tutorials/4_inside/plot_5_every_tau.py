@@ -138,7 +138,7 @@ display = RateDistortionDisplay.from_curve(
 # sphinx_gallery_thumbnail_number = 1
 
 # %%
-# The ELBO is constant along a grey line, so the cost of sharing is the
+# The ELBO is constant along a gray line, so the cost of sharing is the
 # distance of a ring from the dot of the same tau *across* the lines. In
 # numbers, where a negative loss is a gain:
 

@@ -27,7 +27,7 @@ torch.set_num_threads(1)  # small networks: more threads only wait
 plt.rc("axes.spines", top=False, right=False)
 
 images, digit = load_digits(return_X_y=True)
-# Half of the grey levels or more is ink.
+# Half of the gray levels or more is ink.
 x = torch.tensor(images > 7.5, dtype=torch.float32).view(-1, 1, 8, 8)
 x, x_test = x[:1400], x[1400:]
 

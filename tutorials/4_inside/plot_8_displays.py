@@ -55,7 +55,7 @@ _ = TrainingCurveDisplay.from_estimator(vae)
 # Is the code alive?
 # ------------------
 # The KL of each component, largest first. If you pass ``ax``, two models can
-# share a figure. Dead components of the plain VAE are grey, and the legend
+# share a figure. Dead components of the plain VAE are gray, and the legend
 # counts them.
 
 from skvae import KLDisplay
@@ -128,7 +128,7 @@ _ = ReconstructionDisplay.from_estimator(
 # Which tau?
 # ----------
 # Several fits make a curve in the plane of rate and distortion. The ELBO is
-# constant along a grey line. A second display drawn on the same axes shares
+# constant along a gray line. A second display drawn on the same axes shares
 # those lines: the plain VAE is a single point.
 
 from skvae import RateDistortionDisplay, TauTableDisplay
