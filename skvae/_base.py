@@ -136,8 +136,8 @@ class BaseVAE(
         -----
         ConvergenceWarning
             If the objective became infinite or NaN in a later epoch: the weights are those of
-            the epoch before. With early stopping also if held-out rows were still getting better
-            in the last epoch.
+            the epoch before. With early stopping, also if held-out rows were still improving in the
+            last epoch.
         UserWarning
             If training was interrupted by Ctrl-C: the weights are those of the last complete epoch.
         """
@@ -150,9 +150,9 @@ class BaseVAE(
         """Train for one epoch on `X`, continuing from the last call.
 
         The units of the columns are those of the first call, and a column that had a single value
-        in it stays a constant: give it rows that vary. The moments are merged with those of earlier
-        calls, which have at most nine times the weight of this one, because the encoder has
-        changed since. So `kl_floor_` is about all these rows together and need not hold for the
+        in that call stays a constant, so pass rows that vary in it. The moments are merged with
+        those of earlier calls, which have at most nine times the weight of this one, because the
+        encoder has changed since. So `kl_floor_` is about all these rows together and need not hold for the
         rows of the last call alone. The state of the optimizer is kept between calls, and makes
         two thirds of the pickles and files of an estimator that was trained by `partial_fit`;
         `fit` does not keep it and starts anew.

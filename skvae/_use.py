@@ -22,9 +22,9 @@ from skvae.objectives import BOUNDS, row_noise, shared_draws
 
 
 class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
-    """The attributes and the calls of an estimator that holds a `FittedModel`.
+    """Fitted attributes and methods of an estimator that holds a `FittedModel`.
 
-    The estimator says how rows are read, by `_read` and `_rows`.
+    The methods `_read` and `_rows` of the estimator define how rows are read.
     """
 
     n_features_in_: int
@@ -58,7 +58,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @property
     def tau_(self) -> float:
-        """The operating point."""
+        """The tau in use."""
         return self._model.tau
 
     @property
@@ -97,7 +97,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Parameters
         ----------
         tau : float
-            The operating point, in the range.
+            Value in the range.
 
         Returns
         -------
@@ -154,13 +154,13 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         X : {array-like, CSR, stream} of shape (n_samples, n_features)
             The rows.
         out : array of shape (n_samples, n_components), default=None
-            Where to put the codes, piece by piece: an ndarray or memmap, a dataset of h5py or
-            whatever takes slices of rows. It is returned.
+            Destination of the codes, filled in chunks: an ndarray, a memmap, a dataset of h5py or
+            any other object that takes slices of rows. It is returned.
 
         Returns
         -------
         ndarray of shape (n_samples, n_components)
-            The same for the same row in any company; never a random draw.
+            The codes. That of a row does not depend on the other rows, and nothing is random.
         """
         return self._map(X, lambda module, x, context: module.posterior(x, context).loc, out)
 
@@ -199,7 +199,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         n_draws : int, default=1
             Codes drawn for each row.
         random_state : int, RandomState instance or None, default=None
-            Seed of this call; None draws other codes each time.
+            Seed of this call; None draws different codes each time.
 
         Returns
         -------
@@ -240,7 +240,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             The importance-weighted bound, which more draws tighten, or the ELBO, which more
             draws only estimate better.
         out : array of shape (n_samples,), default=None
-            Where to put the scores, as in `transform`.
+            Destination of the scores, as in `transform`.
 
         Returns
         -------
@@ -279,28 +279,27 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         float
-            Nats per row; larger is better, so that `GridSearchCV` works as it is.
+            Nats per row; larger is better, as `GridSearchCV` expects.
         """
         return float(self.score_samples(X).mean())
 
     @plain_torch()
     def diagnose(self, X: Any, n_draws: int = 32) -> Diagnosis:
-        """Find out whether the code is alive and whether the decoder listens.
+        """Find out whether the code is alive and whether the decoder uses it.
 
         Parameters
         ----------
         X : {array-like, CSR} of shape (n_samples, n_features)
-            At least two rows; held-out ones say more than those of the fit.
+            At least two rows, preferably held out from the training.
         n_draws : int, default=32
-            Codes drawn for each row in ELBO and importance bound, the same as in
-            `score_samples`. What is drawn is fixed by the fit: the same rows give the same
-            result.
+            Codes drawn for each row in ELBO and importance bound, the same as in `score_samples`.
+            The fit fixes the draws, so the same rows give the same result.
 
         Returns
         -------
         skvae.diagnostics.Diagnosis
-            Prints as a table, with a verdict in words; in nats per row and in the units of the
-            data.
+            Measures in nats per row and in the units of the data, which print as a table with a
+            verdict.
 
         Examples
         --------

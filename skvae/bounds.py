@@ -271,7 +271,7 @@ def std_shape_cost(shape: Literal["constant", "normal", "uniform"]) -> float:
     Raises
     ------
     ValueError
-        If `shape` is none of the three.
+        If `shape` is not one of the three.
 
     Examples
     --------

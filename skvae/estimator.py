@@ -60,85 +60,86 @@ class BNVAEEstimator(BaseVAE):
     tau : float or (float, float), default=0.5
         Lower bound, in (0, 1), of the share of signal in each component. A floor of ``R`` nats
         in total needs ``tau = 1 - exp(-2 R / d)``: see `skvae.bounds.tau_for_rate`. Two numbers,
-        lowest and highest, train one model for all between: `at_tau` then moves it.
+        lowest and highest, train one model for the whole range; `at_tau` then sets its tau.
     posterior : {"moment", "batchnorm", "batchnorm-mean", "gaussian", "layernorm", "delta"} or \
             callable, default="moment"
-        How the posterior is made of the encoder's features: matched moments (the default), the
-        article's and the paper's batch normalization, the plain VAE; and for comparison layer
-        normalization and delta-VAE's constraint. A callable takes ``(in_features, n_components,
-        tau)`` and returns a `skvae.posteriors.Posterior`.
+        How the encoder's features become the posterior: matched moments (the default), the
+        batch normalization of Su (2020) or of Zhu et al. (2020), the plain VAE and, for
+        comparison, layer normalization and the constraint of delta-VAE. A callable takes
+        ``(in_features, n_components, tau)`` and returns a `skvae.posteriors.Posterior`.
     likelihood : {"gaussian", "student_t", "bernoulli", "poisson", "negative_binomial", \
             "categorical", "auto"}, callable or list of (likelihood, columns), default="gaussian"
-        Distribution of a row given its code. "gaussian" has one noise scale per feature and
-        does not depend on the scale of the columns, "student_t" bears heavy tails; "bernoulli"
-        takes values in [0, 1], "poisson" and "negative_binomial" counts, "categorical" anything
-        that is one of several. A callable takes ``n_features`` and returns a
-        `skvae.likelihoods.Likelihood`. A list of pairs gives columns, by name or number, a
-        likelihood each. "auto", and what is on no list, goes by the values in the columns: numbers
-        are gaussian, booleans bernoulli, strings and categories categorical.
+        Distribution of a row given its code. "gaussian" has one noise scale per column and does
+        not depend on the scale of the columns; "student_t" allows for heavy tails. "bernoulli"
+        takes values in [0, 1], "poisson" and "negative_binomial" take counts, and "categorical"
+        takes categories. A callable takes ``n_features`` and returns a
+        `skvae.likelihoods.Likelihood`. A list of pairs gives each of the columns, by name or
+        number, its likelihood. With "auto", and for columns that are not in the list, the values
+        decide: numbers are gaussian, booleans bernoulli, strings and categories categorical.
     conditions : list or None, default=None
-        Columns of X that are given and not described: encoder and decoder are told their values,
-        `score_samples` is then log p(described | conditions), and `sample` draws for the values
-        that it is given. By name or number; numeric or categorical by their types, or as pairs
-        ``("numeric", columns)`` and ``("categorical", columns)`` say. None and an empty list give
-        no columns.
+        Columns of X, by name or number, to condition on: encoder and decoder receive their
+        values, and the model does not describe them. `score_samples` then bounds
+        log p(other columns | conditions), and `sample` draws rows for the values that it is
+        given. Their types decide whether they are numeric or categorical, unless pairs
+        ``("numeric", columns)`` and ``("categorical", columns)`` do. None and an empty list mean
+        no conditions.
     hidden_layer_sizes : tuple of int or int, default=(128,)
         Units of the encoder's hidden layers, or of a single one; the decoder's are the reverse.
         ``()`` makes both linear.
     activation : {"relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="relu"
         Nonlinearity of the hidden layers.
     encoder : callable or None, default=None
-        Takes ``n_inputs`` and returns the `torch.nn.Module` to use as the encoder, from what it
-        sees of rows to features of any width. None builds one from `hidden_layer_sizes`. With
-        `conditions` it is called with ``context_features=`` too, and so is `decoder`.
+        Takes ``n_inputs`` and returns the `torch.nn.Module` to use as the encoder, which maps
+        ``n_inputs`` columns to features of any width. None builds one from `hidden_layer_sizes`.
+        With `conditions` it is called with ``context_features=`` too, and so is `decoder`.
     decoder : callable or None, default=None
         Takes ``(n_components, n_outputs)`` and returns the `torch.nn.Module` to use as the
         decoder. None builds one from `hidden_layer_sizes`.
     objective : {"elbo", "linear-annealing", "cyclical-annealing", "free-bits"} or \
             skvae.objectives.Objective, default="elbo"
-        What training maximises. The others are remedies of the literature, to compare with: a
-        name stands for its defaults, an object such as ``FreeBits(nats=0.5)`` for its settings.
+        What training maximizes. The others are remedies from the literature, for comparison. A
+        name stands for the default settings; an object such as ``FreeBits(nats=0.5)`` has its own.
     beta : float, default=1.0
         Weight of the KL in the objective, on top of the objective's own schedule.
     learning_rate : float, default=3e-3
-        Step size of the AdamW optimizer. It rises over the first 50 steps, stays, and falls to 0
-        over the last quarter of the training; in `partial_fit` it stays.
+        Step size of the AdamW optimizer. It rises over the first 50 steps, stays constant, and
+        falls to 0 over the last quarter of the training; in `partial_fit` it does not fall.
     weight_decay : float or "auto", default="auto"
         Share of each weight matrix of the decoder, times the learning rate, by which a step
         shrinks it, as in `torch.optim.AdamW`. "auto" takes ``1 / (2 n_samples learning_rate)``,
         which keeps the decoder of a small table from learning its rows by heart and vanishes
         for large tables; it is 0 for linear decoders and in `partial_fit`.
     average : bool, default=True
-        Whether the finished networks have running averages of their weights, over the last 50
-        steps or so of a call: that leaves out the noise that batches bring to them.
+        Whether the final weights of the networks are running averages over about the last 50
+        steps of a call, which removes the noise of the batches.
     batch_size : int or "auto", default="auto"
         Rows of a batch; the batches of an epoch differ by at most one row. "auto" is an eighth
         of the rows, but at least 32 and at most 128.
     max_iter : int or None, default=None
         Number of epochs or, with early stopping, the largest number. None trains until held-out
-        rows get no better, for at most 1,000 epochs or 10,000 steps, whichever is longer; without
-        early stopping it stands for 200. An annealed `objective` runs its schedule over this
-        number, so give one.
+        rows no longer improve, for at most 1,000 epochs or 10,000 steps, whichever is longer;
+        without early stopping it means 200. An annealed `objective` runs its schedule over this
+        number of epochs, so pass a number with it.
     early_stopping : bool or "auto", default="auto"
-        Whether to hold out rows and stop when their ELBO no longer rises. The end is a training
-        on all rows: of 1,000 rows or more from the weights that were best, while the learning
-        rate falls; of fewer anew, for as many steps and a quarter more. "auto" does so if
-        `max_iter` is None and there are 20 rows.
+        Whether to hold out rows and stop when their ELBO no longer rises. Training then ends with
+        all rows. With 1,000 rows or more, it continues from the best weights while the learning
+        rate falls; with fewer, it starts anew and takes as many steps and a quarter more. "auto"
+        means True if `max_iter` is None and there are at least 20 rows.
     validation_fraction : float, default=0.1
         Share of the rows held out by `early_stopping`.
     n_iter_no_change : int or None, default=None
         Number of epochs without a rise after which `early_stopping` stops. None stands for a
         third of all steps so far, but at least 500.
     tol : float, default=0.1
-        Rise of the ELBO, in nats per row, that counts; half of its standard error over the
-        held-out rows is added.
+        Smallest rise of the ELBO that counts, in nats per row. Half of the standard error of the
+        rise over the held-out rows is added to it.
     warm_start : bool, default=False
-        Whether `fit` goes on from the weights of the last call.
+        Whether `fit` continues from the weights of the last call.
     checkpoint : str, PathLike or None, default=None
-        File that `fit` writes after each epoch, and goes on from if it is there: with the same
-        result, to the bit, as if it had not been interrupted. Where training was over, it has
-        nothing to do; delete the file to start anew. A file of other parameters or other data is
-        an error. `partial_fit` does without: use `save` there.
+        File that `fit` writes after each epoch. If it exists, `fit` continues from it, with the
+        same result, bit for bit, as without the interruption. If training was complete, nothing
+        is left to do; delete the file to start anew. A file of other parameters or other data
+        raises an error. `partial_fit` writes no checkpoint: use `save` there.
     device : str or torch.device, default="auto"
         "cpu", "cuda", "cuda:1", "mps" and so on; "auto" takes CUDA where it is available and
         the CPU elsewhere.
@@ -162,33 +163,33 @@ class BNVAEEstimator(BaseVAE):
     loss_curve_ : list of float
         Mean negative objective of a row in each epoch, in nats.
     history_ : dict of list of float
-        One value an epoch, means over the training rows in nats: "loss" (as `loss_curve_`), "rate"
-        (KL), "distortion" (negative reconstruction), and the "kl_weight" they were trained with.
+        One value per epoch, means over the training rows in nats: "loss" (as `loss_curve_`),
+        "rate" (KL), "distortion" (negative reconstruction), and "kl_weight", the weight of the KL.
     validation_scores_ : list of float
-        Mean objective of the held-out rows after each epoch, in nats, and NaN where they were not
-        scored: they are about every 50 steps. Empty without early stopping.
+        Mean objective of the held-out rows after each epoch, in nats. They are scored about every
+        50 steps; epochs without a score have NaN. Empty without early stopping.
     lower_bound_ : float
-        Mean ELBO of the training rows after training, in nats, with one draw a row.
+        Mean ELBO of the training rows after training, in nats, with one draw per row.
     kl_per_component_ : ndarray of shape (n_components,)
         Mean KL of each component over the training rows, in nats.
     tau_ : float
-        The operating point: `tau` or, of a range, the middle by its logit. In a range
+        The tau in use: `tau` or, for a range, its middle on the logit scale. Within a range,
         `lower_bound_` and `kl_per_component_` are exact at both ends and in the middle, and
         interpolated to about a hundredth of a nat elsewhere; the floor is exact everywhere.
     kl_floor_ : float
-        What `tau_` guarantees for the sum of `kl_per_component_`, in nats. Rows that the encoder
-        cannot tell apart have none.
+        Lower bound that `tau_` guarantees for the sum of `kl_per_component_`, in nats. It is 0
+        for rows that the encoder cannot distinguish.
 
     See Also
     --------
-    sklearn.decomposition.FactorAnalysis : What this becomes with ``hidden_layer_sizes=()``.
-    sklearn.decomposition.PCA : The linear code without noise per feature.
+    sklearn.decomposition.FactorAnalysis : The model that ``hidden_layer_sizes=()`` gives.
+    sklearn.decomposition.PCA : The linear code without a noise variance for each column.
 
     Notes
     -----
-    Cells may be missing, NaN or None, in `fit` as afterwards: the encoder is told which are there,
-    the likelihood counts those only, and `impute` fills the others. This supposes that they are
-    missing at random given what is there.
+    Cells may be missing (NaN or None), in `fit` and afterwards. The encoder receives a mask of the
+    observed cells, the likelihood counts only these, and `impute` fills in the others. This assumes
+    that cells are missing at random, given the observed ones.
 
     After training, the moments that the posterior is normalized with are computed once over
     all training rows. From then on a row's code depends on that row alone, the floor holds
@@ -472,7 +473,7 @@ class BNVAEEstimator(BaseVAE):
         n_samples : int, default=1
             Number of rows.
         random_state : int, RandomState instance or None, default=None
-            Seed of this call; None draws other rows each time.
+            Seed of this call; None draws different rows each time.
         conditions : {array-like, DataFrame} of shape (n_samples, n_conditions) or \
                 (1, n_conditions), default=None
             With the parameter `conditions`, the values of these columns. None draws them as they
@@ -499,11 +500,11 @@ class BNVAEEstimator(BaseVAE):
 
     @plain_torch()
     def impute(self, X: Any, n_draws: int = 32) -> Any:
-        """Fill missing cells with what is expected of them, given those that are there.
+        """Fill missing cells with their expected values, given the observed cells.
 
-        Codes are drawn from the posterior of the cells that are there and weighted by importance,
-        as in the bound of `score_samples`: so it is ``E[x_missing | x_there]`` under the model
-        that is estimated, and not under the encoder's approximation.
+        Codes are drawn from the posterior given the observed cells and weighted by importance, as
+        in the bound of `score_samples`. So the result estimates ``E[x_missing | x_observed]`` under
+        the model itself, and not under the encoder's approximation.
 
         Parameters
         ----------
@@ -561,23 +562,23 @@ class BNVAEEstimator(BaseVAE):
     def export(self) -> torch.export.ExportedProgram:
         """`transform` as a program that runs without skvae and without Python.
 
-        PyTorch's own `torch.export` makes it: that needs no other package, and what comes of it
-        runs wherever PyTorch does; ``torch.onnx.export`` turns it into ONNX, as the guide shows.
-        After a fit on double data it computes in double precision, which not every runtime knows:
-        onnxruntime has no ``asinh`` in it, which ``likelihood="student_t"`` needs, so fit on
-        float32 rows for that.
+        PyTorch's `torch.export` makes it, so no other package is needed. The program runs wherever
+        PyTorch does; ``torch.onnx.export`` converts it to ONNX, as the guide shows. After a fit on
+        float64 rows it computes in double precision, which not every runtime supports. In
+        particular, onnxruntime has no ``asinh`` in double precision, which
+        ``likelihood="student_t"`` needs: fit on float32 rows in that case.
 
         Returns
         -------
         torch.export.ExportedProgram
-            From a tensor of any number of rows, in the units of the data and the precision of
-            the fit, to their codes. ``torch.export.save`` writes it to a file.
+            Program from a tensor of any number of rows, in the units of the data and the precision
+            of the fit, to their codes. ``torch.export.save`` writes it to a file.
 
         Raises
         ------
         ValueError
-            If columns are categories, conditions or differ in likelihood: what `transform` does
-            to them is not in the networks.
+            If there are categories, conditions or columns of different likelihoods, because
+            `transform` converts these outside the networks.
 
         Examples
         --------

@@ -294,9 +294,10 @@ class EveryTau(nn.Module):
     def stagger(self, log_ratio: float = 4.0) -> None:
         """Let the components begin at different shares of signal where tau is low.
 
-        Where tau is high every component must carry signal. Where it is low some should and the
-        others not, and which ones is decided sooner if they do not start alike: there, the log of
-        the signal-to-noise ratio of the first is `log_ratio` above, of the last as much below.
+        Where tau is high, every component must carry signal. Where it is low, only some should, and
+        training decides sooner which ones if they do not start alike. So the logarithm of the
+        signal-to-noise ratio starts `log_ratio` higher for the first component and as much lower
+        for the last.
 
         Parameters
         ----------
@@ -361,9 +362,9 @@ class EveryTau(nn.Module):
     ) -> None:
         """Measure the moments of all rows, for every tau.
 
-        The heads are linear in weights that are parabolas, so mean and variance of the first are
-        polynomials in t and the mean square of the second is a mean of exponentials of parabolas:
-        what lies between the nodes follows up to rounding.
+        The heads are linear in weights that are parabolas in t. So mean and variance of the first
+        are polynomials in t, and the mean square of the second is a mean of exponentials of
+        parabolas. The values between the nodes follow from those at the nodes up to rounding.
 
         Parameters
         ----------

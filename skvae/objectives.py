@@ -187,8 +187,8 @@ class CyclicalAnnealing(Objective):
 class FreeBits(Objective):
     """ELBO in which some nats of KL cost nothing (Kingma et al. 2016).
 
-    The penalty is ``sum_j max(nats, KL_j)`` for the mean KL over the mini-batch. A component below
-    the threshold has no reason to fall further, and none to rise.
+    The penalty is ``sum_j max(nats, KL_j)`` for the mean KL over the batch. Below the threshold,
+    the penalty neither lowers nor raises the KL of a component.
 
     Parameters
     ----------

@@ -58,9 +58,9 @@ class BNVAETextEstimator(BaseVAE):
         Whether to convert documents to lower case first.
     token_pattern : str or None, default=None
         Regular expression of a word. With None, a word is a run of letters, digits and
-        apostrophes with their accents and vowel signs, or, in Chinese, Japanese, Thai, Lao,
-        Burmese and Khmer, which have no spaces between words, a single character. Every other
-        mark, such as an emoji, is a token by itself. See `skvae._data.words.tokens`.
+        apostrophes with their accents and vowel signs. In Chinese, Japanese, Thai, Lao, Burmese
+        and Khmer, which have no spaces between words, it is a single character. Every other mark,
+        such as an emoji, is a token by itself. See `skvae._data.words.tokens`.
     min_df : int or float, default=1
         Number or share of sentences. Words that occur in fewer are unknown words.
     max_df : int or float, default=1.0
@@ -93,16 +93,16 @@ class BNVAETextEstimator(BaseVAE):
         Step size of the AdamW optimizer, with the course that it has in `BNVAEEstimator`.
     weight_decay : float or "auto", default=0.0
         Share of each weight matrix of the decoder, times the learning rate, by which a step
-        shrinks it. "auto" is that of `BNVAEEstimator`, which is next to nothing for many sentences.
+        shrinks it. "auto" is that of `BNVAEEstimator`, which is negligible for many sentences.
     average : bool, default=True
-        Whether the trained networks have running averages of their weights, over about the last
-        50 steps of a call, which removes the noise of mini-batches.
+        Whether the final weights of the networks are running averages over about the last 50
+        steps of a call, which removes the noise of the batches.
     batch_size : int or "auto", default="auto"
         Number of sentences of a batch. "auto" is an eighth of the sentences, but at least 32 and
         at most 64.
     max_iter : int or None, default=None
         Number of epochs or, with early stopping, the largest number. None trains until held-out
-        sentences get no better, as in `BNVAEEstimator`.
+        sentences no longer improve, as in `BNVAEEstimator`.
     early_stopping : bool or "auto", default="auto"
         Whether to hold out sentences, stop when their ELBO no longer rises and end with all
         sentences, as in `BNVAEEstimator`. "auto" does so if `max_iter` is None.
@@ -111,7 +111,7 @@ class BNVAETextEstimator(BaseVAE):
     n_iter_no_change : int or None, default=None
         Number of epochs without a rise after which `early_stopping` stops, as in `BNVAEEstimator`.
     tol : float, default=0.1
-        Rise of the ELBO, in nats per sentence, that counts, beside half of its standard error.
+        Smallest rise of the ELBO that counts, in nats per sentence, as in `BNVAEEstimator`.
     warm_start : bool, default=False
         Whether `fit` continues from the weights and the vocabulary of the last call.
     checkpoint : str, PathLike or None, default=None

@@ -16,11 +16,11 @@ from skvae._warnings import warn
 class SavingMixin:
     """`save`, `load` and pickle of an estimator that has `_fitted_model` once it is fitted.
 
-    It stands before `BaseEstimator` among the bases, as it extends what that does for pickle.
-    What `fit` has learnt is every attribute that is no parameter; `skvae._fit.plain` turns it
-    into plain arrays and settings, for a file as for pickle. Of parameters that are functions or
-    objects of the user's own a file has the names only and `load` asks for them again; pickle
-    takes them as it takes anything.
+    It comes before `BaseEstimator` among the bases, because it extends what that does for pickle.
+    Every attribute that is not a parameter was learned by `fit`; `skvae._fit.plain` turns it into
+    plain arrays and settings, both for a file and for pickle. If a parameter is a function or an
+    object of the user's own, a file has only its name, and `load` asks for it again; pickle stores
+    it as it stores anything.
     """
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -32,7 +32,7 @@ class SavingMixin:
         Parameters
         ----------
         path : str or PathLike
-            Where to.
+            Path of the file.
 
         Raises
         ------
@@ -41,7 +41,7 @@ class SavingMixin:
 
         See Also
         --------
-        load : The way back.
+        load : Read the estimator again.
 
         Examples
         --------
@@ -82,20 +82,21 @@ class SavingMixin:
     def load(cls, path: str | PathLike[str], **given: Any) -> Self:
         """Read an estimator from a file that `save` wrote.
 
-        Nothing in the file is run. What was fitted on another device is on the CPU.
+        Loading runs no code from the file. An estimator that was fitted on another device is loaded
+        on the CPU.
 
         Parameters
         ----------
         path : str or PathLike
-            Where from.
+            Path of the file.
         **given : object
-            The parameters that were functions or objects of your own, such as ``encoder=...``:
-            the file only has their names. A function must build the network that was saved.
+            Parameters that were your own functions or objects, such as ``encoder=...``. The file
+            has only their names. A function must build the network that was saved.
 
         Returns
         -------
         estimator instance
-            The fitted estimator, which gives the results of the one that was saved.
+            The fitted estimator, which gives the same results as the one that was saved.
 
         Raises
         ------

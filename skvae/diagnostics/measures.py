@@ -176,9 +176,9 @@ def mutual_information(
 
     ``mean_i log q(z_i|x_i) / q(z_i)`` with one draw ``z_i ~ q(z|x_i)`` per row, where ``q(z)`` is
     the mixture of the posteriors of these rows. It estimates ``E KL(q(z|x) || q(z))``. Time grows
-    with the square of the number of rows, and memory linearly. A posterior standard deviation is
-    raised to 1e-5 times the standard deviation of its component's means, where it is smaller: such
-    a component distinguishes 1e5 rows either way.
+    with the square of the number of rows, and memory linearly. A posterior standard deviation below
+    1e-5 times the standard deviation of its component's means is raised to that value; such a
+    component distinguishes 1e5 rows either way.
 
     Parameters
     ----------

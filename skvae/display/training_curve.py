@@ -26,8 +26,8 @@ class TrainingCurveDisplay:
     objective : array-like of shape (n_epochs,), default=None
         Objective that training maximized, in nats; drawn if it is not the ELBO.
     validation : array-like of shape (n_epochs,), default=None
-        Mean objective over the held-out rows, in nats; NaN in epochs without one, over which the
-        line goes on.
+        Mean objective over the held-out rows, in nats; NaN in epochs without a value, across which
+        the line is continued.
     floor : float, default=None
         Floor of the rate, in nats.
 

@@ -91,8 +91,8 @@ def _with_final_boundary(tokens):
 class TokensLikelihood(Likelihood):
     """A sentence token by token, ``log p(x|z) = sum_t log p(x_t | x_<t, z)``.
 
-    The recurrent network that reads the earlier tokens belongs to the likelihood. What remains for
-    the VAE's decoder is the map from the code to this network, in `skvae.BNVAETextEstimator` the
+    The recurrent network that reads the earlier tokens belongs to the likelihood. The VAE's decoder
+    only maps the code to the input of this network; in `skvae.BNVAETextEstimator` it is the
     identity.
 
     Parameters

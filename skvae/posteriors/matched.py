@@ -26,7 +26,7 @@ class MomentPosterior(Posterior):
     with ``gamma_mu^2 = tau + (1 - tau) sigmoid(theta)`` and ``gamma_sigma^2`` the rest of 1, so
     that ``E mu = 0`` and ``E mu^2 + E sigma^2 = 1`` over the batch, eps included: what eps
     takes from the mean goes to the noise. The mean KL over the batch is at least
-    ``-d/2 log(1 - tau)``, at the gradients of a plain VAE.
+    ``-d/2 log(1 - tau)``, and the gradients are as small as in a plain VAE.
 
     Parameters
     ----------
@@ -38,8 +38,8 @@ class MomentPosterior(Posterior):
         Lower bound of ``gamma_mu^2``, in (0, 1).
     gamma : {"heads", "theta"}, default="heads"
         Source of theta: the logarithm of the heads' signal-to-noise ratio ``Var m / E r``, or a
-        separate parameter. The latter moves ten times as fast as the others under Adam, because
-        at their pace it would hardly leave 0 during a fit.
+        separate parameter. The parameter moves ten times as fast as the others under Adam,
+        because at their pace it would hardly leave 0 during a fit.
 
     Examples
     --------
