@@ -152,10 +152,10 @@ class BaseVAE(
         The units of the columns are those of the first call, and a column that had a single value
         in that call stays a constant, so pass rows that vary in it. The moments are merged with
         those of earlier calls, which have at most nine times the weight of this one, because the
-        encoder has changed since. So `kl_floor_` is about all these rows together and need not hold for the
-        rows of the last call alone. The state of the optimizer is kept between calls, and makes
-        two thirds of the pickles and files of an estimator that was trained by `partial_fit`;
-        `fit` does not keep it and starts anew.
+        encoder has changed since. So `kl_floor_` is the floor for all these rows together and need
+        not hold for the rows of the last call alone. The state of the optimizer is kept between
+        calls, and makes up two thirds of the pickles and files of an estimator that was trained by
+        `partial_fit`; `fit` does not keep it and starts anew.
 
         Parameters
         ----------
