@@ -12,10 +12,10 @@ explains the terms.
 # %%
 # The data
 # --------
-# Handwritten digits, 8 by 8 pixels, each pixel a gray level from 0 to 16.
-# Divided by 16 they lie between 0 and 1, as the likelihood ``"bernoulli"``
-# requires: it reads a gray level as the probability of ink. No other scaling
-# is needed.
+# The data are handwritten digits of 8 by 8 pixels. Each pixel is a gray level
+# from 0 to 16. Divided by 16 they lie between 0 and 1, as the likelihood
+# ``"bernoulli"`` requires: it reads a gray level as the probability of ink. No
+# other scaling is needed.
 
 import matplotlib.pyplot as plt
 import numpy as np

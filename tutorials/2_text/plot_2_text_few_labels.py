@@ -45,10 +45,10 @@ print(f"floor {vae.kl_floor_:.2f}")
 # %%
 # How many labels?
 # ----------------
-# From 4 to 1,000 labels, each number drawn 20 times with both sentiments in
-# it. The other classifier counts words. It must have seen an adjective in a
-# labeled sentence to know its sentiment, while the code has learned from all
-# sentences which adjectives occur together.
+# We use 4 to 1,000 labels and draw each number 20 times, always with both
+# sentiments. The other classifier counts words. It must have seen an adjective
+# in a labeled sentence to know its sentiment, while the code has learned from
+# all sentences which adjectives occur together.
 
 SIZES = (4, 8, 16, 32, 100, 1000)
 code = vae.transform(sentences)

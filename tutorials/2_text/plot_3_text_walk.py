@@ -37,8 +37,8 @@ print(f"rate {vae.kl_per_component_.sum():.1f} nats")
 # %%
 # There and back
 # --------------
-# The most probable sentence for each code, found greedily and by a beam
-# search with five beams.
+# Here is the most probable sentence for each code, found greedily and by a
+# beam search with five beams.
 
 for sentence in sentences[:3]:
     code = vae.transform([sentence])
@@ -49,7 +49,7 @@ for sentence in sentences[:3]:
 # %%
 # Interpolation
 # -------------
-# From a complaint to praise, in a straight line between the two codes.
+# We move from a complaint to praise, in a straight line between the two codes.
 
 complaint = "honestly , the fish was very cold and sour for me ."
 praise = "as always , the cake is really lovely and fine at lunch !"

@@ -1,9 +1,9 @@
 """
-Watch a VAE collapse, and not
-=============================
+Watch a VAE collapse, and prevent it
+====================================
 
 Posterior collapse, or KL vanishing, means that the code says nothing about
-the row: its distribution is the prior, whatever the row. It was first seen
+the row: its distribution is the prior for every row. It was first seen
 with text, where the decoder predicts each word from the words before it and
 can do without a code. This page builds the smallest such case in plain
 PyTorch, watches the code die, and then replaces one layer to prevent it.

@@ -166,7 +166,8 @@ _ = ax.legend(frameon=False, loc="lower right")
 #
 # Interpolation
 # -------------
-# From one held-out digit to another, in a straight line between their codes.
+# We move from one held-out digit to another, in a straight line between their
+# codes.
 # Every picture in between is decoded from a code that belongs to no row.
 
 pairs = [(0, 6), (4, 9), (2, 3), (1, 7)]
