@@ -1,6 +1,7 @@
 """The training of an estimator, of tables as of sentences."""
 
 import copy
+import math
 from collections.abc import Callable
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -21,7 +22,7 @@ from skvae._fit.processes import LostProcess, processes
 from skvae._fit.range_training import RangeTraining
 from skvae._fit.saving import SavingMixin
 from skvae._fit.torch_state import SeededDraws, plain_torch, restored_process
-from skvae._fit.training import NotFinite, Training, weight_matrices
+from skvae._fit.training import SMALL, NotFinite, Training, weight_matrices
 from skvae._random import random_state_of
 from skvae._sklearn import Interval, StrOptions, check_sample_weight
 from skvae._use import UseMixin
@@ -32,6 +33,7 @@ from skvae.posteriors import POSTERIORS, PriorPosterior
 
 STEPS_OF_DECAY = 2  # for each row; weight_decay="auto" shrinks an idle weight by e in all of them
 FEWEST_TO_HOLD_OUT = 20  # rows; a tenth of fewer is no judge of anything
+N_STEPS = 2_000  # of a small table; with weight decay their number matters little
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -332,9 +334,11 @@ class BaseVAE(
 
     def _stops_early(self, rows, partial):
         """Return whether held-out rows decide when to stop."""
-        if self.early_stopping == "auto":
-            return self.max_iter is None and len(rows) >= FEWEST_TO_HOLD_OUT and not partial
-        return self.early_stopping
+        if self.early_stopping != "auto":
+            return self.early_stopping
+        # A tenth of a small table is a worse judge of the length than a fixed number of steps.
+        fewest = FEWEST_TO_HOLD_OUT if self.weight_decay == 0.0 else SMALL
+        return self.max_iter is None and len(rows) >= fewest and not partial
 
     def _weight_decay(self, module, n_rows):
         """Return the weight decay of a training on a number of rows."""
@@ -348,7 +352,9 @@ class BaseVAE(
         """Return the largest number of epochs of a number of batches."""
         if self.max_iter is not None:
             return self.max_iter
-        return 200 if stopping is None else max(1_000, 10_000 // n_batches)
+        if stopping is None:
+            return max(200, math.ceil(N_STEPS / n_batches))
+        return max(1_000, 10_000 // n_batches)
 
     def _held_out(self, rows, seed):
         """Return the rows to train on and the rows to stop by."""

@@ -102,7 +102,7 @@ class BNVAEEstimator(BaseVAE):
     beta : float, default=1.0
         Weight of the KL in the objective, on top of the objective's own schedule.
     learning_rate : float, default=3e-3
-        Step size of the AdamW optimizer. It rises over the first 50 steps, stays constant, and
+        Step size of the AdamW optimizer. It rises over the first 200 steps, stays constant, and
         falls to 0 over the last quarter of the training; in `partial_fit` it does not fall.
     weight_decay : float or "auto", default="auto"
         Share of each weight matrix of the decoder, times the learning rate, by which a step
@@ -116,15 +116,17 @@ class BNVAEEstimator(BaseVAE):
         Rows of a batch; the batches of an epoch differ by at most one row. "auto" is an eighth
         of the rows, but at least 32 and at most 128.
     max_iter : int or None, default=None
-        Number of epochs or, with early stopping, the largest number. None trains until held-out
-        rows no longer improve, for at most 1,000 epochs or 10,000 steps, whichever is longer;
-        without early stopping it means 200. An annealed `objective` runs its schedule over this
-        number of epochs, so pass a number with it.
+        Number of epochs or, with early stopping, the largest number. None takes 2,000 steps for a
+        table of fewer than 1,000 rows, and trains on a larger one until held-out rows no longer
+        improve, for at most 1,000 epochs or 10,000 steps, whichever is longer. With
+        ``early_stopping=False`` it means 2,000 steps or 200 epochs, whichever is longer. An
+        annealed `objective` runs its schedule over this number of epochs, so pass a number with it.
     early_stopping : bool or "auto", default="auto"
         Whether to hold out rows and stop when their ELBO no longer rises. Training then ends with
         all rows. With 1,000 rows or more, it continues from the best weights while the learning
         rate falls; with fewer, it starts anew and takes as many steps and a quarter more. "auto"
-        means True if `max_iter` is None and there are at least 20 rows.
+        means True if `max_iter` is None and there are at least 1,000 rows or, with
+        ``weight_decay=0``, at least 20.
     validation_fraction : float, default=0.1
         Share of the rows held out by `early_stopping`.
     n_iter_no_change : int or None, default=None

@@ -105,7 +105,8 @@ class BNVAETextEstimator(BaseVAE):
         sentences no longer improve, as in `BNVAEEstimator`.
     early_stopping : bool or "auto", default="auto"
         Whether to hold out sentences, stop when their ELBO no longer rises and end with all
-        sentences, as in `BNVAEEstimator`. "auto" does so if `max_iter` is None.
+        sentences, as in `BNVAEEstimator`. "auto" does so if `max_iter` is None and there are
+        at least 1,000 sentences or, with ``weight_decay=0``, at least 20.
     validation_fraction : float, default=0.1
         Share of the sentences held out by `early_stopping`.
     n_iter_no_change : int or None, default=None

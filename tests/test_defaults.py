@@ -37,13 +37,28 @@ def by_default():
     return BNVAEEstimator(2, random_state=0).fit(X)  # a warning would be an error
 
 
-def test_it_ends_by_itself(by_default):
+@pytest.fixture(scope="module")
+def judged():
+    return BNVAEEstimator(2, early_stopping=True, random_state=0).fit(X)
+
+
+def test_it_ends_by_itself(judged):
     n_batches = 5  # of 135 rows, at most 32 in each
-    assert 500 / n_batches < by_default.n_iter_ < max(1000, 10_000 // n_batches)
-    assert len(by_default.validation_scores_) == len(by_default.loss_curve_) == by_default.n_iter_
-    assert np.isfinite(by_default.loss_curve_).all()
-    assert np.isfinite(by_default.transform(X)).all()
-    assert by_default.kl_per_component_.sum() >= by_default.kl_floor_
+    assert 500 / n_batches < judged.n_iter_ < max(1000, 10_000 // n_batches)
+    assert len(judged.validation_scores_) == len(judged.loss_curve_) == judged.n_iter_
+
+
+def test_a_small_table_takes_2000_steps_on_all_rows(by_default):
+    n_batches = 5  # of 150 rows, at most 32 in each
+    assert by_default.n_iter_ * n_batches == 2000
+    assert by_default.validation_scores_ == []
+
+
+def test_both_are_finite_and_keep_the_floor(by_default, judged):
+    for model in by_default, judged:
+        assert np.isfinite(model.loss_curve_).all()
+        assert np.isfinite(model.transform(X)).all()
+        assert model.kl_per_component_.sum() >= model.kl_floor_
 
 
 @pytest.mark.parametrize("rows", [X, noise(300), noise(20)], ids=len)
@@ -65,19 +80,19 @@ def test_it_is_better_than_a_short_fit_on_rows_that_it_has_not_seen():
     assert by_itself.score(X[1::2]) > short.score(X[1::2]) + 0.1
 
 
-def test_it_is_the_same_each_time(by_default):
-    again = BNVAEEstimator(2, random_state=0).fit(X)
-    assert repr(again.history_) == repr(by_default.history_)
-    assert repr(again.validation_scores_) == repr(by_default.validation_scores_)
-    np.testing.assert_array_equal(again.transform(X), by_default.transform(X))
+def test_it_is_the_same_each_time(judged):
+    again = BNVAEEstimator(2, early_stopping=True, random_state=0).fit(X)
+    assert repr(again.history_) == repr(judged.history_)
+    assert repr(again.validation_scores_) == repr(judged.validation_scores_)
+    np.testing.assert_array_equal(again.transform(X), judged.transform(X))
 
 
-def test_scores_lie_fifty_steps_apart_and_end_before_the_fit_does(by_default):
+def test_scores_lie_fifty_steps_apart_and_end_before_the_fit_does(judged):
     n_batches = 5
-    judged = np.isfinite(by_default.validation_scores_).nonzero()[0]
-    assert judged[0] == 0
-    assert set(np.diff(judged)) == {50 // n_batches}
-    assert judged[-1] < by_default.n_iter_ - 1
+    epochs = np.isfinite(judged.validation_scores_).nonzero()[0]
+    assert epochs[0] == 0
+    assert set(np.diff(epochs)) == {50 // n_batches}
+    assert epochs[-1] < judged.n_iter_ - 1
 
 
 @pytest.mark.slow
@@ -137,16 +152,20 @@ def steps(monkeypatch):
 # -- its limits --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("n_rows", "stops"), [(19, False), (20, True)])
-def test_a_few_rows_are_all_trained_on_for_200_epochs(n_rows, stops):
-    model = small(tol=1e9, weight_decay=0.0).fit(X[::7][:n_rows])
+@pytest.mark.parametrize(
+    ("n_rows", "weight_decay", "stops"),
+    [(19, 0.0, False), (20, 0.0, True), (999, "auto", False), (1000, "auto", True)],
+)
+def test_rows_are_held_out_where_they_are_missed_least(n_rows, weight_decay, stops):
+    model = small(tol=1e9, batch_size=500, weight_decay=weight_decay).fit(noise(n_rows))
     assert (n_judged(model) > 0) == stops
-    assert stops or model.n_iter_ == 200
 
 
-def test_without_early_stopping_and_max_iter_there_are_200_epochs():
-    model = small(early_stopping=False).fit(X[:40])
-    assert (model.n_iter_, model.validation_scores_) == (200, [])
+@pytest.mark.parametrize(("n_batches", "n_epochs"), [(1, 2000), (3, 667), (10, 200), (5000, 200)])
+def test_without_early_stopping_and_max_iter_there_are_2000_steps_or_200_epochs(
+    n_batches, n_epochs
+):
+    assert small()._n_epochs(n_batches, stopping=None) == n_epochs
 
 
 @pytest.mark.parametrize("n_rows", [10, 60])
@@ -190,12 +209,12 @@ def test_n_iter_no_change_counts_epochs(patience):
 
 
 def test_the_rate_of_a_fit_rises_and_falls(steps):
-    small(max_iter=100, batch_size=32).fit(X)  # 5 batches
+    small(max_iter=400, batch_size=32).fit(X)  # 5 batches
     fractions = [fraction for _, fraction in steps]
-    assert len(fractions) == 500
-    assert fractions[:3] == [0.02, 0.04, 0.06]
-    assert fractions[50:375] == [1.0] * 325
-    np.testing.assert_allclose(fractions[375:], np.arange(125, 0, -1) / 125)
+    assert len(fractions) == 2000
+    assert fractions[:3] == [0.005, 0.01, 0.015]
+    assert fractions[200:1500] == [1.0] * 1300
+    np.testing.assert_allclose(fractions[1500:], np.arange(500, 0, -1) / 500)
 
 
 def test_the_rate_falls_to_zero_at_an_end_that_was_found(steps):
@@ -209,11 +228,11 @@ def test_the_rate_falls_to_zero_at_an_end_that_was_found(steps):
 
 def test_partial_fit_keeps_a_constant_rate_and_no_decay(steps):
     model = small(batch_size=32)
-    for _ in range(15):
+    for _ in range(50):
         model.partial_fit(X)
-    assert [fraction for _, fraction in steps[:2]] == [0.02, 0.04]
-    assert len(steps) == 75
-    assert {fraction for _, fraction in steps[50:]} == {1.0}
+    assert [fraction for _, fraction in steps[:2]] == [0.005, 0.01]
+    assert len(steps) == 250
+    assert {fraction for _, fraction in steps[200:]} == {1.0}
     assert {decay for optimizer, _ in steps for decay, _ in optimizer.groups} == {0.0}
     assert model.validation_scores_ == []
 
