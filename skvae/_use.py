@@ -10,13 +10,11 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from skvae._data.rows import Rows
-from skvae._data.streams import in_chunks
 from skvae._data.units import Units
 from skvae._fit.torch_state import plain_torch
 from skvae._random import random_state_of
 from skvae._sklearn import UNUSED
 from skvae.diagnostics import Diagnosis, diagnose
-from skvae.likelihoods import Likelihood
 from skvae.model import VAE
 from skvae.objectives import BOUNDS, row_noise, shared_draws
 
@@ -313,21 +311,22 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_n_draws(n_draws)
         rows = self._read_rows(X)
         with self._model.threads(rows.chunks()):
-            module = self._model.in_precision(rows.X.dtype)
+            module = self._model.in_precision(rows.dtype)
             return diagnose(module, rows, n_draws, self._model.seed)
 
     def _read_rows(self, X):
         """Return rows that the fitted module can take."""
-        check_is_fitted(self)
+        data, _ = self._read(X, self._model.reader)
+        return self._checked_rows(data)
+
+    def _checked_rows(self, data):
         model = self._model
-        data, _ = self._read(X, model.reader)
         rows = self._rows(data, model.reader, model.units)
-        self._check_rows(model.module, rows, model.reader)
+        self._check_rows(model.module.likelihood_layer, rows, model.reader)
         return rows
 
-    def _check_rows(self, module, rows, reader):
-        """Refuse rows that the module cannot take."""
-        check_support(module.likelihood_layer, rows.X)
+    def _check_rows(self, likelihood, rows, reader):
+        """Refuse rows that the likelihood cannot take; unless overridden it takes all."""
 
     def _map(self, X, function, out=None):
         """Apply ``function(module, x, context)`` to rows, and put the results into an array."""
@@ -368,13 +367,6 @@ def _filled(rows, results, out=None, more=None):
             raise ValueError(f"out must have the shape {shape}; got {got}")
         out[chunk] = values
     return out
-
-
-def check_support(likelihood, X):
-    """Refuse rows that the likelihood cannot take."""
-    if type(likelihood).check_support is not Likelihood.check_support:  # else it takes anything
-        for rows in in_chunks(X):
-            likelihood.check_support(rows)
 
 
 def check_n_draws(n_draws):

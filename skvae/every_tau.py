@@ -200,7 +200,7 @@ class EveryTau(nn.Module):
         Parameters
         ----------
         x, noise, context, weight : Tensor
-            Arguments of `skvae.model.VAE.forward`.
+            Arguments of `skvae.objectives.elbo_terms`.
 
         Returns
         -------

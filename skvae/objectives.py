@@ -249,7 +249,7 @@ def elbo_terms(
     x : Tensor of shape (n_samples, n_features)
         Rows, in the units of the networks.
     noise : Tensor of shape (n_samples, n_components) or (1, n_components)
-        Standard normal noise of one draw.
+        Standard normal noise of one draw, as `VAE.noise` draws it.
     context, weight : Tensor, optional
         Context and weights of the rows, which `VAE.posterior` describes.
 

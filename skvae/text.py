@@ -172,6 +172,8 @@ class BNVAETextEstimator(BaseVAE):
     # By this name skrub knows what takes a column of a frame rather than the frame.
     __single_column_transformer__ = True
 
+    _largest_batch = 64
+
     _parameter_constraints = {
         **BaseVAE._parameter_constraints,
         "posterior": [StrOptions({*POSTERIORS, "none"}), callable],
@@ -349,7 +351,7 @@ class BNVAETextEstimator(BaseVAE):
     def _analysis(self):
         return Analysis(self.analyzer, self.tokenizer, self.lowercase, self.token_pattern)
 
-    def _build(self, X, reader):
+    def _build(self, rows, reader, tau):
         n_tokens, d = reader.n_tokens, self.n_components
         likelihood = TokensLikelihood(
             n_tokens,
@@ -363,7 +365,7 @@ class BNVAETextEstimator(BaseVAE):
             word_dropout=self.word_dropout,
         )
         if self.posterior == "none":
-            posterior = PriorPosterior(1, d, self._first_tau())
+            posterior = PriorPosterior(1, d, tau)
             return VAE(Constant(1), posterior, Constant(d), likelihood, StandardNormal(d))
         encoder = RecurrentEncoder(
             n_tokens,
@@ -374,9 +376,7 @@ class BNVAETextEstimator(BaseVAE):
             dropout=self.dropout,
         )
         make_posterior = POSTERIORS.get(self.posterior, self.posterior)
-        posterior = module_of(
-            "posterior", make_posterior, encoder.out_features, d, self._first_tau()
-        )
+        posterior = module_of("posterior", make_posterior, encoder.out_features, d, tau)
         return VAE(encoder, posterior, nn.Identity(), likelihood, StandardNormal(d))
 
     def _initialize(self, module, X, reader, weight):
@@ -386,11 +386,6 @@ class BNVAETextEstimator(BaseVAE):
         counts[PADDING] = 0.0
         module.likelihood_layer.start(torch.from_numpy(counts / counts.sum()))
         return TokenUnits(n_tokens, self.max_length)
-
-    def _batch_size(self, n_rows):
-        if self.batch_size == "auto":
-            return min(max(n_rows // 8, 32), 64)
-        return self.batch_size
 
     # -- using the code --------------------------------------------------------------------
 

@@ -42,12 +42,11 @@ class RangeTraining(Training):
         every.finalise(self.some_rows().in_order(torch.float32), n_nodes=3)
         return every, *self.scores_of(*(every.at_tau(every.tau_at(t)) for t in (-1.0, 0.0, 1.0)))
 
-    def finished(self):
+    def measured(self):
         every = self.best()
         every.finalise(self.rows.in_order(self.dtype), self.previous)
         every.measure(lambda: self.rows.in_order(self.dtype), self.same_noise)
-        module, terms = every.at(self.tau)
-        return self.fitted(module, terms, every)
+        return *every.at(self.tau), every
 
     def continue_from(self, optimizer_state):
         self.continue_steps(optimizer_state)

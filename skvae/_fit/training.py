@@ -22,6 +22,7 @@ from skvae._warnings import warn
 from skvae.objectives import Terms, mean_terms, row_terms
 from skvae.posteriors import Moments
 
+STEPS_OF_DECAY = 2  # for each row; weight_decay="auto" shrinks an idle weight by e in all of them
 SMALL = 1_000  # rows, a tenth of which would be missed in training
 FEWEST_STEPS = 500  # of a training anew; fewer leave the noise of the batches no time to go
 
@@ -105,8 +106,9 @@ class Training:
         Step size of the optimizer, of which `course` takes a fraction at each step.
     course : skvae._fit.course.Course
         Course of the learning rate.
-    weight_decay : float
-        Share of a weight, times the step size, by which every step shrinks it.
+    weight_decay : float or "auto"
+        Share of a weight, times the step size, by which every step shrinks it; "auto" is that of
+        `skvae.BNVAEEstimator`.
     average : bool
         Whether the finished model has running averages of the weights.
     batch_size : int
@@ -162,6 +164,10 @@ class Training:
         self.generator = torch.Generator(rows.device).manual_seed(self.seed)
         # Not those of the encoder: normalized heads cancel its scale, and nothing stops the decay.
         decayed = weight_matrices(self.vae)
+        if weight_decay == "auto":
+            # A linear model has its maximum likelihood for an answer, as factor analysis gives it.
+            is_linear = len(decayed) < 2
+            weight_decay = 0.0 if is_linear else 1 / (STEPS_OF_DECAY * len(rows) * learning_rate)
         self.optimizer = Adam(model.parameters(), learning_rate, average, weight_decay, decayed)
         self.processes = processes()
         self.processes.check_batches(len(train), batch_size)
@@ -335,9 +341,24 @@ class Training:
 
     def finished(self):
         """Return the fitted model if training ends here; training can go on afterwards."""
-        model = self.best()
+        module, terms, every = self.measured()
+        self.check_finite(float(terms.elbo()))
+        return FittedModel(
+            module,
+            self.rows.units,
+            self.reader,
+            terms=terms,
+            log_jacobian=self.rows.log_jacobian(),
+            seed=self.seed,
+            row_work=self.row_work,
+            every=every,
+        )
+
+    def measured(self):
+        """Return the finished module, its mean terms, and the model of a range if it is of one."""
+        noise, model = self.same_noise(), self.best()
         model.finalise(self.rows.in_order(self.dtype), self.previous)
-        return self.fitted(model, self.mean_terms(model, self.rows, self.dtype))
+        return model, mean_terms(model, self.rows.in_order(self.dtype), noise), None
 
     def finished_after(self, error):
         """Return the fitted model of the last whole epoch, with a warning about the error."""
@@ -391,24 +412,6 @@ class Training:
         if stopping is not None and not self.settled and stopping.kept is not None:
             model.load_state_dict(self.stopping.kept)
         return model.to(self.dtype)
-
-    def fitted(self, module, terms, every=None):
-        """Return the fitted model of a finished module and its mean terms."""
-        self.check_finite(float(terms.elbo()))
-        return FittedModel(
-            module,
-            self.rows.units,
-            self.reader,
-            terms=terms,
-            log_jacobian=self.rows.log_jacobian(),
-            seed=self.seed,
-            row_work=self.row_work,
-            every=every,
-        )
-
-    def mean_terms(self, model, rows, dtype):
-        """Return the mean terms of rows, with the same noise each time."""
-        return mean_terms(model, rows.in_order(dtype), self.same_noise())
 
     def same_noise(self):
         """Return a new generator of the same noise."""
