@@ -26,11 +26,11 @@ class RangeTraining(Training):
     def __init__(self, every, rows, reader=None, *, tau, **settings):
         super().__init__(every, rows, reader, **settings)
         self.tau = tau
-        every.restart(self.seed)
+        every._restart(self.seed)
 
     def step(self, loss):
         shrinks = self.optimizer.weight_decay * self.optimizer.learning_rate
-        self.model.shrink(shrinks * self.course.factor(self.n_steps))
+        self.model._shrink(shrinks * self.course.factor(self.n_steps))
         super().step(loss)
 
     @property
@@ -45,8 +45,8 @@ class RangeTraining(Training):
     def measured(self):
         every = self.best()
         every.finalise(self.rows.in_order(self.dtype), self.previous)
-        every.measure(lambda: self.rows.in_order(self.dtype), self.same_noise)
-        return *every.at(self.tau), every
+        every._measure(lambda: self.rows.in_order(self.dtype), self.same_noise)
+        return *every._at(self.tau), every
 
     def continue_from(self, optimizer_state):
         self.continue_steps(optimizer_state)
