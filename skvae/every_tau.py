@@ -222,7 +222,7 @@ class EveryTau(nn.Module):
     def _heads(self, features):
         """Return the raw heads at the nodes of the running moments, along the second axis."""
         heads = self.posterior_layer.heads
-        basis = torch.stack([self._polynomials(self.tau_at(t)) for t in _nodes(N_RUNNING)])
+        basis = torch.stack([self._polynomials(self.tau_at(t)) for t in nodes(N_RUNNING)])
         weight, bias = (
             basis @ self._coefficients_of(f"posterior_layer.heads.{name}")
             for name in ("weight", "bias")
@@ -311,7 +311,7 @@ class EveryTau(nn.Module):
         """
         self.moments = None
         layers = []
-        for tau in map(self.tau_at, _nodes(n_nodes)):
+        for tau in map(self.tau_at, nodes(n_nodes)):
             layer = copy.deepcopy(self.posterior_layer)
             layers.append(self._with_weights(layer, tau, "posterior_layer."))
             layer.tau = tau
@@ -332,7 +332,7 @@ class EveryTau(nn.Module):
         `batches` and `generator` are functions that return all rows, and the same noise, each time.
         """
         self.reconstruction, self.excess = [], []
-        for t in _nodes(N_TERMS):
+        for t in nodes(N_TERMS):
             module = self.at_tau(self.tau_at(t))
             terms = mean_terms(module, batches(), generator())
             self.reconstruction.append(float(terms.reconstruction))
@@ -383,14 +383,14 @@ def _interpolated(moments, t):
     return Moments(moments.weight[0], mean, variance, mean_square)
 
 
-def _nodes(n):
-    """Places of the extremes of a Chebyshev polynomial, from -1 to 1; the middle one is 0."""
+def nodes(n):
+    """Return the extremes of a Chebyshev polynomial, from -1 to 1; of an odd n the middle is 0."""
     return np.sin(np.pi * np.arange(1 - n, n, 2) / (2 * (n - 1)))
 
 
 def _between(values, t):
     """Value at t of the polynomial through values at the nodes (Salzer 1972)."""
-    distance = t - _nodes(len(values))
+    distance = t - nodes(len(values))
     if not distance.all():
         return values[int(np.flatnonzero(distance == 0)[0])]
     weights = (-1.0) ** np.arange(len(values)) / distance

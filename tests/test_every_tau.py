@@ -16,7 +16,7 @@ from skvae import BNVAEEstimator, BNVAETextEstimator
 from skvae._data.rows import Batch
 from skvae._fit.optimizer import Adam
 from skvae.bounds import gaussian_kl, kl_floor
-from skvae.every_tau import EveryTau, _between, _interpolated, _nodes
+from skvae.every_tau import EveryTau, _between, _interpolated, nodes
 from skvae.likelihoods import GaussianLikelihood
 from skvae.likelihoods.sentences import TokensLikelihood
 from skvae.model import VAE
@@ -348,7 +348,7 @@ def test_averages_are_of_what_is_trained():
 @pytest.mark.parametrize("t", [-1.0, -0.77, 0.0, 0.2, 1.0])
 def test_a_polynomial_is_met_between_the_nodes(t):
     coefficients = np.random.RandomState(0).randn(9, 2)
-    values = legval(_nodes(9), coefficients).T
+    values = legval(nodes(9), coefficients).T
     np.testing.assert_allclose(_between(values, t), legval(t, coefficients), atol=1e-12)
 
 

@@ -24,6 +24,9 @@ from skvae.posteriors import Moments
 
 STEPS_OF_DECAY = 2  # for each row; weight_decay="auto" shrinks an idle weight by e in all of them
 SMALL = 1_000  # rows, a tenth of which would be missed in training
+# Attributes of a training that change in it, and are plain.
+PROGRESS = ["over", "history", "scores", "n_rows_seen", "n_steps", "n_epochs"]
+PROGRESS += ["settled", "converged"]
 FEWEST_STEPS = 500  # of a training anew; fewer leave the noise of the batches no time to go
 
 
@@ -46,16 +49,6 @@ class RunningMean:
 
     Values are added up 64 at a time: one at a time would cost a few operations in every step, and
     all at the end would leave small tensors in memory between which no space is used again.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skvae._fit.training import RunningMean
-    >>> mean = RunningMean()
-    >>> mean.add(torch.tensor(1.0), 3)
-    >>> mean.add(torch.tensor(5.0), 1)
-    >>> float(mean.value())
-    2.0
     """
 
     n_together = 64
@@ -423,20 +416,12 @@ class Training:
         """Return all that changes during training, for `load`; in `restored_process`."""
         averages, stopping = self.optimizer.averages, self.stopping
         return {
-            "seeds": self.seeds,
-            "over": self.over,
+            **{name: getattr(self, name) for name in ("seeds", *PROGRESS)},
             "weights": dict(self.model.state_dict()),
             "optimizer": self.optimizer.state(),
             "averages": None if averages is None else averages.state(),
             "generator": self.generator.get_state(),
             "generators": generator_states(self.rows.device),
-            "history": self.history,
-            "scores": self.scores,
-            "n_rows_seen": self.n_rows_seen,
-            "n_steps": self.n_steps,
-            "n_epochs": self.n_epochs,
-            "settled": self.settled,
-            "converged": self.converged,
             "course": self.course.state(),
             "stopping": None if stopping is None else stopping.state(),
         }
@@ -449,16 +434,7 @@ class Training:
             self.optimizer.averages.load(state["averages"])
         self.generator.set_state(state["generator"])
         set_generators(self.rows.device, state["generators"])
-        for name in (
-            "over",
-            "history",
-            "scores",
-            "n_rows_seen",
-            "n_steps",
-            "n_epochs",
-            "settled",
-            "converged",
-        ):
+        for name in PROGRESS:
             setattr(self, name, state[name])
         self.course.load(state["course"])
         if self.settled:
