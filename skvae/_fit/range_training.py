@@ -1,5 +1,7 @@
 """The training of a model for every tau of a range."""
 
+from functools import partial
+
 import torch
 
 from skvae._fit.training import Training
@@ -24,7 +26,7 @@ class RangeTraining(Training):
     """
 
     def __init__(self, every, rows, reader=None, *, tau, **settings):
-        super().__init__(every, rows, reader, **settings)
+        super().__init__(every, rows, reader, vae=every.module, **settings)
         self.tau = tau
         every._restart(self.seed)
 
@@ -32,10 +34,6 @@ class RangeTraining(Training):
         shrinks = self.optimizer.weight_decay * self.optimizer.learning_rate
         self.model._shrink(shrinks * self.course.factor(self.n_steps))
         super().step(loss)
-
-    @property
-    def vae(self):
-        return self.model.module
 
     def judged(self):
         every = self.averaged()
@@ -45,7 +43,7 @@ class RangeTraining(Training):
     def measured(self):
         every = self.best()
         every.finalise(self.rows.in_order(self.dtype), self.previous)
-        every._measure(lambda: self.rows.in_order(self.dtype), self.same_noise)
+        every._measure(partial(self.rows.in_order, self.dtype), self.same_noise)
         return *every._at(self.tau), every
 
     def continue_from(self, optimizer_state):

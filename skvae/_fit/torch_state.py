@@ -176,8 +176,11 @@ def multiplications_per_row(model, batches):
         model.train(was_training)
         for hook in hooks:
             hook.remove()
-    # A layer that is never called, because another one reads its weights, counts once a row.
-    return sum(n * uses.get(layer, n_rows) for layer, n in weights.items()) / n_rows
+    total = 0.0
+    for layer, n in weights.items():
+        # A layer that is never called, because another one reads its weights, counts once a row.
+        total += n * uses.get(layer, n_rows)
+    return total / n_rows
 
 
 def _n_weights(layer):

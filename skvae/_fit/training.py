@@ -87,6 +87,8 @@ class Training:
         All training rows, whose moments the finished model is given.
     reader : object or None
         Reader of the rows, for the finished model.
+    vae : skvae.model.VAE, optional
+        The VAE that the model is made of, if it is not one itself.
     train, held_out : skvae._data.rows.Rows
         The rows to train on and the rows to stop by; `held_out` is None without early stopping.
     objective : skvae.objectives.Objective
@@ -135,6 +137,7 @@ class Training:
         rows,
         reader=None,
         *,
+        vae=None,
         train,
         held_out,
         objective,
@@ -150,6 +153,7 @@ class Training:
         dtype,
     ):
         self.model, self.rows, self.reader = model, rows, reader
+        self.vae = model if vae is None else vae
         self.train, self.held_out = train, held_out
         self.objective, self.beta, self.n_epochs = objective, beta, n_epochs
         self.course, self.n_rows_of_schedule = course, len(train) * n_epochs
@@ -212,11 +216,6 @@ class Training:
     def progress(self):
         """Return the share of the training that is done, from 0 to 1."""
         return min(1.0, self.n_rows_seen / self.n_rows_of_schedule)
-
-    @property
-    def vae(self):
-        """The VAE that is trained."""
-        return self.model
 
     @property
     def n_epochs_done(self):

@@ -8,8 +8,7 @@ from torch import nn
 from torch.distributions import Normal
 from torch.nn import functional as F
 
-from skvae._closed_form import MatchedMoments
-from skvae._torch import normal
+from skvae._closed_form import MatchedMoments, normal
 from skvae.bounds import kl_floor, shrinkage
 from skvae.posteriors.base import Heads, Posterior
 from skvae.posteriors.moments import Moments
