@@ -291,7 +291,8 @@ class BaseVAE(
     def _module_and_rows(self, data, reader, sample_weight, device, seeds, again):
         """Return the module to train, new or a copy of the former, and the rows as it sees them."""
         data, weight = _weighted(data, sample_weight)
-        rows, tau = self._rows(data, reader, None, weight, device), self._first_tau()
+        rows, ends = self._rows(data, reader, None, weight, device), range_of(self.tau)
+        tau = self.tau if ends is None else sum(ends) / 2  # to build the posterior with
         if again:
             module, units = self._module_to_go_on_with(tau), self._model.units
             self._check_rows(module.likelihood_layer, rows, reader)
@@ -323,11 +324,6 @@ class BaseVAE(
         if not again:
             every.stagger()
         return every
-
-    def _first_tau(self):
-        """Return a single tau, to build the posterior with."""
-        ends = range_of(self.tau)
-        return self.tau if ends is None else sum(ends) / 2
 
     def _check_range_of_former_calls(self):
         """Refuse to go on by `partial_fit` with another range of tau."""

@@ -213,7 +213,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         >>> vae.sample_posterior(X, n_draws=10, random_state=0).shape
         (10, 150, 2)
         """
-        check_n_draws(n_draws)
+        check_number("n_draws", n_draws)
         loc, scale = self.encode(X)
         noise = random_state_of(random_state).standard_normal((n_draws, *loc.shape))
         return (loc + scale * noise).astype(loc.dtype, copy=False)
@@ -246,7 +246,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             Nats per row, in the units of the data; larger is better.
         """
         check_is_fitted(self)
-        check_n_draws(n_draws)
+        check_number("n_draws", n_draws)
         if bound not in BOUNDS:
             raise ValueError(f"bound must be one of {sorted(BOUNDS)}; got {bound!r}")
 
@@ -308,7 +308,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         >>> vae.diagnose(X).verdict
         'alive'
         """
-        check_n_draws(n_draws)
+        check_number("n_draws", n_draws)
         rows = self._read_rows(X)
         with self._model.threads(rows.chunks()):
             module = self._model.in_precision(rows.dtype)
@@ -348,7 +348,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _draw(self, n_samples, random_state, function, context=None):
         """Draw codes from the prior, and apply ``function(likelihood, draws)``."""
         check_is_fitted(self)
-        check_n_samples(n_samples)
+        check_number("n_samples", n_samples)
         seed = int(random_state_of(random_state).randint(2**31 - 1))
         return self._model.draw(n_samples, seed, function, context)
 
@@ -369,13 +369,7 @@ def _filled(rows, results, out=None, more=None):
     return out
 
 
-def check_n_draws(n_draws):
-    """Refuse what is no number of draws."""
-    if not isinstance(n_draws, Integral) or n_draws < 1:
-        raise ValueError(f"n_draws must be an int of at least 1; got {n_draws!r}")
-
-
-def check_n_samples(n_samples):
-    """Refuse what is no number of rows to draw."""
-    if not isinstance(n_samples, Integral) or n_samples < 1:
-        raise ValueError(f"n_samples must be an int of at least 1; got {n_samples!r}")
+def check_number(name, value, least=1):
+    """Refuse what is no number of things."""
+    if not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} must be an int of at least {least}; got {value!r}")

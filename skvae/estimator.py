@@ -26,7 +26,7 @@ from skvae._fit.torch_state import plain_torch
 from skvae._linear_start import start_linear
 from skvae._random import random_state_of
 from skvae._sklearn import Interval, StrOptions, n_samples_of
-from skvae._use import check_n_draws, check_n_samples
+from skvae._use import check_number
 from skvae.likelihoods import (
     LIKELIHOODS,
     BernoulliLikelihood,
@@ -284,7 +284,11 @@ class BNVAEEstimator(BaseVAE):
 
     def _read(self, X, reader=None):
         reset = reader is None
-        has_kinds = self._has_kinds() if reset else reader.has_kinds
+        if reset:  # whether columns differ: in likelihood, in categories or in being conditions
+            mixed = isinstance(self.likelihood, list) or self.likelihood in ("auto", "categorical")
+            has_kinds = mixed or bool(self.conditions)
+        else:
+            has_kinds = reader.has_kinds
         X = unmasked(X.detach().cpu().numpy() if isinstance(X, torch.Tensor) else X)
         if is_stream(X):
             X = open_stream(X)
@@ -316,11 +320,6 @@ class BNVAEEstimator(BaseVAE):
         return check_array(
             table.to_numbers(X), accept_sparse="csr", input_name="X", **numbers
         ), reader
-
-    def _has_kinds(self):
-        """Whether columns differ: in likelihood, in categories or in being conditions."""
-        mixed = isinstance(self.likelihood, list) or self.likelihood in ("auto", "categorical")
-        return mixed or bool(self.conditions)
 
     def _rows(self, X, reader, units, weight=None, device=None):
         context = reader.context(X)
@@ -489,7 +488,7 @@ class BNVAEEstimator(BaseVAE):
             In the units of the data, as from `inverse_transform`.
         """
         check_is_fitted(self)
-        check_n_samples(n_samples)
+        check_number("n_samples", n_samples)
         given = self._read_conditions(conditions, n_samples)
         model, context = self._model, None
         if model.reader.n_context:
@@ -527,7 +526,7 @@ class BNVAEEstimator(BaseVAE):
         data sets*, ICML 2019, arXiv:1812.02633.
         """
         check_is_fitted(self)
-        check_n_draws(n_draws)
+        check_number("n_draws", n_draws)
         model = self._model
         numbers, _ = self._read(X, model.reader)
         if issparse(numbers):

@@ -15,6 +15,7 @@ from skvae._data.units import TokenUnits
 from skvae._data.vocabulary import Analysis, Vocabulary
 from skvae._fit.torch_state import plain_torch
 from skvae._sklearn import Interval, StrOptions
+from skvae._use import check_number
 from skvae.diagnostics import Diagnosis
 from skvae.likelihoods.sentences import TokensLikelihood
 from skvae.model import VAE, module_of
@@ -501,8 +502,7 @@ class BNVAETextEstimator(BaseVAE):
             The sentences: tokens with a space between them where the script has one, characters
             without. The unknown word is never written.
         """
-        if not isinstance(n_beams, Integral) or n_beams < 1:
-            raise ValueError(f"n_beams must be an int of at least 1; got {n_beams!r}")
+        check_number("n_beams", n_beams)
         return self._sentences(
             self._map_codes(X, lambda module, z, _: module.likelihood(z).mode(n_beams))
         )
@@ -562,8 +562,7 @@ class BNVAETextEstimator(BaseVAE):
         list of str
             The decoded sentences, from `a` to `b`.
         """
-        if not isinstance(n_samples, Integral) or n_samples < 2:
-            raise ValueError(f"n_samples must be an int of at least 2; got {n_samples!r}")
+        check_number("n_samples", n_samples, least=2)
         start, end = self.transform([a, b])
         return self.inverse_transform(np.linspace(start, end, n_samples), n_beams)
 

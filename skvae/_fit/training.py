@@ -159,8 +159,10 @@ class Training:
         self.course, self.n_rows_of_schedule = course, len(train) * n_epochs
         self.batch_size, self.stopping, self.seeds, self.dtype = batch_size, stopping, seeds, dtype
         self.generator = torch.Generator(rows.device).manual_seed(self.seed)
-        # Not those of the encoder: normalized heads cancel its scale, and nothing stops the decay.
-        decayed = weight_matrices(self.vae)
+        # The matrices of p(x|z), not those of the encoder: normalized heads cancel their scale, and
+        # nothing stops the decay.
+        parts = self.vae.decoder, self.vae.likelihood_layer
+        decayed = [weight for part in parts for weight in part.parameters() if weight.ndim > 1]
         if weight_decay == "auto":
             # A linear model has its maximum likelihood for an answer, as factor analysis gives it.
             is_linear = len(decayed) < 2
@@ -456,12 +458,6 @@ class Training:
     def faded(self, moments):
         """Return moments of former rows with less weight: the encoder has changed since."""
         return moments._replace(weight=moments.weight.clamp_max(9.0 * len(self.rows)))
-
-
-def weight_matrices(vae):
-    """Return the weights of p(x|z) that weight decay shrinks: all but biases and scales."""
-    parts = vae.decoder, vae.likelihood_layer
-    return [weight for part in parts for weight in part.parameters() if weight.ndim > 1]
 
 
 def _copy_of(thing):
