@@ -944,7 +944,7 @@ class TwoThetas(BatchNormPosterior):
 
 
 class OneNormForBothHeads(BatchNormPosterior):
-    def moments(self, location, spread, weight=None):
+    def _moments(self, location, spread, weight=None):
         if not self.training:
             return self.stored_moments()
         both = [Moments.of(head, head[:, :0], weight) for head in (location, spread)]

@@ -9,7 +9,8 @@ from scipy.sparse import issparse
 from scipy.stats import norm
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
-from skvae._data.streams import CHUNK, Stream
+from skvae._data import streams
+from skvae._data.streams import Stream
 from skvae.networks.recurrent import PADDING
 
 NORMAL_QUARTILES = 2 * norm.ppf(0.75)  # interquartile range of the standard normal distribution
@@ -24,10 +25,10 @@ def in_chunks(X):
     """
     if isinstance(X, Stream):
         yield from X.in_chunks()
-    elif issparse(X) or X.nbytes <= CHUNK:
+    elif issparse(X) or X.nbytes <= streams.CHUNK:
         yield X
     else:
-        n_rows = max(1, CHUNK * len(X) // X.nbytes)
+        n_rows = max(1, streams.CHUNK * len(X) // X.nbytes)
         yield from (X[start : start + n_rows] for start in range(0, len(X), n_rows))
 
 
