@@ -17,12 +17,11 @@ from sklearn.model_selection import train_test_split
 from skvae._data.rows import fingerprint
 from skvae._fit.checkpoints import Checkpoint, NoCheckpoint, in_words
 from skvae._fit.course import Course, EarlyStopping
-from skvae._fit.fitted import precision
 from skvae._fit.processes import LostProcess, processes
 from skvae._fit.range_training import RangeTraining
 from skvae._fit.saving import SavingMixin
 from skvae._fit.torch_state import SeededDraws, plain_torch, restored_process
-from skvae._fit.training import SMALL, NotFinite, Training, weight_matrices
+from skvae._fit.training import SMALL, NotFinite, Training
 from skvae._random import random_state_of
 from skvae._sklearn import Interval, StrOptions, check_sample_weight
 from skvae._use import UseMixin
@@ -31,7 +30,6 @@ from skvae.every_tau import EveryTau
 from skvae.objectives import OBJECTIVES, Objective
 from skvae.posteriors import POSTERIORS, PriorPosterior
 
-STEPS_OF_DECAY = 2  # for each row; weight_decay="auto" shrinks an idle weight by e in all of them
 FEWEST_TO_HOLD_OUT = 20  # rows; a tenth of fewer is no judge of anything
 N_STEPS = 2_000  # of a small table; with weight decay their number matters little
 
@@ -74,6 +72,7 @@ class BaseVAE(
     _doc_link_module = "skvae"
     _doc_link_template = "https://skvae.readthedocs.io/en/stable/api/skvae.{estimator_name}.html"
     _training_type = Training
+    _largest_batch = 128  # rows of a batch of automatic size
 
     _parameter_constraints = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
@@ -97,8 +96,8 @@ class BaseVAE(
         "verbose": ["verbose"],
     }
 
-    def _build(self, X, reader):
-        """Return a VAE for the rows of X, with new weights drawn from PyTorch's generator."""
+    def _build(self, rows, reader, tau):
+        """Return a VAE for rows, with new weights drawn from PyTorch's generator."""
         raise NotImplementedError
 
     def _initialize(self, module, X, reader, weight):
@@ -189,9 +188,7 @@ class BaseVAE(
             range_of(self.tau)  # refuses what is no tau
             device = available_device(self.device)
             data, reader = self._read(X, self._model.reader if again else None)
-            checkpoint = self._checkpoint(data, sample_weight, again, partial)
-            found = checkpoint.read()
-            seeds = self._agreed_seeds(data, sample_weight, found)
+            checkpoint, found, seeds = self._beginning(data, sample_weight, again, partial)
             training = self._prepare(data, reader, sample_weight, device, seeds, again, partial)
             callbacks = _Callbacks(self, training.n_epochs, X, y)
             with restored_process(training.step_work(), device, training.seed):
@@ -209,21 +206,26 @@ class BaseVAE(
                         training.warn_if_still_improving()
             vars(self).update(self._learned(model, training, again, partial))
             callbacks.end_fit()
-            if not partial and not isinstance(self.module_.posterior_layer, PriorPosterior):
-                warn_if_collapsed(self.kl_per_component_, training.optimizer.travel())
+            if not partial and not isinstance(model.module.posterior_layer, PriorPosterior):
+                warn_if_collapsed(model.kl_per_component, training.optimizer.travel())
         return self
 
-    def _agreed_seeds(self, data, sample_weight, found):
-        """Return the seeds of weights and training, on which all processes of a fit agree."""
+    def _beginning(self, data, sample_weight, again, partial):
+        """Return the checkpoint, what it holds, and the seeds of weights and training.
+
+        All processes of a fit agree on them.
+        """
+        checkpoint = self._checkpoint(data, sample_weight, again, partial)
+        found = checkpoint.read()
+        if found:
+            seeds, n_done = found["seeds"], len(found["history"]["loss"])
+        else:
+            source, n_done = random_state_of(self.random_state), 0
+            seeds = source.randint(2**31 - 1, size=2).tolist()
         group = processes()
         group.check_equal("X and sample_weight", lambda: fingerprint(data, _floats(sample_weight)))
-        n_done = len(found["history"]["loss"]) if found else 0
         group.check_equal("checkpoint", lambda: f"{n_done:08x}")
-        if found:
-            return group.from_first(found["seeds"])
-        return group.from_first(
-            random_state_of(self.random_state).randint(2**31 - 1, size=2).tolist()
-        )
+        return checkpoint, found, group.from_first(seeds)
 
     def _checkpoint(self, data, sample_weight, again, partial):
         """Return the checkpoint of the fit; one that does nothing unless a file is wanted."""
@@ -246,23 +248,18 @@ class BaseVAE(
 
     def _prepare(self, data, reader, sample_weight, device, seeds, again, partial):
         """Return the training, before its first epoch."""
-        data, weight = _weighted(data, sample_weight)
         if again:  # else every call would meet the same noise
             seeds = [seeds[0], (seeds[1] + self.n_iter_) % 2**31]
-            module, units = self._module_to_go_on_with(), self._model.units
-        else:
-            module, units = self._new_module(data, reader, weight, seeds[0])
-        rows = train = self._rows(data, reader, units, weight, device)
-        self._check_rows(module, rows, reader)
-        held_out = stopping = None
-        batch_size = self._batch_size(len(rows))
-        if self._stops_early(rows, partial):
-            train, held_out = self._held_out(rows, seeds[1])
+        module, rows = self._module_and_rows(data, reader, sample_weight, device, seeds, again)
+        n_rows, dtype = len(rows), rows.dtype
+        batch_size, stops_early = self._batch_size(n_rows), self._stops_early(n_rows, partial)
+        train, held_out = self._held_out(rows, seeds[1]) if stops_early else (rows, None)
+        n_batches, stopping = train.n_batches(batch_size), None
+        n_epochs = 1 if partial else self._n_epochs(n_batches, stops_early)
+        if stops_early:
             patience = self.n_iter_no_change
-            n_steps = None if patience is None else patience * train.n_batches(batch_size)
+            n_steps = None if patience is None else patience * n_batches
             stopping = EarlyStopping(n_steps, self.tol)
-        n_batches = train.n_batches(batch_size)
-        n_epochs = 1 if partial else self._n_epochs(n_batches, stopping)
         settings = {
             "train": train,
             "held_out": held_out,
@@ -271,12 +268,12 @@ class BaseVAE(
             "n_epochs": n_epochs,
             "learning_rate": self.learning_rate,
             "course": Course(None if partial else n_epochs * n_batches),
-            "weight_decay": 0.0 if partial else self._weight_decay(module, len(rows)),
+            "weight_decay": 0.0 if partial else self.weight_decay,
             "average": self.average,
             "batch_size": batch_size,
             "stopping": stopping,
             "seeds": seeds,
-            "dtype": precision(data.dtype, device),
+            "dtype": dtype,
         }
         if range_of(self.tau) is None:
             training = self._training_type(module.to(device), rows, reader, **settings)
@@ -289,14 +286,22 @@ class BaseVAE(
             training.continue_from(self._optimizer_state)
         return training
 
-    def _new_module(self, data, reader, weight, seed):
-        """Return a module with new weights, and the units in which it sees the rows."""
+    def _module_and_rows(self, data, reader, sample_weight, device, seeds, again):
+        """Return the module to train, new or a copy of the former, and the rows as it sees them."""
+        data, weight = _weighted(data, sample_weight)
+        rows, ends = self._rows(data, reader, None, weight, device), range_of(self.tau)
+        tau = self.tau if ends is None else sum(ends) / 2  # to build the posterior with
+        if again:
+            module, units = self._module_to_go_on_with(tau), self._model.units
+            self._check_rows(module.likelihood_layer, rows, reader)
+            return module, rows.seen_in(units)
         cpu = torch.device("cpu")  # so that the weights do not depend on the device
-        with restored_process(0, cpu), SeededDraws(seed):
-            module = self._build(data, reader)
-        return module.float(), self._initialize(module, data, reader, weight)
+        with restored_process(0, cpu), SeededDraws(seeds[0]):
+            module = self._build(rows, reader, tau).float()
+        self._check_rows(module.likelihood_layer, rows, reader)
+        return module, rows.seen_in(self._initialize(module, rows.X, reader, weight))
 
-    def _module_to_go_on_with(self):
+    def _module_to_go_on_with(self, tau):
         """Return a copy of the trained module."""
         module = copy.deepcopy(self.module_).float().train()
         if module.posterior_layer.n_components != self.n_components:
@@ -305,7 +310,7 @@ class BaseVAE(
                 f"{module.posterior_layer.n_components}, now {self.n_components} are asked for. "
                 "Set it back, or clone the estimator."
             )
-        module.posterior_layer.tau = self._first_tau()
+        module.posterior_layer.tau = tau
         return module
 
     def _every_tau(self, module, again):
@@ -318,11 +323,6 @@ class BaseVAE(
             every.stagger()
         return every
 
-    def _first_tau(self):
-        """Return a single tau, to build the posterior with."""
-        ends = range_of(self.tau)
-        return self.tau if ends is None else sum(ends) / 2
-
     def _check_range_of_former_calls(self):
         """Refuse to go on by `partial_fit` with another range of tau."""
         if self._fitted_range() != range_of(self.tau):
@@ -332,29 +332,21 @@ class BaseVAE(
                 "Set it back, or call fit."
             )
 
-    def _stops_early(self, rows, partial):
+    def _stops_early(self, n_rows, partial):
         """Return whether held-out rows decide when to stop."""
         if self.early_stopping != "auto":
             return self.early_stopping
         # A tenth of a small table is a worse judge of the length than a fixed number of steps.
         fewest = FEWEST_TO_HOLD_OUT if self.weight_decay == 0.0 else SMALL
-        return self.max_iter is None and len(rows) >= fewest and not partial
+        return self.max_iter is None and n_rows >= fewest and not partial
 
-    def _weight_decay(self, module, n_rows):
-        """Return the weight decay of a training on a number of rows."""
-        if self.weight_decay != "auto":
-            return self.weight_decay
-        # A linear model has its maximum likelihood for an answer, as factor analysis gives it.
-        is_linear = len(weight_matrices(module)) < 2
-        return 0.0 if is_linear else 1 / (STEPS_OF_DECAY * n_rows * self.learning_rate)
-
-    def _n_epochs(self, n_batches, stopping):
+    def _n_epochs(self, n_batches, stops_early):
         """Return the largest number of epochs of a number of batches."""
         if self.max_iter is not None:
             return self.max_iter
-        if stopping is None:
-            return max(200, math.ceil(N_STEPS / n_batches))
-        return max(1_000, 10_000 // n_batches)
+        if stops_early:
+            return max(1_000, 10_000 // n_batches)
+        return max(200, math.ceil(N_STEPS / n_batches))
 
     def _held_out(self, rows, seed):
         """Return the rows to train on and the rows to stop by."""
@@ -368,8 +360,9 @@ class BaseVAE(
         return [rows.subset(index) for index in split]
 
     def _batch_size(self, n_rows):
+        """Return the number of rows of a batch."""
         if self.batch_size == "auto":
-            return min(max(n_rows // 8, 32), 128)
+            return min(max(n_rows // 8, 32), self._largest_batch)
         return self.batch_size
 
     def _learned(self, model, training, again=False, partial=False):

@@ -1,7 +1,23 @@
-"""Gradients in closed form, where autograd would spend more time on calls than on arithmetic."""
+"""Gradients in closed form, where autograd would spend more time on calls than on arithmetic.
+
+A normal distribution is made in the same way, in a shorter time than by its constructor.
+"""
 
 import torch
 from torch.autograd.function import once_differentiable
+from torch.distributions import Distribution, Normal
+
+
+def normal(loc, scale, cls=Normal):
+    """Make a normal distribution of two tensors of one shape.
+
+    The constructor would broadcast them, which takes longer than the rest of it, and again as long
+    in the backward pass.
+    """
+    q = cls.__new__(cls)
+    q.loc, q.scale = loc, scale
+    Distribution.__init__(q, loc.shape, validate_args=False)
+    return q
 
 
 class MatchedMoments(torch.autograd.Function):

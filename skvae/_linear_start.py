@@ -23,17 +23,10 @@ MOST_ROWS = 10_000  # which are enough for a start
 
 
 def start_linear(module, X, units):
-    """Set a linear model to the result of factor analysis, if it is one and has plain rows.
+    """Set a linear model to the result of factor analysis.
 
-    Parameters
-    ----------
-    module : skvae.model.VAE
-        Model to start; nothing is done if it is not linear and Gaussian.
-    X : ndarray, CSR or Stream of shape (n_samples, n_features)
-        Training rows; nothing is done unless they are an array without gaps, of more rows than
-        columns.
-    units : skvae._data.units.Units
-        Units in which the model sees the rows.
+    Nothing is done unless the model is linear and Gaussian, and X, the training rows, is an array
+    without gaps that has more rows than columns. The model sees it in the `units`.
     """
     if not (_is_linear(module) and isinstance(X, np.ndarray) and len(X) > X.shape[1]):
         return
@@ -62,21 +55,9 @@ def start_linear(module, X, units):
 def factors(x, n_components):
     """Return the factors of centered rows in the rotation whose posterior is diagonal.
 
-    Parameters
-    ----------
-    x : ndarray of shape (n_samples, n_features)
-        Rows.
-    n_components : int
-        Largest number of factors.
-
-    Returns
-    -------
-    weights : ndarray of shape (n_features, n_factors)
-        Factors that say anything, at most as many as columns.
-    noise : ndarray of shape (n_features,)
-        Variance of the noise.
-    strength : ndarray of shape (n_factors,)
-        Ratio of signal to noise in each component of the code, in descending order.
+    These are the factors that say anything, of shape (n_features, n_factors), the variance of the
+    noise of each feature, and the ratio of signal to noise in each component of the code, in
+    descending order.
     """
     analysis = FactorAnalysis(min(n_components, x.shape[1]))
     with warnings.catch_warnings():

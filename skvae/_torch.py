@@ -7,21 +7,8 @@ A release that moves one of these breaks this file and no other; `tests/test_hou
 # in a process imports the compiler: 1 to 2 s and 70 MB, in every worker of a search too.
 from torch import _foreach_lerp_ as lerp_all_  # running averages of many tensors in one call
 from torch import _fused_adamw_ as fused_adamw_
-from torch.distributions import Distribution, Normal
 
 # Operations that draw random numbers, to be given a generator of their own in one thread only.
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["TorchDispatchMode", "fused_adamw_", "lerp_all_", "normal"]
-
-
-def normal(loc, scale, cls=Normal):
-    """Make a normal distribution of two tensors of one shape.
-
-    The constructor would broadcast them, which takes longer than the rest of it, and again as long
-    in the backward pass.
-    """
-    q = cls.__new__(cls)
-    q.loc, q.scale = loc, scale
-    Distribution.__init__(q, loc.shape, validate_args=False)
-    return q
+__all__ = ["TorchDispatchMode", "fused_adamw_", "lerp_all_"]

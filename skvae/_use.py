@@ -10,13 +10,11 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from skvae._data.rows import Rows
-from skvae._data.streams import in_chunks
 from skvae._data.units import Units
 from skvae._fit.torch_state import plain_torch
 from skvae._random import random_state_of
 from skvae._sklearn import UNUSED
 from skvae.diagnostics import Diagnosis, diagnose
-from skvae.likelihoods import Likelihood
 from skvae.model import VAE
 from skvae.objectives import BOUNDS, row_noise, shared_draws
 
@@ -215,7 +213,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         >>> vae.sample_posterior(X, n_draws=10, random_state=0).shape
         (10, 150, 2)
         """
-        check_n_draws(n_draws)
+        check_number("n_draws", n_draws)
         loc, scale = self.encode(X)
         noise = random_state_of(random_state).standard_normal((n_draws, *loc.shape))
         return (loc + scale * noise).astype(loc.dtype, copy=False)
@@ -248,7 +246,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             Nats per row, in the units of the data; larger is better.
         """
         check_is_fitted(self)
-        check_n_draws(n_draws)
+        check_number("n_draws", n_draws)
         if bound not in BOUNDS:
             raise ValueError(f"bound must be one of {sorted(BOUNDS)}; got {bound!r}")
 
@@ -310,24 +308,25 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         >>> vae.diagnose(X).verdict
         'alive'
         """
-        check_n_draws(n_draws)
+        check_number("n_draws", n_draws)
         rows = self._read_rows(X)
         with self._model.threads(rows.chunks()):
-            module = self._model.in_precision(rows.X.dtype)
+            module = self._model.in_precision(rows.dtype)
             return diagnose(module, rows, n_draws, self._model.seed)
 
     def _read_rows(self, X):
         """Return rows that the fitted module can take."""
-        check_is_fitted(self)
+        data, _ = self._read(X, self._model.reader)
+        return self._checked_rows(data)
+
+    def _checked_rows(self, data):
         model = self._model
-        data, _ = self._read(X, model.reader)
         rows = self._rows(data, model.reader, model.units)
-        self._check_rows(model.module, rows, model.reader)
+        self._check_rows(model.module.likelihood_layer, rows, model.reader)
         return rows
 
-    def _check_rows(self, module, rows, reader):
-        """Refuse rows that the module cannot take."""
-        check_support(module.likelihood_layer, rows.X)
+    def _check_rows(self, likelihood, rows, reader):
+        """Refuse rows that the likelihood cannot take; unless overridden it takes all."""
 
     def _map(self, X, function, out=None):
         """Apply ``function(module, x, context)`` to rows, and put the results into an array."""
@@ -349,7 +348,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _draw(self, n_samples, random_state, function, context=None):
         """Draw codes from the prior, and apply ``function(likelihood, draws)``."""
         check_is_fitted(self)
-        check_n_samples(n_samples)
+        check_number("n_samples", n_samples)
         seed = int(random_state_of(random_state).randint(2**31 - 1))
         return self._model.draw(n_samples, seed, function, context)
 
@@ -370,20 +369,7 @@ def _filled(rows, results, out=None, more=None):
     return out
 
 
-def check_support(likelihood, X):
-    """Refuse rows that the likelihood cannot take."""
-    if type(likelihood).check_support is not Likelihood.check_support:  # else it takes anything
-        for rows in in_chunks(X):
-            likelihood.check_support(rows)
-
-
-def check_n_draws(n_draws):
-    """Refuse what is no number of draws."""
-    if not isinstance(n_draws, Integral) or n_draws < 1:
-        raise ValueError(f"n_draws must be an int of at least 1; got {n_draws!r}")
-
-
-def check_n_samples(n_samples):
-    """Refuse what is no number of rows to draw."""
-    if not isinstance(n_samples, Integral) or n_samples < 1:
-        raise ValueError(f"n_samples must be an int of at least 1; got {n_samples!r}")
+def check_number(name, value, least=1):
+    """Refuse what is no number of things."""
+    if not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} must be an int of at least {least}; got {value!r}")

@@ -4,7 +4,6 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from functools import partial
 from numbers import Integral
 from os import PathLike
 from typing import Any, Literal
@@ -22,18 +21,19 @@ from skvae._data.numbers import Numbers
 from skvae._data.rows import Rows, gaps
 from skvae._data.streams import Stream, is_stream, open_stream
 from skvae._data.tables import Table
-from skvae._data.units import Marginals, Units
+from skvae._data.units import Marginals, Units, in_chunks
 from skvae._fit.torch_state import plain_torch
 from skvae._linear_start import start_linear
 from skvae._random import random_state_of
 from skvae._sklearn import Interval, StrOptions, n_samples_of
-from skvae._use import check_n_draws, check_n_samples, check_support
+from skvae._use import check_number
 from skvae.likelihoods import (
     LIKELIHOODS,
     BernoulliLikelihood,
     CategoricalLikelihood,
     CountLikelihood,
     GaussianLikelihood,
+    Likelihood,
     MixedLikelihood,
 )
 from skvae.model import VAE, module_of, width_of
@@ -286,11 +286,15 @@ class BNVAEEstimator(BaseVAE):
 
     def _read(self, X, reader=None):
         reset = reader is None
+        if reset:  # whether columns differ: in likelihood, in categories or in being conditions
+            mixed = isinstance(self.likelihood, list) or self.likelihood in ("auto", "categorical")
+            has_kinds = mixed or bool(self.conditions)
+        else:
+            has_kinds = reader.has_kinds
         X = unmasked(X.detach().cpu().numpy() if isinstance(X, torch.Tensor) else X)
         if is_stream(X):
             X = open_stream(X)
         numbers = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
-        has_kinds = self._has_kinds() if reset else reader.has_kinds
         if not (is_frame(X) or has_kinds):
             if isinstance(X, Stream):
                 validate_data(self, X, reset=reset, skip_check_array=True)
@@ -319,60 +323,76 @@ class BNVAEEstimator(BaseVAE):
             table.to_numbers(X), accept_sparse="csr", input_name="X", **numbers
         ), reader
 
-    def _has_kinds(self):
-        """Whether columns differ: in likelihood, in categories or in being conditions."""
-        mixed = isinstance(self.likelihood, list) or self.likelihood in ("auto", "categorical")
-        return mixed or bool(self.conditions)
-
     def _rows(self, X, reader, units, weight=None, device=None):
-        device = device or self._model.device
-        return Rows(reader.modeled_columns(X), units, weight, device, reader.context(X))
+        context = reader.context(X)
+        return Rows(reader.modeled_columns(X), units, weight, device or self._model.device, context)
 
-    def _check_rows(self, module, rows, reader):
-        self._check_support(module.likelihood_layer, rows.X, reader)
-        if rows.missing and not module.likelihood_layer.missing:
+    def _check_rows(self, likelihood, rows, reader):
+        try:
+            if (
+                type(likelihood).check_support is not Likelihood.check_support
+            ):  # that takes anything
+                for some in in_chunks(rows.X):
+                    likelihood.check_support(some)
+        except ValueError:
+            self._refuse_columns(likelihood, rows.X, reader)
+            raise
+        if rows.missing and not likelihood.missing:
             raise ValueError(
                 "X has missing cells, but in fit it had none, so that the encoder has not learnt "
                 "to do without. Fit on rows with gaps, or fill them, with SimpleImputer say."
             )
 
-    def _build(self, X, reader):
-        sizes = _sizes(self.hidden_layer_sizes)
-        d = self.n_components
-        likelihood = self._build_likelihood(X, reader)
-        context = {"context_features": reader.n_context} if reader.n_context else {}
-        make_encoder = self.encoder or partial(
-            MLP, hidden_layer_sizes=sizes, activation=self.activation
-        )
-        make_decoder = self.decoder or partial(
-            _decoder, hidden_layer_sizes=sizes[::-1], activation=self.activation
-        )
+    def _refuse_columns(self, likelihood, X, reader):
+        """Refuse the first column that its likelihood cannot take, by name if it has one."""
+        named = reader.names is not None and (reader.schema is not None or not reader.has_kinds)
+        mixed = isinstance(likelihood, MixedLikelihood)
+        pairs = likelihood.parts_and_columns() if mixed else [(likelihood, range(X.shape[1]))]
+        for part, columns in pairs if named else []:
+            for j in columns if isinstance(part, COLUMN_BY_COLUMN) else []:
+                try:
+                    part.check_support(X[:, [j]])
+                except ValueError as error:
+                    raise ValueError(f"Column {reader.modeled_name(j)!r}: {error}") from error
+
+    def _build(self, rows, reader, tau):
+        sizes, d = _sizes(self.hidden_layer_sizes), self.n_components
+        n_context = 0 if rows.context is None else rows.context.shape[1]
+        context = {"context_features": n_context} if n_context else {}
+        likelihood = self._build_likelihood(rows, reader)
         n_inputs, n_outputs = likelihood.n_inputs, likelihood.n_outputs
-        encoder = module_of("encoder", make_encoder, n_inputs, **context)
-        width = width_of("encoder", encoder, n_inputs, n_context=reader.n_context)
-        decoder = module_of("decoder", make_decoder, d, n_outputs, **context)
-        width_of("decoder", decoder, d, expected=n_outputs, n_context=reader.n_context)
+        if self.encoder is None:
+            encoder = MLP(n_inputs, sizes, activation=self.activation, **context)
+            width = encoder.out_features
+        else:
+            encoder = module_of("encoder", self.encoder, n_inputs, **context)
+            width = width_of("encoder", encoder, n_inputs, n_context=n_context)
+        if self.decoder is None:
+            decoder = MLP(d, sizes[::-1], n_outputs, self.activation, **context)
+        else:
+            decoder = module_of("decoder", self.decoder, d, n_outputs, **context)
+            width_of("decoder", decoder, d, expected=n_outputs, n_context=n_context)
         make_posterior = POSTERIORS.get(self.posterior, self.posterior)
-        posterior = module_of("posterior", make_posterior, width, d, self._first_tau())
+        posterior = module_of("posterior", make_posterior, width, d, tau)
         return VAE(encoder, posterior, decoder, likelihood, StandardNormal(d))
 
-    def _build_likelihood(self, X, reader):
+    def _build_likelihood(self, rows, reader):
         if reader.has_kinds:
             parts = [self._build_part(reader, *part) for part in reader.likelihoods]
             likelihood = MixedLikelihood(parts) if len(parts) > 1 else parts[0][0]
         else:
             make = LIKELIHOODS.get(self.likelihood, self.likelihood)
-            likelihood = module_of("likelihood", make, X.shape[1])
-        X = reader.modeled_columns(X)
-        if Rows(X, None, None, None).missing:
-            empty = np.flatnonzero(gaps(X).sum(0) == X.shape[0])
+            likelihood = module_of("likelihood", make, rows.X.shape[1])
+        if rows.missing:
+            empty = np.flatnonzero(gaps(rows.X).sum(0) == len(rows))
             if len(empty):
                 raise ValueError(
                     f"Columns {[reader.modeled_name(j) for j in empty]} of X have no value at "
                     "all, so that nothing can be learnt of them. Drop them."
                 )
             likelihood.missing = True
-            _check_takes_gaps(likelihood)
+            if callable(self.likelihood) or isinstance(self.likelihood, list):
+                _check_takes_gaps(likelihood)  # it may be, or hold, one of the user's own
         return likelihood
 
     def _build_part(self, reader, likelihood, columns):
@@ -383,26 +403,7 @@ class BNVAEEstimator(BaseVAE):
         make = LIKELIHOODS.get(likelihood, likelihood)
         return module_of("likelihood", make, len(columns)), place
 
-    def _check_support(self, likelihood, X, reader):
-        """Refuse rows that the likelihood cannot take, by the name of the column."""
-        try:
-            check_support(likelihood, X)
-        except ValueError:
-            named = reader.names is not None and (reader.schema is not None or not reader.has_kinds)
-            mixed = isinstance(likelihood, MixedLikelihood)
-            pairs = likelihood.parts_and_columns() if mixed else [(likelihood, range(X.shape[1]))]
-            for part, columns in pairs if named else []:
-                for j in columns if isinstance(part, COLUMN_BY_COLUMN) else []:
-                    try:
-                        part.check_support(X[:, [j]])
-                    except ValueError as error:
-                        name = reader.modeled_name(j)
-                        raise ValueError(f"Column {name!r}: {error}") from error
-            raise
-
     def _initialize(self, module, X, reader, weight):
-        X = reader.modeled_columns(X)
-        self._check_support(module.likelihood_layer, X, reader)
         marginals = Marginals(X, weight)
         module.likelihood_layer.start(marginals)
         units = Units(*module.likelihood_layer.units(marginals))
@@ -489,7 +490,7 @@ class BNVAEEstimator(BaseVAE):
             In the units of the data, as from `inverse_transform`.
         """
         check_is_fitted(self)
-        check_n_samples(n_samples)
+        check_number("n_samples", n_samples)
         given = self._read_conditions(conditions, n_samples)
         model, context = self._model, None
         if model.reader.n_context:
@@ -527,13 +528,12 @@ class BNVAEEstimator(BaseVAE):
         data sets*, ICML 2019, arXiv:1812.02633.
         """
         check_is_fitted(self)
-        check_n_draws(n_draws)
+        check_number("n_draws", n_draws)
         model = self._model
         numbers, _ = self._read(X, model.reader)
         if issparse(numbers):
             raise TypeError("impute fills dense rows; got a sparse matrix. Pass X.toarray().")
-        rows = self._rows(numbers, model.reader, model.units)
-        self._check_rows(model.module, rows, model.reader)
+        rows = self._checked_rows(numbers)
 
         def expected(module, x, context):
             noise = self._noise_of_rows(module, x, context, n_draws)
@@ -668,11 +668,6 @@ def _check_takes_gaps(likelihood):
 def _sample(likelihood, draws):
     with draws:
         return likelihood.sample()
-
-
-def _decoder(n_components, n_outputs, **options):
-    """An MLP in the order of the decoder's arguments."""
-    return MLP(n_components, out_features=n_outputs, **options)
 
 
 def _sizes(hidden_layer_sizes):

@@ -7,7 +7,7 @@ In training every batch has another tau; afterwards the model at any tau of the 
 import copy
 from collections.abc import Iterable
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,21 +23,6 @@ from skvae.posteriors import MomentPosterior, Moments
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 N_MOMENTS, N_TERMS = 33, 9  # nodes at which they are measured
 N_RUNNING = 5  # nodes of the running moments: variances are polynomials of degree 4
-
-
-class AtTau(NamedTuple):
-    """A model of one tau, and what it reaches on the training rows.
-
-    Parameters
-    ----------
-    module : skvae.model.VAE
-        In evaluation mode.
-    terms : skvae.objectives.Terms
-        Mean reconstruction and mean KL of each component, in nats and in the networks' units.
-    """
-
-    module: VAE
-    terms: Terms
 
 
 class EveryTau(nn.Module):
@@ -59,7 +44,7 @@ class EveryTau(nn.Module):
     Attributes
     ----------
     tau : float
-        The tau of the last call; in training every call takes the next one of `tau_of_step`.
+        The tau of the last call; in training every call takes another one.
     places : dict of str to (int, int)
         First and last place in `coefficients` of each weight that depends on tau, by its name in
         `module`.
@@ -110,7 +95,7 @@ class EveryTau(nn.Module):
             shape = (N_RUNNING, *moment.shape)
             self.register_buffer(f"running_{name}", moment.detach().expand(shape).clone())
         self.tau = self.tau_at(0.0)
-        self.restart(0)
+        self._restart(0)
 
     @property
     def posterior_layer(self) -> MomentPosterior:
@@ -134,53 +119,25 @@ class EveryTau(nn.Module):
         """
         return float(np.clip(expit(self._middle + self._half_range * t), self.low, self.high))
 
-    def place_of(self, tau: float) -> float:
-        """Return the place of a tau in the range.
-
-        Parameters
-        ----------
-        tau : float
-            Tau between low and high.
-
-        Returns
-        -------
-        float
-            Place from -1 to 1.
-        """
+    def _place_of(self, tau):
+        """Return the place from -1 to 1 of a tau in the range."""
         return float(np.clip((logit(tau) - self._middle) / self._half_range, -1.0, 1.0))
 
-    def restart(self, seed: int) -> None:
-        """Begin a training: its taus are those of a seed.
-
-        Parameters
-        ----------
-        seed : int
-            Seed of the first tau, from which the others follow.
-        """
+    def _restart(self, seed):
+        """Begin a training, whose taus are those of a seed."""
         self.n_steps, self._first = 0, np.random.RandomState(seed).rand()
 
-    def tau_of_step(self, number: int) -> float:
+    def _tau_of_step(self, number):
         """Return the tau of a training step, spread evenly however few steps are taken.
 
         The places have the arcsine distribution, which has more of the ends: a polynomial is held
         there by neighbors on one side only.
-
-        Parameters
-        ----------
-        number : int
-            Number of the step, from 0.
-
-        Returns
-        -------
-        float
-            Tau in the range.
         """
         share = (self._first + (number + 1) * GOLDEN_RATIO) % 1.0
         return self.tau_at(-np.cos(np.pi * share))
 
-    def get_extra_state(
-        self,
-    ) -> dict[str, Any]:  # for `state_dict`, which holds it beside parameters and buffers
+    # For `state_dict`, which holds it beside parameters and buffers.
+    def get_extra_state(self) -> dict[str, Any]:
         return {"n_steps": self.n_steps, "first": self._first}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
@@ -200,7 +157,7 @@ class EveryTau(nn.Module):
         Parameters
         ----------
         x, noise, context, weight : Tensor
-            Arguments of `skvae.model.VAE.forward`.
+            Arguments of `skvae.objectives.elbo_terms`.
 
         Returns
         -------
@@ -208,26 +165,15 @@ class EveryTau(nn.Module):
             Reconstruction and KL, in nats.
         """
         if self.training:
-            self.tau = self.tau_of_step(self.n_steps)
+            self.tau = self._tau_of_step(self.n_steps)
             self.n_steps += 1
         self.posterior_layer.tau = self.tau
-        weights = self.weights(self.tau)
+        weights = self._weights(self.tau)
         with self._running_moments_of_all():
             return functional_call(self.module, weights, (x, noise, context, weight))
 
-    def weights(self, tau: float) -> dict[str, torch.Tensor]:
-        """Return the weights that depend on tau, by their names in the VAE.
-
-        Parameters
-        ----------
-        tau : float
-            Tau in the range.
-
-        Returns
-        -------
-        dict of str to Tensor
-            Weights through which gradients reach the coefficients.
-        """
+    def _weights(self, tau):
+        """Return the weights that depend on tau, by their names in the VAE."""
         flat = self._polynomials(tau) @ self.coefficients
         shapes = dict(self.module.named_parameters())
         return {
@@ -235,7 +181,7 @@ class EveryTau(nn.Module):
         }
 
     def _polynomials(self, tau):
-        t = self.place_of(tau)
+        t = self._place_of(tau)
         return self.coefficients.new_tensor([1.0, t, (3 * t * t - 1) / 2])
 
     def _coefficients_of(self, name):
@@ -262,27 +208,21 @@ class EveryTau(nn.Module):
     def _update_running(self, posterior, inputs):
         """Give the posterior the moments of its tau to update, and update those of all nodes."""
         features, *weight = inputs
-        running = self.running_moments()
-        posterior.store(_interpolated(running, self.place_of(posterior.tau)))
-        share = posterior.share_of_batch()
-        batch = Moments.of(*posterior.collect(*posterior.read(self._heads(features))), *weight)
-        for stored, new in zip(running, running.mix(batch, share), strict=True):
+        running = self._running_moments()
+        posterior._store(_interpolated(running, self._place_of(posterior.tau)))
+        share = posterior._share_of_batch()
+        batch = Moments.of(*posterior.collect(*posterior._read(self._heads(features))), *weight)
+        for stored, new in zip(running, running._mixed(batch, share), strict=True):
             stored.copy_(new)
 
-    def running_moments(self) -> Moments:
-        """Return the running moments.
-
-        Returns
-        -------
-        skvae.posteriors.Moments
-            Views of the buffers, with the nodes along their first axis.
-        """
+    def _running_moments(self):
+        """Return the running moments at the nodes, which are their first axis."""
         return Moments(*(getattr(self, f"running_{name}") for name in Moments._fields))
 
     def _heads(self, features):
         """Return the raw heads at the nodes of the running moments, along the second axis."""
         heads = self.posterior_layer.heads
-        basis = torch.stack([self._polynomials(self.tau_at(t)) for t in _nodes(N_RUNNING)])
+        basis = torch.stack([self._polynomials(self.tau_at(t)) for t in nodes(N_RUNNING)])
         weight, bias = (
             basis @ self._coefficients_of(f"posterior_layer.heads.{name}")
             for name in ("weight", "bias")
@@ -314,14 +254,8 @@ class EveryTau(nn.Module):
         log_variances[1] -= ramp.to(log_variances)
 
     @torch.no_grad()
-    def shrink(self, share: float) -> None:
-        """Shrink the weight matrices that depend on tau, as weight decay shrinks the others.
-
-        Parameters
-        ----------
-        share : float
-            Share of each weight that is taken away.
-        """
+    def _shrink(self, share):
+        """Shrink the matrices that depend on tau by a share, as weight decay shrinks the others."""
         for start, end in self._matrices:
             self.coefficients[:, start:end] *= 1.0 - share
 
@@ -344,13 +278,13 @@ class EveryTau(nn.Module):
         module.posterior_layer.tau = tau
         if self.moments is not None:
             stacked = Moments(*(torch.stack(parts) for parts in zip(*self.moments, strict=True)))
-            module.posterior_layer.store(_interpolated(stacked, self.place_of(tau)))
+            module.posterior_layer._store(_interpolated(stacked, self._place_of(tau)))
         return module
 
     @torch.no_grad()
     def _with_weights(self, module, tau, prefix=""):
         """Give a copy of the VAE, or of a part of it, the weights of a tau."""
-        weights = self.weights(tau)
+        weights = self._weights(tau)
         for name, parameter in module.named_parameters():
             if prefix + name in weights:
                 parameter.copy_(weights[prefix + name]).requires_grad_()
@@ -377,14 +311,14 @@ class EveryTau(nn.Module):
         """
         self.moments = None
         layers = []
-        for tau in map(self.tau_at, _nodes(n_nodes)):
+        for tau in map(self.tau_at, nodes(n_nodes)):
             layer = copy.deepcopy(self.posterior_layer)
             layers.append(self._with_weights(layer, tau, "posterior_layer."))
             layer.tau = tau
         found = previous
         for x, weight, context in batches:
             features = self.module.features(x, context)
-            parts = [layer.measure(features, weight) for layer in layers]
+            parts = [layer._measured(features, weight) for layer in layers]
             found = (
                 parts if found is None else [a.merge(b) for a, b in zip(found, parts, strict=True)]
             )
@@ -392,44 +326,31 @@ class EveryTau(nn.Module):
             raise ValueError("finalise needs at least one batch of rows; got none")
         self.moments = found
 
-    def measure(self, batches: Iterable[Any], generator: torch.Generator) -> None:
+    def _measure(self, batches, generator):
         """Measure the mean terms of all rows at nine values of tau; after `finalise`.
 
-        Parameters
-        ----------
-        batches : callable
-            Function that returns an iterable of `skvae._data.rows.Batch`, all rows, each time.
-        generator : callable
-            Function that returns a torch.Generator of the same noise each time.
+        `batches` and `generator` are functions that return all rows, and the same noise, each time.
         """
         self.reconstruction, self.excess = [], []
-        for t in _nodes(N_TERMS):
+        for t in nodes(N_TERMS):
             module = self.at_tau(self.tau_at(t))
             terms = mean_terms(module, batches(), generator())
             self.reconstruction.append(float(terms.reconstruction))
             floors = module.posterior_layer.component_floors()
             self.excess.append(terms.kl.double().cpu().numpy() - floors)
 
-    def at(self, tau: float) -> AtTau:
-        """Return the plain VAE of one tau and its mean terms; after `measure`.
+    def _at(self, tau):
+        """Return the plain VAE of one tau and its mean terms; after `_measure`.
 
-        Parameters
-        ----------
-        tau : float
-            Tau in the range.
-
-        Returns
-        -------
-        AtTau
-            The terms are exact at nine values of tau, the ends and the middle of the range among
-            them, and interpolated between.
+        The terms are exact at nine values of tau, the ends and the middle of the range among them,
+        and interpolated between.
         """
-        module, t = self.at_tau(tau), self.place_of(tau)
+        module, t = self.at_tau(tau), self._place_of(tau)
         excess = np.array(self.excess)
         # Where the floor binds the excess is next to nothing: the polynomial must not go below.
         kl = np.maximum(_between(excess, t), excess.min(0))
         kl += module.posterior_layer.component_floors()
-        return AtTau(module, Terms(float(_between(np.array(self.reconstruction), t)), kl))
+        return module, Terms(float(_between(np.array(self.reconstruction), t)), kl)
 
 
 def _weights_of_tau(module):
@@ -462,14 +383,14 @@ def _interpolated(moments, t):
     return Moments(moments.weight[0], mean, variance, mean_square)
 
 
-def _nodes(n):
-    """Places of the extremes of a Chebyshev polynomial, from -1 to 1; the middle one is 0."""
+def nodes(n):
+    """Return the extremes of a Chebyshev polynomial, from -1 to 1; of an odd n the middle is 0."""
     return np.sin(np.pi * np.arange(1 - n, n, 2) / (2 * (n - 1)))
 
 
 def _between(values, t):
     """Value at t of the polynomial through values at the nodes (Salzer 1972)."""
-    distance = t - _nodes(len(values))
+    distance = t - nodes(len(values))
     if not distance.all():
         return values[int(np.flatnonzero(distance == 0)[0])]
     weights = (-1.0) ** np.arange(len(values)) / distance

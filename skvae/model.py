@@ -68,32 +68,7 @@ class VAE(nn.Module):
         self.likelihood_layer = likelihood
         self.prior_layer = prior
 
-    def forward(
-        self,
-        x: torch.Tensor,
-        noise: torch.Tensor,
-        context: torch.Tensor | None = None,
-        weight: torch.Tensor | None = None,
-    ) -> Terms:
-        """Return the two terms of the ELBO of every row.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n_samples, n_features)
-            Rows, in the units of the networks.
-        noise : Tensor of shape (n_samples, n_components)
-            Standard normal noise, as `noise` draws it.
-        context : Tensor of shape (n_samples, n_context), optional
-            Second input of encoder and decoder.
-        weight : Tensor of shape (n_samples,), optional
-            Weights of the rows in the batch's moments.
-
-        Returns
-        -------
-        skvae.objectives.Terms
-            Reconstruction and KL, in nats.
-        """
-        return elbo_terms(self, x, noise, context, weight)
+    forward = elbo_terms  # a call, `vae(x, noise, context, weight)`, returns both terms of the ELBO
 
     def features(self, x: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         """Encode rows into the features that the posterior takes.
@@ -181,7 +156,7 @@ class VAE(nn.Module):
         Tensor of shape (n_samples, n_components)
             Standard normal.
         """
-        shape, like = (len(x), self.posterior_layer.n_components), self.prior().loc
+        shape, like = (len(x), self.posterior_layer.n_components), self.posterior_layer.weight
         return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
 
     @torch.no_grad()

@@ -249,7 +249,7 @@ def elbo_terms(
     x : Tensor of shape (n_samples, n_features)
         Rows, in the units of the networks.
     noise : Tensor of shape (n_samples, n_components) or (1, n_components)
-        Standard normal noise of one draw.
+        Standard normal noise of one draw, as `VAE.noise` draws it.
     context, weight : Tensor, optional
         Context and weights of the rows, which `VAE.posterior` describes.
 
@@ -422,22 +422,7 @@ def conditional_mean(
 
 @torch.no_grad()
 def row_terms(model: Any, batches: Iterable[Any], generator: torch.Generator) -> Terms:
-    """Compute reconstruction and KL of every row, with one draw per row.
-
-    Parameters
-    ----------
-    model : skvae.model.VAE
-        Model in evaluation mode.
-    batches : iterable of skvae._data.rows.Batch
-        Mini-batches that cover all rows.
-    generator : torch.Generator
-        Source of the noise.
-
-    Returns
-    -------
-    Terms
-        Reconstruction of shape (n_samples,), and KL of shape (n_samples, n_components), in nats.
-    """
+    """Compute reconstruction and KL of every row of batches, with one draw per row."""
     terms = [elbo_terms(model, x, model.noise(x, generator), context) for x, _, context in batches]
     return Terms(*(torch.cat(parts) for parts in zip(*terms, strict=True)))
 

@@ -7,8 +7,7 @@ from torch import nn
 from torch.distributions import Normal
 from torch.distributions.kl import register_kl
 
-from skvae._closed_form import KLToStandardNormal
-from skvae._torch import normal
+from skvae._closed_form import KLToStandardNormal, normal
 
 
 class _Standard(Normal):

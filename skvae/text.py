@@ -15,6 +15,7 @@ from skvae._data.units import TokenUnits
 from skvae._data.vocabulary import Analysis, Vocabulary
 from skvae._fit.torch_state import plain_torch
 from skvae._sklearn import Interval, StrOptions
+from skvae._use import check_number
 from skvae.diagnostics import Diagnosis
 from skvae.likelihoods.sentences import TokensLikelihood
 from skvae.model import VAE, module_of
@@ -172,6 +173,8 @@ class BNVAETextEstimator(BaseVAE):
 
     # By this name skrub knows what takes a column of a frame rather than the frame.
     __single_column_transformer__ = True
+
+    _largest_batch = 64
 
     _parameter_constraints = {
         **BaseVAE._parameter_constraints,
@@ -350,7 +353,7 @@ class BNVAETextEstimator(BaseVAE):
     def _analysis(self):
         return Analysis(self.analyzer, self.tokenizer, self.lowercase, self.token_pattern)
 
-    def _build(self, X, reader):
+    def _build(self, rows, reader, tau):
         n_tokens, d = reader.n_tokens, self.n_components
         likelihood = TokensLikelihood(
             n_tokens,
@@ -364,7 +367,7 @@ class BNVAETextEstimator(BaseVAE):
             word_dropout=self.word_dropout,
         )
         if self.posterior == "none":
-            posterior = PriorPosterior(1, d, self._first_tau())
+            posterior = PriorPosterior(1, d, tau)
             return VAE(Constant(1), posterior, Constant(d), likelihood, StandardNormal(d))
         encoder = RecurrentEncoder(
             n_tokens,
@@ -375,9 +378,7 @@ class BNVAETextEstimator(BaseVAE):
             dropout=self.dropout,
         )
         make_posterior = POSTERIORS.get(self.posterior, self.posterior)
-        posterior = module_of(
-            "posterior", make_posterior, encoder.out_features, d, self._first_tau()
-        )
+        posterior = module_of("posterior", make_posterior, encoder.out_features, d, tau)
         return VAE(encoder, posterior, nn.Identity(), likelihood, StandardNormal(d))
 
     def _initialize(self, module, X, reader, weight):
@@ -387,11 +388,6 @@ class BNVAETextEstimator(BaseVAE):
         counts[PADDING] = 0.0
         module.likelihood_layer.start(torch.from_numpy(counts / counts.sum()))
         return TokenUnits(n_tokens, self.max_length)
-
-    def _batch_size(self, n_rows):
-        if self.batch_size == "auto":
-            return min(max(n_rows // 8, 32), 64)
-        return self.batch_size
 
     # -- using the code --------------------------------------------------------------------
 
@@ -507,8 +503,7 @@ class BNVAETextEstimator(BaseVAE):
             The sentences: tokens with a space between them where the script has one, characters
             without. The unknown word is never written.
         """
-        if not isinstance(n_beams, Integral) or n_beams < 1:
-            raise ValueError(f"n_beams must be an int of at least 1; got {n_beams!r}")
+        check_number("n_beams", n_beams)
         return self._sentences(
             self._map_codes(X, lambda module, z, _: module.likelihood(z).mode(n_beams))
         )
@@ -568,8 +563,7 @@ class BNVAETextEstimator(BaseVAE):
         list of str
             The decoded sentences, from `a` to `b`.
         """
-        if not isinstance(n_samples, Integral) or n_samples < 2:
-            raise ValueError(f"n_samples must be an int of at least 2; got {n_samples!r}")
+        check_number("n_samples", n_samples, least=2)
         start, end = self.transform([a, b])
         return self.inverse_transform(np.linspace(start, end, n_samples), n_beams)
 

@@ -8,8 +8,9 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
 
 from skvae import BNVAEEstimator, BNVAETextEstimator
-from skvae._base import STEPS_OF_DECAY
+from skvae._data.rows import Rows
 from skvae._fit.optimizer import Adam
+from skvae._fit.training import STEPS_OF_DECAY, Training
 
 X = load_iris().data
 # No rise counts after the first score, so that training ends as soon as it may.
@@ -165,7 +166,7 @@ def test_rows_are_held_out_where_they_are_missed_least(n_rows, weight_decay, sto
 def test_without_early_stopping_and_max_iter_there_are_2000_steps_or_200_epochs(
     n_batches, n_epochs
 ):
-    assert small()._n_epochs(n_batches, stopping=None) == n_epochs
+    assert small()._n_epochs(n_batches, stops_early=False) == n_epochs
 
 
 @pytest.mark.parametrize("n_rows", [10, 60])
@@ -175,8 +176,15 @@ def test_max_iter_alone_is_exactly_so_many_epochs(n_rows):
 
 
 @pytest.mark.parametrize(("n_batches", "limit"), [(1, 10_000), (9, 1111), (10, 1000), (5000, 1000)])
-def test_the_largest_number_of_epochs(n_batches, limit):
-    assert small()._n_epochs(n_batches, stopping=True) == limit
+def test_the_largest_number_of_epochs(n_batches, limit, monkeypatch):
+    class Prepared(Training):
+        def run(self, callbacks, checkpoint):
+            raise RuntimeError(f"at most {self.n_epochs} epochs")
+
+    monkeypatch.setattr(Rows, "n_batches", lambda self, batch_size: n_batches)
+    monkeypatch.setattr(BNVAEEstimator, "_training_type", Prepared)
+    with pytest.raises(RuntimeError, match=f"^at most {limit} epochs"):
+        small().fit(X)
 
 
 def test_a_fit_that_reaches_its_limit_says_so_once():

@@ -16,7 +16,7 @@ from skvae import BNVAEEstimator, BNVAETextEstimator
 from skvae._data.rows import Batch
 from skvae._fit.optimizer import Adam
 from skvae.bounds import gaussian_kl, kl_floor
-from skvae.every_tau import EveryTau, _between, _interpolated, _nodes
+from skvae.every_tau import EveryTau, _between, _interpolated, nodes
 from skvae.likelihoods import GaussianLikelihood
 from skvae.likelihoods.sentences import TokensLikelihood
 from skvae.model import VAE
@@ -164,7 +164,7 @@ def test_coefficients_are_trained_in_place_of_the_weights_that_depend_on_tau():
 def test_weights_are_legendre_series_along_the_logit(t):
     every = wavy()
     expected = legval(t, every.coefficients.detach().numpy())
-    found = torch.cat([w.detach().flatten() for w in every.weights(every.tau_at(t)).values()])
+    found = torch.cat([w.detach().flatten() for w in every._weights(every.tau_at(t)).values()])
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
@@ -192,13 +192,13 @@ def test_features_do_not_depend_on_tau():
 def test_the_gradient_of_the_coefficients_is_an_outer_product():
     every, x = wavy(), noise(20, 5).double()
     draw = noise(20, D, seed=2).double()
-    alone = every.at_tau(every.tau_of_step(0)).train()  # the tau that the first step takes
+    alone = every.at_tau(every._tau_of_step(0)).train()  # the tau that the first step takes
     loss = every.train()(x, draw).elbo().mean()
     (found,) = torch.autograd.grad(loss, [every.coefficients])
     expected = torch.autograd.grad(alone(x, draw).elbo().mean(), [*alone.parameters()])
     by_name = dict(zip(dict(alone.named_parameters()), expected, strict=True))
     flat = torch.cat([by_name[name].flatten() for name in every.places])
-    t = every.place_of(every.tau)
+    t = every._place_of(every.tau)
     basis = torch.tensor([1.0, t, (3 * t**2 - 1) / 2], dtype=torch.float64)
     assert_close(found, torch.outer(basis, flat))
 
@@ -207,7 +207,7 @@ def test_the_gradient_of_the_coefficients_is_an_outer_product():
 def test_weights_that_do_not_depend_on_tau_have_the_gradient_of_the_plain_model(posterior):
     every, x = wavy(posterior), noise(20, 5).double()
     draw = noise(20, D, seed=2).double()
-    plain = every.at_tau(every.tau_of_step(0)).train()
+    plain = every.at_tau(every._tau_of_step(0)).train()
     alone = {name: p for name, p in plain.named_parameters() if name not in every.places}
     own = dict(every.module.named_parameters())
     found = torch.autograd.grad(every(x, draw).elbo().mean(), [own[name] for name in alone])
@@ -220,9 +220,9 @@ def test_the_terms_are_those_of_the_plain_model_of_that_tau():
     every, x = wavy(), noise(20, 5).double()
     draw = noise(20, D, seed=2).double()
     for step in range(3):
-        alone = every.at_tau(every.tau_of_step(step)).train()
-        alone.posterior_layer.store(
-            _interpolated(every.running_moments(), every.place_of(every.tau_of_step(step)))
+        alone = every.at_tau(every._tau_of_step(step)).train()
+        alone.posterior_layer._store(
+            _interpolated(every._running_moments(), every._place_of(every._tau_of_step(step)))
         )
         assert_close(every.train()(x, draw), alone(x, draw))
 
@@ -242,7 +242,7 @@ def test_biases_of_a_recurrence_of_pytorch_depend_on_tau():
         every.coefficients += 0.3 * noise(*every.coefficients.shape, seed=1)
     x = torch.tensor([[1, 4, 5, 1], [1, 6, 1, 0], [1, 3, 7, 1]])
     draw = noise(3, D)
-    alone = every.at_tau(every.tau_of_step(0)).train()
+    alone = every.at_tau(every._tau_of_step(0)).train()
     assert_close(every.train()(x, draw), alone(x, draw))
 
 
@@ -259,7 +259,7 @@ def test_running_moments_at_any_tau_are_those_of_a_fit_at_that_tau(name):
     for tau, module in alone.items():
         for x in batches:
             module.posterior(x, weight=weight)
-        found = _interpolated(every.running_moments(), every.place_of(tau))
+        found = _interpolated(every._running_moments(), every._place_of(tau))
         layer = module.posterior_layer
         assert_close(found.mean, layer.mean)
         assert_close(found.variance, layer.variance)
@@ -270,7 +270,7 @@ def test_in_training_the_posterior_has_the_running_moments_of_the_present_tau():
     every = wavy().train()
     for seed in range(3):
         every(noise(20, 5, seed=seed).double(), noise(20, D).double())
-    expected = _interpolated(every.running_moments(), every.place_of(every.tau))
+    expected = _interpolated(every._running_moments(), every._place_of(every.tau))
     assert_close(every.posterior_layer.mean, expected.mean)
     assert_close(every.posterior_layer.variance, expected.variance)
 
@@ -297,8 +297,8 @@ def test_only_the_moment_posterior_is_staggered(posterior):
 
 def taus_of(seed, n_steps):
     every = EveryTau(make(), 0.05, 0.95)
-    every.restart(seed)
-    return [every.tau_of_step(number) for number in range(n_steps)]
+    every._restart(seed)
+    return [every._tau_of_step(number) for number in range(n_steps)]
 
 
 def test_taus_stay_in_the_range():
@@ -309,7 +309,7 @@ def test_taus_stay_in_the_range():
 
 def test_taus_are_spread_evenly_however_few():
     every = EveryTau(make(), 0.05, 0.95)
-    places = [every.place_of(tau) for tau in taus_of(3, 40)]
+    places = [every._place_of(tau) for tau in taus_of(3, 40)]
     share = np.arccos(-np.array(places)) / np.pi  # uniform, if the places have the arcsine law
     counts = np.histogram(share, bins=10, range=(0, 1))[0]
     assert counts.min() >= 3
@@ -348,7 +348,7 @@ def test_averages_are_of_what_is_trained():
 @pytest.mark.parametrize("t", [-1.0, -0.77, 0.0, 0.2, 1.0])
 def test_a_polynomial_is_met_between_the_nodes(t):
     coefficients = np.random.RandomState(0).randn(9, 2)
-    values = legval(_nodes(9), coefficients).T
+    values = legval(nodes(9), coefficients).T
     np.testing.assert_allclose(_between(values, t), legval(t, coefficients), atol=1e-12)
 
 

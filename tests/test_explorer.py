@@ -14,9 +14,10 @@ from torch import nn
 
 from skvae import BNVAEEstimator, BNVAETextEstimator, ConvDecoder, ConvEncoder, Explorer
 from skvae.datasets import make_sentences
-from skvae.display.explorer.description import described_model, nodes
+from skvae.display.explorer.description import described_model
 from skvae.display.explorer.packing import packed, unpacked
 from skvae.display.explorer.page import ARITHMETIC, HERE, VIEWS, script
+from skvae.every_tau import nodes
 from skvae.likelihoods import GaussianLikelihood, PoissonLikelihood
 from skvae.posteriors import MomentPosterior
 

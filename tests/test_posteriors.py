@@ -400,7 +400,7 @@ def test_running_moments_are_those_of_all_rows_with_fading_weights(name):
         posterior(batch)
     shares = 1.0, 9 / 10, 9 / 11  # of each batch when it came
     weight = torch.tensor([0.1 * (1 - shares[2]), shares[1] * (1 - shares[2]), shares[2]])
-    columns, squares = posterior.collect(*posterior.read(posterior.heads(torch.cat(batches))))
+    columns, squares = posterior.collect(*posterior._read(posterior.heads(torch.cat(batches))))
     expected = Moments.of(columns, squares, weight.double().repeat_interleave(10))
     assert_close(list(posterior.stored_moments()[1:]), list(expected[1:]))
 
@@ -409,7 +409,7 @@ def test_the_share_of_a_batch_falls_to_a_twentieth():
     posterior = make("moment")
     shares = []
     for _ in range(200):
-        shares.append(float(posterior.share_of_batch()))
+        shares.append(float(posterior._share_of_batch()))
         posterior(normal(4, IN_FEATURES))
     assert shares[0] == 1.0
     assert shares[9] == pytest.approx(0.5)
@@ -732,7 +732,7 @@ def test_the_common_scale_of_the_heads_has_the_share_that_is_left():
     assert none.abs().max() < 1e-6
     assert free.abs().min() > 1e-3
     posterior = later("moment")
-    share = posterior.share_of_batch()
+    share = posterior._share_of_batch()
     posterior(normal(20, IN_FEATURES, seed=7))
     flows = posterior.gradient_share(posterior.stored_moments(), share)
     assert_close(found, (1 - flows) * free, rtol=1e-5, atol=1e-8)
@@ -944,7 +944,7 @@ class TwoThetas(BatchNormPosterior):
 
 
 class OneNormForBothHeads(BatchNormPosterior):
-    def moments(self, location, spread, weight=None):
+    def _moments(self, location, spread, weight=None):
         if not self.training:
             return self.stored_moments()
         both = [Moments.of(head, head[:, :0], weight) for head in (location, spread)]

@@ -922,7 +922,7 @@ def test_reach_of_running_moments():
     for _ in range(500):
         weights.append(posterior.mean.item())
         posterior.update_running(Moments(zero.sum(), zero, zero, zero + 1.0))
-    share = posterior.share_of_batch()
+    share = posterior._share_of_batch()
     assert weights[0] == pytest.approx(share)
     assert 1 / np.square(weights).sum() == pytest.approx((2 - share) / share, rel=1e-6)
     assert (2 - share) / share == pytest.approx(39)

@@ -11,8 +11,8 @@ from scipy.sparse import csr_array, random_array
 from skvae import BNVAEEstimator
 from skvae._data import streams
 from skvae._data.rows import Rows, fingerprint
-from skvae._data.streams import Stream, in_chunks, is_stream, open_stream
-from skvae._data.units import Marginals, Units
+from skvae._data.streams import Stream, is_stream, open_stream
+from skvae._data.units import Marginals, Units, in_chunks
 
 
 def rows(n_samples=500, n_features=6, seed=0):

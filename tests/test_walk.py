@@ -69,15 +69,16 @@ def walked(fit):
         (range_of_tau, ["BaseVAE.fit"]),
     ],
 )
-def test_the_elbo_is_five_frames_below_fit(fit, way):
+def test_the_elbo_is_at_most_five_frames_below_fit(fit, way):
     _, frames = walked(fit)
     # One more over a range: the model whose weights depend on tau calls the plain one.
     every = ["EveryTau.forward"] if fit is range_of_tau else []
-    assert frames == [*way, "BaseVAE._fit", "Training.run", *every, "VAE.forward", "elbo_terms"]
+    assert frames == [*way, "BaseVAE._fit", "Training.run", *every, "elbo_terms"]
+    assert len(frames) <= 5
 
 
 @pytest.mark.parametrize(
-    ("fit", "most"), [(array, 130), (frame, 165), (sentences, 124), (range_of_tau, 150)]
+    ("fit", "most"), [(array, 108), (frame, 141), (sentences, 106), (range_of_tau, 129)]
 )
 def test_the_reader_changes_files_no_more_often_than_today(fit, most):
     functions, _ = walked(fit)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skvae._data.frames import integer_limits, is_frame, raw_columns
+from skvae._data.frames import is_frame, raw_columns
 
 # Kinds of Python objects. The first that fits counts, as a bool is a number to Python.
 KINDS_OF_OBJECTS = [
@@ -110,7 +110,7 @@ def column_of(name, values, missing=None, declared=None, type_name=None):
     empty = _empty(values)
     missing = empty if missing is None else missing | empty
     type_name = type_name or str(values.dtype)
-    limits = integer_limits(type_name)
+    limits = _integer_limits(type_name)
     if declared is not None:
         return Column(name, "category", type_name, values, missing, tuple(declared))
     if values.dtype != object:
@@ -122,8 +122,20 @@ def column_of(name, values, missing=None, declared=None, type_name=None):
     if kind == "other" and type_name == "object":
         type_name = f"object ({of_kind['other'].__name__})"
     if types and all(issubclass(one, int | np.integer) for one in types):
-        limits = integer_limits("int64")
+        limits = _integer_limits("int64")
     return Column(name, kind, type_name, values, missing, (), limits)
+
+
+def _integer_limits(type_name):
+    """Find the smallest and largest number of a type of whole numbers; None for other types.
+
+    Numbers beyond 2**53, which doubles cannot count, are left out.
+    """
+    name = type_name.lower().removeprefix("sparse[").partition("[")[0].partition(",")[0]
+    if name not in {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}:
+        return None
+    limits, exact = np.iinfo(name), 2**53
+    return max(int(limits.min), -exact), min(int(limits.max), exact)
 
 
 def _kind_of(object_type):

@@ -112,19 +112,6 @@ def _of_narwhals(name, series):
     return RawColumn(name, values, missing, declared, str(native))
 
 
-def integer_limits(type_name):
-    """Find the smallest and largest number of a type of whole numbers; None for other types.
-
-    Numbers beyond 2**53, which doubles cannot count, are left out.
-    """
-    name = type_name.lower().removeprefix("sparse[").partition("[")[0].partition(",")[0]
-    if name not in {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}:
-        return None
-    limits = np.iinfo(name)
-    exact = 2**53
-    return max(int(limits.min), -exact), min(int(limits.max), exact)
-
-
 class FrameSchema(NamedTuple):
     """Library, names and types of a frame, as plain strings and lists."""
 

@@ -4,6 +4,7 @@ Only this file knows whether rows come from an array, a CSR matrix, a stream or 
 are made by operations on whole arrays.
 """
 
+import copy
 import hashlib
 from functools import cached_property
 from typing import NamedTuple
@@ -68,6 +69,18 @@ class Rows:
     def __len__(self):
         return self.X.shape[0]
 
+    def seen_in(self, units):
+        """Return the same rows, to be seen in units."""
+        seen = copy.copy(self)
+        seen.units = units
+        return seen
+
+    @property
+    def dtype(self):
+        """Double precision for double data, where the device has it; single otherwise."""
+        double = self.X.dtype == np.float64 and self.device.type != "mps"
+        return torch.float64 if double else torch.float32
+
     def log_jacobian(self):
         """Return the weighted mean of `log_jacobians` over the rows."""
         if not self.missing:
@@ -109,8 +122,10 @@ class Rows:
         """Yield batches of consecutive rows in `dtype`, until all rows have come once."""
         for rows in self.chunks():
             weight = None if self.weight is None else self.weight[rows].to(dtype).to(self.device)
-            x = self.units.tensor(self.X[rows], dtype, self.device)
-            yield Batch(x, weight, self._context_of(rows, dtype))
+            context = None
+            if self.context is not None:
+                context = torch.from_numpy(self.context[rows]).to(dtype).to(self.device)
+            yield Batch(self.units.tensor(self.X[rows], dtype, self.device), weight, context)
 
     def n_batches(self, batch_size):
         """Return the number of batches that `shuffled` yields."""
@@ -130,8 +145,11 @@ class Rows:
         batches = self._batches_of_stream if isinstance(self.X, Stream) else self._batches
         weights = None if self.weight is None else self.weight.float().to(self.device)
         for index, x in batches(n_batches, generator):
-            weight = None if weights is None else weights[index]
-            yield Batch(x, weight, self._context_of(index.cpu().numpy(), torch.float32))
+            weight, context = None if weights is None else weights[index], None
+            if self.context is not None:
+                context = torch.from_numpy(self.context[index.cpu().numpy()]).float()
+                context = context.to(self.device)
+            yield Batch(x, weight, context)
 
     def _batches(self, n_batches, generator):
         """Yield the positions of the rows of each batch, and the rows."""
@@ -182,8 +200,3 @@ class Rows:
             X = self.X[index.cpu().numpy()]
             return self.units.tensor(X, torch.float32, self.device)
         return self._dense.index_select(0, index.to(self._dense.device)).to(self.device)
-
-    def _context_of(self, rows, dtype):
-        if self.context is None:
-            return None
-        return torch.from_numpy(self.context[rows]).to(dtype).to(self.device)

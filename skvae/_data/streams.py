@@ -118,20 +118,6 @@ class Stream:
         return np.concatenate([self[start : start + step] for start in starts])
 
 
-def in_chunks(X):
-    """Yield rows in arrays that fit into memory together with `X`.
-
-    A small array and a CSR matrix come as a whole.
-    """
-    if isinstance(X, Stream):
-        yield from X.in_chunks()
-    elif issparse(X) or X.nbytes <= CHUNK:
-        yield X
-    else:
-        n_rows = max(1, CHUNK * len(X) // X.nbytes)
-        yield from (X[start : start + n_rows] for start in range(0, len(X), n_rows))
-
-
 def release_memory():
     """Return free memory to the system, if the C library can.
 

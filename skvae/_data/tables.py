@@ -40,9 +40,9 @@ class Table:
         # A frame of floats under one likelihood may be wide: its columns are not looked at.
         single = not isinstance(likelihood, list) and likelihood != "categorical" and not conditions
         skip = issparse(X) or has_sparse_columns(X) or (single and has_float_columns(X))
-        columns = None if skip else columns_of(X)
         self.schema = FrameSchema.of(X) if is_frame(X) else None
         self.names = names_of(X) if is_frame(X) else list(range(X.shape[1]))
+        columns = None if skip else columns_of(X)
 
         named = _read_pairs("conditions", conditions or [], X, {*CONDITION_OF.values()}, "auto")
         condition_kinds = _resolved(named, columns, CONDITION_OF)
@@ -136,11 +136,11 @@ class Table:
 
     def modeled_columns(self, numbers):
         """Return the columns of numbers that have a likelihood."""
-        return numbers[:, self.modeled] if self.n_context else numbers
+        return numbers[:, self.modeled] if self.conditions.columns else numbers
 
     def context(self, numbers):
         """Return the second input of the networks for rows of numbers; None without conditions."""
-        if not self.n_context:
+        if not self.conditions.columns:
             return None
         return self.conditions.context(numbers[:, self.conditions.columns])
 

@@ -9,12 +9,27 @@ from scipy.sparse import issparse
 from scipy.stats import norm
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
-from skvae._data.streams import Stream, in_chunks
+from skvae._data import streams
+from skvae._data.streams import Stream
 from skvae.networks.recurrent import PADDING
 
 NORMAL_QUARTILES = 2 * norm.ppf(0.75)  # interquartile range of the standard normal distribution
 N_IN_CACHE, N_IN_MEMORY = 2**18, 2**22  # doubles of a chunk: 2 MB and 32 MB
 N_ROWS_WORTH_WEIGHTS = 64  # from here on, reading the weights takes less time than using them
+
+
+def in_chunks(X):
+    """Yield rows in arrays that fit into memory together with `X`.
+
+    A small array and a CSR matrix come as a whole.
+    """
+    if isinstance(X, Stream):
+        yield from X.in_chunks()
+    elif issparse(X) or X.nbytes <= streams.CHUNK:
+        yield X
+    else:
+        n_rows = max(1, streams.CHUNK * len(X) // X.nbytes)
+        yield from (X[start : start + n_rows] for start in range(0, len(X), n_rows))
 
 
 class Marginals:

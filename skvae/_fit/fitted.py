@@ -30,7 +30,7 @@ class FittedModel(nn.Module):
 
     def at_tau(self, tau):
         """Return the model at another tau of its range; it shares everything else with this one."""
-        module, terms = self.every.at(tau)
+        module, terms = self.every._at(tau)
         return self._but(module=module, terms=terms)
 
     def alone(self):
@@ -76,7 +76,7 @@ class FittedModel(nn.Module):
 
         Yields the slice of each chunk and its result, on the CPU and in the precision of the rows.
         """
-        module = self.in_precision(rows.X.dtype)
+        module = self.in_precision(rows.dtype)
         dtype, chunks = module.prior().loc.dtype, rows.chunks()
         with self.threads(chunks), torch.no_grad():
             for chunk, batch in zip(chunks, rows.in_order(dtype), strict=True):
@@ -98,8 +98,7 @@ class FittedModel(nn.Module):
         return torch.cat(drawn)
 
     def in_precision(self, dtype):
-        """Return the module in the precision for data of a dtype."""
-        dtype = precision(dtype, self.device)
+        """Return the module in a precision."""
         if self.module.prior().loc.dtype == dtype:
             return self.module
         return copy.deepcopy(self.module).to(dtype)
@@ -108,12 +107,6 @@ class FittedModel(nn.Module):
         """Return the context that takes the number of threads for these chunks of rows."""
         longest = chunks[0].stop - chunks[0].start
         return restored_process(longest * self.row_work, self.device)
-
-
-def precision(dtype, device):
-    """Return double precision for double data, where the device has it; single otherwise."""
-    double = dtype == np.float64 and device.type != "mps"
-    return torch.float64 if double else torch.float32
 
 
 def _array(values):

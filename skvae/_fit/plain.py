@@ -46,14 +46,6 @@ def state_of(value, keep_foreign=False):
     are kept as they are for pickle (`keep_foreign`). Otherwise they are an error, but for a module
     that a function given by name built: of that the weights are kept, and the function has to be
     given again.
-
-    Examples
-    --------
-    >>> state = state_of({"tau": (0.25, 0.75), "weight": np.arange(3)})
-    >>> state.arrays
-    {'0': array([0, 1, 2])}
-    >>> restored(state)
-    {'tau': (0.25, 0.75), 'weight': array([0, 1, 2])}
     """
     writer = _Writer(keep_foreign)
     settings = writer.plain(value)

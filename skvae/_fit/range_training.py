@@ -1,5 +1,7 @@
 """The training of a model for every tau of a range."""
 
+from functools import partial
+
 import torch
 
 from skvae._fit.training import Training
@@ -24,30 +26,25 @@ class RangeTraining(Training):
     """
 
     def __init__(self, every, rows, reader=None, *, tau, **settings):
-        super().__init__(every, rows, reader, **settings)
+        super().__init__(every, rows, reader, vae=every.module, **settings)
         self.tau = tau
-        every.restart(self.seed)
+        every._restart(self.seed)
 
     def step(self, loss):
         shrinks = self.optimizer.weight_decay * self.optimizer.learning_rate
-        self.model.shrink(shrinks * self.course.factor(self.n_steps))
+        self.model._shrink(shrinks * self.course.factor(self.n_steps))
         super().step(loss)
-
-    @property
-    def vae(self):
-        return self.model.module
 
     def judged(self):
         every = self.averaged()
         every.finalise(self.some_rows().in_order(torch.float32), n_nodes=3)
         return every, *self.scores_of(*(every.at_tau(every.tau_at(t)) for t in (-1.0, 0.0, 1.0)))
 
-    def finished(self):
+    def measured(self):
         every = self.best()
         every.finalise(self.rows.in_order(self.dtype), self.previous)
-        every.measure(lambda: self.rows.in_order(self.dtype), self.same_noise)
-        module, terms = every.at(self.tau)
-        return self.fitted(module, terms, every)
+        every._measure(partial(self.rows.in_order, self.dtype), self.same_noise)
+        return *every._at(self.tau), every
 
     def continue_from(self, optimizer_state):
         self.continue_steps(optimizer_state)

@@ -22,7 +22,11 @@ from skvae._warnings import warn
 from skvae.objectives import Terms, mean_terms, row_terms
 from skvae.posteriors import Moments
 
+STEPS_OF_DECAY = 2  # for each row; weight_decay="auto" shrinks an idle weight by e in all of them
 SMALL = 1_000  # rows, a tenth of which would be missed in training
+# Attributes of a training that change in it, and are plain.
+PROGRESS = ["over", "history", "scores", "n_rows_seen", "n_steps", "n_epochs"]
+PROGRESS += ["settled", "converged"]
 FEWEST_STEPS = 500  # of a training anew; fewer leave the noise of the batches no time to go
 
 
@@ -45,16 +49,6 @@ class RunningMean:
 
     Values are added up 64 at a time: one at a time would cost a few operations in every step, and
     all at the end would leave small tensors in memory between which no space is used again.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skvae._fit.training import RunningMean
-    >>> mean = RunningMean()
-    >>> mean.add(torch.tensor(1.0), 3)
-    >>> mean.add(torch.tensor(5.0), 1)
-    >>> float(mean.value())
-    2.0
     """
 
     n_together = 64
@@ -93,6 +87,8 @@ class Training:
         All training rows, whose moments the finished model is given.
     reader : object or None
         Reader of the rows, for the finished model.
+    vae : skvae.model.VAE, optional
+        The VAE that the model is made of, if it is not one itself.
     train, held_out : skvae._data.rows.Rows
         The rows to train on and the rows to stop by; `held_out` is None without early stopping.
     objective : skvae.objectives.Objective
@@ -105,8 +101,9 @@ class Training:
         Step size of the optimizer, of which `course` takes a fraction at each step.
     course : skvae._fit.course.Course
         Course of the learning rate.
-    weight_decay : float
-        Share of a weight, times the step size, by which every step shrinks it.
+    weight_decay : float or "auto"
+        Share of a weight, times the step size, by which every step shrinks it; "auto" is that of
+        `skvae.BNVAEEstimator`.
     average : bool
         Whether the finished model has running averages of the weights.
     batch_size : int
@@ -140,6 +137,7 @@ class Training:
         rows,
         reader=None,
         *,
+        vae=None,
         train,
         held_out,
         objective,
@@ -155,13 +153,20 @@ class Training:
         dtype,
     ):
         self.model, self.rows, self.reader = model, rows, reader
+        self.vae = model if vae is None else vae
         self.train, self.held_out = train, held_out
         self.objective, self.beta, self.n_epochs = objective, beta, n_epochs
         self.course, self.n_rows_of_schedule = course, len(train) * n_epochs
         self.batch_size, self.stopping, self.seeds, self.dtype = batch_size, stopping, seeds, dtype
         self.generator = torch.Generator(rows.device).manual_seed(self.seed)
-        # Not those of the encoder: normalized heads cancel its scale, and nothing stops the decay.
-        decayed = weight_matrices(self.vae)
+        # The matrices of p(x|z), not those of the encoder: normalized heads cancel their scale, and
+        # nothing stops the decay.
+        parts = self.vae.decoder, self.vae.likelihood_layer
+        decayed = [weight for part in parts for weight in part.parameters() if weight.ndim > 1]
+        if weight_decay == "auto":
+            # A linear model has its maximum likelihood for an answer, as factor analysis gives it.
+            is_linear = len(decayed) < 2
+            weight_decay = 0.0 if is_linear else 1 / (STEPS_OF_DECAY * len(rows) * learning_rate)
         self.optimizer = Adam(model.parameters(), learning_rate, average, weight_decay, decayed)
         self.processes = processes()
         self.processes.check_batches(len(train), batch_size)
@@ -213,11 +218,6 @@ class Training:
     def progress(self):
         """Return the share of the training that is done, from 0 to 1."""
         return min(1.0, self.n_rows_seen / self.n_rows_of_schedule)
-
-    @property
-    def vae(self):
-        """The VAE that is trained."""
-        return self.model
 
     @property
     def n_epochs_done(self):
@@ -335,9 +335,24 @@ class Training:
 
     def finished(self):
         """Return the fitted model if training ends here; training can go on afterwards."""
-        model = self.best()
+        module, terms, every = self.measured()
+        self.check_finite(float(terms.elbo()))
+        return FittedModel(
+            module,
+            self.rows.units,
+            self.reader,
+            terms=terms,
+            log_jacobian=self.rows.log_jacobian(),
+            seed=self.seed,
+            row_work=self.row_work,
+            every=every,
+        )
+
+    def measured(self):
+        """Return the finished module, its mean terms, and the model of a range if it is of one."""
+        noise, model = self.same_noise(), self.best()
         model.finalise(self.rows.in_order(self.dtype), self.previous)
-        return self.fitted(model, self.mean_terms(model, self.rows, self.dtype))
+        return model, mean_terms(model, self.rows.in_order(self.dtype), noise), None
 
     def finished_after(self, error):
         """Return the fitted model of the last whole epoch, with a warning about the error."""
@@ -392,24 +407,6 @@ class Training:
             model.load_state_dict(self.stopping.kept)
         return model.to(self.dtype)
 
-    def fitted(self, module, terms, every=None):
-        """Return the fitted model of a finished module and its mean terms."""
-        self.check_finite(float(terms.elbo()))
-        return FittedModel(
-            module,
-            self.rows.units,
-            self.reader,
-            terms=terms,
-            log_jacobian=self.rows.log_jacobian(),
-            seed=self.seed,
-            row_work=self.row_work,
-            every=every,
-        )
-
-    def mean_terms(self, model, rows, dtype):
-        """Return the mean terms of rows, with the same noise each time."""
-        return mean_terms(model, rows.in_order(dtype), self.same_noise())
-
     def same_noise(self):
         """Return a new generator of the same noise."""
         return torch.Generator(self.rows.device).manual_seed(self.seed)
@@ -420,20 +417,12 @@ class Training:
         """Return all that changes during training, for `load`; in `restored_process`."""
         averages, stopping = self.optimizer.averages, self.stopping
         return {
-            "seeds": self.seeds,
-            "over": self.over,
+            **{name: getattr(self, name) for name in ("seeds", *PROGRESS)},
             "weights": dict(self.model.state_dict()),
             "optimizer": self.optimizer.state(),
             "averages": None if averages is None else averages.state(),
             "generator": self.generator.get_state(),
             "generators": generator_states(self.rows.device),
-            "history": self.history,
-            "scores": self.scores,
-            "n_rows_seen": self.n_rows_seen,
-            "n_steps": self.n_steps,
-            "n_epochs": self.n_epochs,
-            "settled": self.settled,
-            "converged": self.converged,
             "course": self.course.state(),
             "stopping": None if stopping is None else stopping.state(),
         }
@@ -446,16 +435,7 @@ class Training:
             self.optimizer.averages.load(state["averages"])
         self.generator.set_state(state["generator"])
         set_generators(self.rows.device, state["generators"])
-        for name in (
-            "over",
-            "history",
-            "scores",
-            "n_rows_seen",
-            "n_steps",
-            "n_epochs",
-            "settled",
-            "converged",
-        ):
+        for name in PROGRESS:
             setattr(self, name, state[name])
         self.course.load(state["course"])
         if self.settled:
@@ -478,12 +458,6 @@ class Training:
     def faded(self, moments):
         """Return moments of former rows with less weight: the encoder has changed since."""
         return moments._replace(weight=moments.weight.clamp_max(9.0 * len(self.rows)))
-
-
-def weight_matrices(vae):
-    """Return the weights of p(x|z) that weight decay shrinks: all but biases and scales."""
-    parts = vae.decoder, vae.likelihood_layer
-    return [weight for part in parts for weight in part.parameters() if weight.ndim > 1]
 
 
 def _copy_of(thing):

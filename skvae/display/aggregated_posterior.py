@@ -13,7 +13,6 @@ from skvae.display.fitted import posteriors
 
 if TYPE_CHECKING:  # matplotlib may not be installed
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
 
@@ -54,8 +53,6 @@ class AggregatedPosteriorDisplay(Display):
 
     lines_: "list[Line2D]"
     prior_: Any
-    ax_: "Axes"
-    figure_: "Figure"
 
     def __init__(self, grid: ArrayLike, density: ArrayLike) -> None:
         self.grid = vector("grid", grid)

@@ -8,10 +8,14 @@ from skvae.display.arrays import tiled
 
 if TYPE_CHECKING:  # matplotlib may not be installed
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 class Display:
     """Base of the displays that draw into one pair of axes."""
+
+    ax_: "Axes"
+    figure_: "Figure"
 
     def plot(self, ax: "Axes | None" = None, **kwargs: Any) -> Self:
         """Draw into given axes, or into a new figure.

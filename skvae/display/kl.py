@@ -13,7 +13,6 @@ from skvae.display.fitted import fitted_attribute, mean_kl
 if TYPE_CHECKING:  # matplotlib may not be installed
     from matplotlib.axes import Axes
     from matplotlib.container import BarContainer
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
 
@@ -54,8 +53,6 @@ class KLDisplay(Display):
 
     bars_: "BarContainer"
     floor_line_: "Line2D | None"
-    ax_: "Axes"
-    figure_: "Figure"
 
     def __init__(self, kl: ArrayLike, floor: ArrayLike = 0.0, *, dead_below: float = 0.005) -> None:
         self.kl = vector("kl", kl)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:  # matplotlib may not be installed
     from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection
     from matplotlib.colorbar import Colorbar
-    from matplotlib.figure import Figure
     from matplotlib.legend import Legend
 
 
@@ -65,8 +64,6 @@ class LatentMapDisplay(Display):
     prior_: list[Any]
     legend_: "Legend | None"
     colorbar_: "Colorbar | None"
-    ax_: "Axes"
-    figure_: "Figure"
 
     def __init__(
         self,

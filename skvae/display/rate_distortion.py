@@ -13,7 +13,6 @@ from skvae.display.fitted import fitted_attribute, rates_and_elbos
 
 if TYPE_CHECKING:  # matplotlib may not be installed
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.text import Annotation, Text
 
@@ -66,8 +65,6 @@ class RateDistortionDisplay(Display):
     labels_: "list[Annotation]"
     elbo_lines_: "list[Line2D]"
     elbo_labels_: "list[Text]"
-    ax_: "Axes"
-    figure_: "Figure"
 
     def __init__(
         self, rate: ArrayLike, distortion: ArrayLike, *, tau: ArrayLike | None = None

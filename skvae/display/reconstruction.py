@@ -6,15 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skvae.display.arrays import as_images, rows_as_images
-from skvae.display.axes import draw_mosaic
+from skvae.display.axes import Display, draw_mosaic
 
 if TYPE_CHECKING:  # matplotlib may not be installed
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
 
-class ReconstructionDisplay:
+class ReconstructionDisplay(Display):
     """Images, each above its reconstruction from the code.
 
     Parameters
@@ -40,8 +39,6 @@ class ReconstructionDisplay:
     """
 
     image_: "AxesImage"
-    ax_: "Axes"
-    figure_: "Figure"
 
     def __init__(self, images: ArrayLike, reconstructions: ArrayLike) -> None:
         self.images = as_images("images", images, 1)

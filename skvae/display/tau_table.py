@@ -7,16 +7,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skvae.display.arrays import vector
-from skvae.display.axes import as_texts, axes_for
+from skvae.display.axes import Display, as_texts, axes_for
 from skvae.display.fitted import fitted_attribute, rates_and_elbos
 
 if TYPE_CHECKING:  # matplotlib may not be installed
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.table import Table
 
 
-class TauTableDisplay:
+class TauTableDisplay(Display):
     """A table of fits by tau: floor, rate, ELBO and, if given, accuracy.
 
     Parameters
@@ -47,8 +46,6 @@ class TauTableDisplay:
     """
 
     table_: "Table"
-    ax_: "Axes"
-    figure_: "Figure"
 
     def __init__(
         self,

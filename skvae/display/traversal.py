@@ -13,7 +13,6 @@ from skvae.display.fitted import fitted_attribute
 
 if TYPE_CHECKING:  # matplotlib may not be installed
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
 
@@ -49,8 +48,6 @@ class TraversalDisplay(Display):
     """
 
     image_: "AxesImage"
-    ax_: "Axes"
-    figure_: "Figure"
 
     def __init__(
         self,

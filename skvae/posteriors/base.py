@@ -2,8 +2,8 @@
 
 In training the moments are running ones that carry the gradient of the batch's own (batch
 renormalization). In evaluation they are the stored ones: the last running ones or, after
-:meth:`Posterior.finalise`, the exact moments of all training rows. Only :meth:`Posterior.moments`
-makes this choice.
+:meth:`Posterior.finalise`, the exact moments of all training rows. Only `Posterior._moments` makes
+this choice.
 """
 
 from collections.abc import Callable, Iterable
@@ -144,8 +144,8 @@ class Posterior(nn.Module):
         Normal
             Distribution of batch shape (n_samples, n_components).
         """
-        location, spread = self.read(self.heads(features))
-        loc, scale = self.standardise(location, spread, self.moments(location, spread, weight))
+        location, spread = self._read(self.heads(features))
+        loc, scale = self.standardise(location, spread, self._moments(location, spread, weight))
         if self.training and self.renormalized:
             # The offset between the batch's mean and the running mean is a constant (Ioffe 2017),
             # so that the gradient has no part along a shift or the scale of the raw head.
@@ -154,43 +154,18 @@ class Posterior(nn.Module):
             loc = loc + (value - loc).detach()
         return Normal(loc, scale, validate_args=False)
 
-    def read(self, heads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Split the raw heads and transform the second by `spread`.
-
-        Parameters
-        ----------
-        heads : Tensor of shape (n_samples, 2 * n_components)
-            Raw heads, side by side.
-
-        Returns
-        -------
-        location, spread : Tensor of shape (n_samples, n_components)
-            First head, and second head transformed by `spread`.
-        """
+    def _read(self, heads):
+        """Split the raw heads, side by side, and transform the second by `spread`."""
         location, head = heads.chunk(2, dim=-1)
         return location, self.spread(head)
 
-    def moments(
-        self, location: torch.Tensor, spread: torch.Tensor, weight: torch.Tensor | None = None
-    ) -> Moments:
+    def _moments(self, location, spread, weight=None):
         """Return the moments to normalize with.
 
         In evaluation these are the stored moments. In training the stored moments are running
         moments, which the batch first updates. Variance and mean square then have the values of
         the running moments, free of the noise of a single batch, and the gradient of the batch's
         moments, multiplied by `gradient_share`; the mean is that of the batch.
-
-        Parameters
-        ----------
-        location, spread : Tensor of shape (n_samples, n_components)
-            First head, and second head transformed by `spread`.
-        weight : Tensor of shape (n_samples,), optional
-            Weights of the rows.
-
-        Returns
-        -------
-        Moments
-            Moments of what `collect` returns.
         """
         if not self.training or not len(self.mean):
             return self.stored_moments()
@@ -215,26 +190,19 @@ class Posterior(nn.Module):
         share : float
             Share of the batch in them.
         """
-        share = self.share_of_batch()
-        running = self.stored_moments().mix(batch, share)
+        share = self._share_of_batch()
+        running = self.stored_moments()._mixed(batch, share)
         # Not in place: the gradient of an earlier batch may still need the former ones.
         self._buffers.update(running._asdict())
         self.n_batches += 1
         return running, share
 
-    def share_of_batch(self) -> float:
-        """Return the share of the next batch in the running moments.
+    def _share_of_batch(self):
+        """Return the share of the next batch in the running moments."""
+        return max(self.smallest_share, 9 / (9 + self.n_batches))  # the first batch counts whole
 
-        Returns
-        -------
-        float
-            ``max(0.05, 9 / (9 + t))`` after t batches: 1 for the first.
-        """
-        return max(self.smallest_share, 9 / (9 + self.n_batches))
-
-    def get_extra_state(
-        self,
-    ) -> torch.Tensor:  # for `state_dict`, which holds it beside parameters and buffers
+    # For `state_dict`, which holds it beside parameters and buffers.
+    def get_extra_state(self) -> torch.Tensor:
         return torch.tensor(self.n_batches)
 
     def set_extra_state(self, state: torch.Tensor) -> None:
@@ -285,42 +253,23 @@ class Posterior(nn.Module):
         """
         moments = None  # merged one by one: many small tensors kept alive would fragment the memory
         for features, weight in batches:
-            new = self.measure(features, weight)
+            new = self._measured(features, weight)
             moments = new if moments is None else moments.merge(new)
         if moments is None:
             raise ValueError("finalise needs at least one batch of rows; got none")
         if previous is not None:
             moments = moments.merge(Moments(*(old.to(moments.mean.dtype) for old in previous)))
-        self.store(moments)
+        self._store(moments)
 
-    def measure(self, features: torch.Tensor, weight: torch.Tensor | None = None) -> Moments:
-        """Compute the moments of rows, in double precision where the device has it.
-
-        Parameters
-        ----------
-        features : Tensor of shape (n_samples, in_features)
-            Output of the encoder.
-        weight : Tensor of shape (n_samples,), optional
-            Weights of the rows.
-
-        Returns
-        -------
-        Moments
-            Moments of what `collect` returns.
-        """
-        columns, squares = self.collect(*self.read(self.heads(features)))
+    def _measured(self, features, weight=None):
+        """Return the moments of rows, in double precision where the device has it."""
+        columns, squares = self.collect(*self._read(self.heads(features)))
         dtype = columns.dtype if columns.device.type == "mps" else torch.float64
         weight = torch.ones(len(columns), device=columns.device) if weight is None else weight
         return Moments.of(columns.to(dtype), squares.to(dtype), weight.to(dtype))
 
-    def store(self, moments: Moments) -> None:
-        """Store moments for evaluation.
-
-        Parameters
-        ----------
-        moments : Moments
-            Moments of all rows.
-        """
+    def _store(self, moments):
+        """Store moments for evaluation."""
         for stored, new in zip(self.stored_moments(), moments, strict=True):
             stored.copy_(new)
 

@@ -8,8 +8,7 @@ from torch import nn
 from torch.distributions import Normal
 from torch.nn import functional as F
 
-from skvae._closed_form import MatchedMoments
-from skvae._torch import normal
+from skvae._closed_form import MatchedMoments, normal
 from skvae.bounds import kl_floor, shrinkage
 from skvae.posteriors.base import Heads, Posterior
 from skvae.posteriors.moments import Moments
@@ -80,7 +79,7 @@ class MomentPosterior(Posterior):
     def standardise(
         self, location: torch.Tensor, spread: torch.Tensor, moments: Moments
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        signal, noise = self.gains(moments)
+        signal, noise = self._gains(moments)
         return signal.sqrt() * (location - moments.mean), (noise * spread).sqrt()
 
     def forward(self, features: torch.Tensor, weight: torch.Tensor | None = None) -> Normal:
@@ -90,43 +89,27 @@ class MomentPosterior(Posterior):
         if not (closed_form and self.training):
             return super().forward(features, weight)
         with torch.no_grad():
-            location, spread = self.read(F.linear(features, heads.weight, heads.bias))
+            location, spread = self._read(F.linear(features, heads.weight, heads.bias))
             batch = Moments.of(location, spread, weight)
             running, share = self.update_running(batch)
         row_share = 1 / len(features) if weight is None else (weight / batch.weight).unsqueeze(-1)
         values = location, spread, row_share, batch, running, share, self.tau, self.eps
         return normal(*MatchedMoments.apply(features, heads.weight, heads.bias, *values))
 
-    def gains(self, moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
+    def _gains(self, moments):
         """Divide the unit second moment of each component between mean and noise.
 
-        Parameters
-        ----------
-        moments : Moments
-            Moments of the two heads.
-
-        Returns
-        -------
-        signal, noise : Tensor of shape (n_components,)
-            Factors of ``(m - E m)^2`` and of r: ``gamma_mu^2 / (Var m + eps)``, and
-            ``gamma_sigma^2 / E r`` plus what eps takes from the mean.
+        Return the factors of ``(m - E m)^2`` and of r: ``gamma_mu^2 / (Var m + eps)``, and
+        ``gamma_sigma^2 / E r`` plus what eps takes from the mean.
         """
-        gamma_sigma_sq = (1 - self.tau) * self.noise_share(moments)
+        gamma_sigma_sq = (1 - self.tau) * self._noise_share(moments)
         signal = (1 - gamma_sigma_sq) / (moments.variance + self.eps)
         return signal, torch.add(gamma_sigma_sq, signal, alpha=self.eps) / moments.mean_square
 
-    def noise_share(self, moments: Moments) -> torch.Tensor:
+    def _noise_share(self, moments):
         """Return the share ``sigmoid(-theta)`` that the noise has in ``1 - tau``.
 
-        Parameters
-        ----------
-        moments : Moments
-            Moments of the two heads.
-
-        Returns
-        -------
-        Tensor of shape (n_components,)
-            ``E r / (Var m + eps + E r)`` where theta comes from the heads.
+        It is ``E r / (Var m + eps + E r)`` where theta comes from the heads.
         """
         if self.theta is not None:
             return (-self.theta_pace * self.theta).sigmoid()
@@ -149,9 +132,9 @@ class MomentPosterior(Posterior):
         Returns
         -------
         Tensor of shape (n_components,)
-            ``share + (1 - share) noise_share``.
+            Share of the batch in them, plus the rest times the noise's share of ``1 - tau``.
         """
-        return self.noise_share(running).mul_(1 - share).add_(share)
+        return self._noise_share(running).mul_(1 - share).add_(share)
 
     def component_floors(self) -> np.ndarray:
         return kl_floor(self.tau * shrinkage(self.location_variance(), self.eps))

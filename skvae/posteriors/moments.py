@@ -67,23 +67,10 @@ class Moments(NamedTuple):
             Moments of all rows together.
         """
         total = self.weight + other.weight
-        return self.mix(other, float(other.weight / total))._replace(weight=total)
+        return self._mixed(other, float(other.weight / total))._replace(weight=total)
 
-    def mix(self, other: "Moments", share: float) -> "Moments":
-        """Compute the moments of a mixture of these rows and others.
-
-        Parameters
-        ----------
-        other : Moments
-            Moments of the same columns.
-        share : float
-            Probability of the other rows, in [0, 1].
-
-        Returns
-        -------
-        Moments
-            Moments of the mixture, with the weight of this one.
-        """
+    def _mixed(self, other, share):
+        """Return the moments of a mixture of these rows and a share of others; the weight stays."""
         step = other.mean - self.mean
         return Moments(
             self.weight,

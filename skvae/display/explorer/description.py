@@ -12,9 +12,9 @@ from skvae.display.explorer.layers import NotComputable, described_network, line
 from skvae.display.explorer.packing import packed
 from skvae.display.explorer.sentences import described_reader, described_writer
 from skvae.display.fitted import fitted_attribute
+from skvae.every_tau import N_MOMENTS, N_TERMS, nodes
 from skvae.likelihoods.sentences import TokensLikelihood
 
-N_MOMENTS, N_TERMS = 33, 9  # values of tau between which moments and nats are interpolated
 MOST_WEIGHTS = 8_000_000  # in the networks of a page, which then takes 43 MB
 
 POSTERIOR_NAMES = {layer: name for name, layer in posteriors.POSTERIORS.items()}
@@ -131,14 +131,6 @@ def _models(estimator, n_nodes):
     if every is None:
         return [estimator.module_]
     return [every.at_tau(every.tau_at(t)) for t in nodes(n_nodes)]
-
-
-def nodes(n):
-    """Nodes of polynomial interpolation on [-1, 1].
-
-    The result has the shape (n,).
-    """
-    return np.sin(np.pi * np.arange(1 - n, n, 2) / (2 * (n - 1)))
 
 
 def _terms(estimator):
