@@ -255,7 +255,10 @@ class BaseVAE(
         batch_size, stops_early = self._batch_size(n_rows), self._stops_early(n_rows, partial)
         train, held_out = self._held_out(rows, seeds[1]) if stops_early else (rows, None)
         n_batches, stopping = train.n_batches(batch_size), None
-        n_epochs = 1 if partial else self._n_epochs(n_batches, stops_early)
+        n_epochs = 1 if partial else self.max_iter
+        if n_epochs is None:
+            least = max(200, math.ceil(N_STEPS / n_batches))
+            n_epochs = max(1_000, 10_000 // n_batches) if stops_early else least
         if stops_early:
             patience = self.n_iter_no_change
             n_steps = None if patience is None else patience * n_batches
@@ -339,14 +342,6 @@ class BaseVAE(
         # A tenth of a small table is a worse judge of the length than a fixed number of steps.
         fewest = FEWEST_TO_HOLD_OUT if self.weight_decay == 0.0 else SMALL
         return self.max_iter is None and n_rows >= fewest and not partial
-
-    def _n_epochs(self, n_batches, stops_early):
-        """Return the largest number of epochs of a number of batches."""
-        if self.max_iter is not None:
-            return self.max_iter
-        if stops_early:
-            return max(1_000, 10_000 // n_batches)
-        return max(200, math.ceil(N_STEPS / n_batches))
 
     def _held_out(self, rows, seed):
         """Return the rows to train on and the rows to stop by."""

@@ -162,21 +162,20 @@ def test_rows_are_held_out_where_they_are_missed_least(n_rows, weight_decay, sto
     assert (n_judged(model) > 0) == stops
 
 
-@pytest.mark.parametrize(("n_batches", "n_epochs"), [(1, 2000), (3, 667), (10, 200), (5000, 200)])
-def test_without_early_stopping_and_max_iter_there_are_2000_steps_or_200_epochs(
-    n_batches, n_epochs
-):
-    assert small()._n_epochs(n_batches, stops_early=False) == n_epochs
-
-
 @pytest.mark.parametrize("n_rows", [10, 60])
 def test_max_iter_alone_is_exactly_so_many_epochs(n_rows):
     model = small(max_iter=7).fit(noise(n_rows))  # a warning would be an error
     assert (model.n_iter_, model.validation_scores_) == (7, [])
 
 
-@pytest.mark.parametrize(("n_batches", "limit"), [(1, 10_000), (9, 1111), (10, 1000), (5000, 1000)])
-def test_the_largest_number_of_epochs(n_batches, limit, monkeypatch):
+@pytest.mark.parametrize(
+    ("early_stopping", "n_batches", "limit"),
+    [
+        *[(True, 1, 10_000), (True, 9, 1111), (True, 10, 1000), (True, 5000, 1000)],
+        *[(False, 1, 2000), (False, 3, 667), (False, 10, 200), (False, 5000, 200)],
+    ],
+)
+def test_the_largest_number_of_epochs(early_stopping, n_batches, limit, monkeypatch):
     class Prepared(Training):
         def run(self, callbacks, checkpoint):
             raise RuntimeError(f"at most {self.n_epochs} epochs")
@@ -184,7 +183,7 @@ def test_the_largest_number_of_epochs(n_batches, limit, monkeypatch):
     monkeypatch.setattr(Rows, "n_batches", lambda self, batch_size: n_batches)
     monkeypatch.setattr(BNVAEEstimator, "_training_type", Prepared)
     with pytest.raises(RuntimeError, match=f"^at most {limit} epochs"):
-        small().fit(X)
+        small(early_stopping=early_stopping).fit(X)
 
 
 def test_a_fit_that_reaches_its_limit_says_so_once():
