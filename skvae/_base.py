@@ -339,7 +339,7 @@ class BaseVAE(
         """Return whether held-out rows decide when to stop."""
         if self.early_stopping != "auto":
             return self.early_stopping
-        # A tenth of a small table is a worse judge of the length than a fixed number of steps.
+        # A tenth of a small table is no better a judge of the length than a fixed number of steps.
         fewest = FEWEST_TO_HOLD_OUT if self.weight_decay == 0.0 else SMALL
         return self.max_iter is None and n_rows >= fewest and not partial
 
