@@ -36,7 +36,8 @@ CASES = {
     "batchnorm-mean": {"posterior": "batchnorm-mean"},
     # Parts of three and four rows are multiplied in other blocks: rounding grows with the steps.
     "odd batches": {"batch_size": 7, "max_iter": 2},
-    "early stopping": {**STOPS, "max_iter": 250},  # stops, and is trained anew on all rows
+    # Stops, and is trained anew on all rows: 625 steps, and small ones because rounding grows.
+    "early stopping": {**STOPS, "max_iter": 250, "learning_rate": 1e-3},
     "no room to train anew": {**STOPS, "max_iter": 4},  # stops, and goes on from the best weights
     "free bits": {"objective": FreeBits(0.7)},
     "a range of tau": {"tau": (0.1, 0.9)},

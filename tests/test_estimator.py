@@ -7,6 +7,7 @@ import sys
 import warnings
 from functools import partial
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -484,6 +485,7 @@ def test_displays_and_cross_validation_work_without_y():
     assert np.isfinite(cross_validate(small(), X, cv=2)["test_score"]).all()
     display = LearningCurveDisplay.from_estimator(small(), X, None, cv=2, train_sizes=[0.5, 1.0])
     assert display.ax_ is not None
+    plt.close(display.figure_)  # or tests of our own displays find it
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])

@@ -191,7 +191,11 @@ def test_what_is_stored_shows_a_collapse_and_none():
     }
     assert max(rates["plain"]) > 10
     assert rates["plain"][-1] < 0.05
-    assert min(rates["moments"]) >= sum(text["moments"]["floor"]) - 1e-3
+    # The encoder of the first snapshot hardly distinguishes sentences: the variance of its heads is
+    # so small that eps beside it lowers the floor by a thousandth.
+    floor = sum(text["moments"]["floor"])
+    assert rates["moments"][0] >= 0.999 * floor
+    assert min(rates["moments"][1:]) >= floor - 1e-3
     assert [one["weight"] for one in text["plain"]["snapshots"][:4]] == [0, 0, 0, 1]
 
 
