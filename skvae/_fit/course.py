@@ -5,7 +5,7 @@ import math
 
 import torch
 
-# Steps. After a rise of 50, 57 percent of the last units of a decoder for patches of photographs
+# Steps. After a rise of 50, 55 percent of the last units of a decoder for patches of photographs
 # responded to no row in the end; after one of 200, 35 percent.
 N_RISE = 200
 SHARE_OF_FALL = 0.25
