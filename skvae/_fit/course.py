@@ -5,9 +5,7 @@ import math
 
 import torch
 
-# Steps. After a rise of 50, 55 percent of the last units of a decoder for patches of photographs
-# responded to no row in the end; after one of 200, 35 percent.
-N_RISE = 200
+N_RISE = 50  # steps
 SHARE_OF_FALL = 0.25
 
 
@@ -29,8 +27,8 @@ class Course:
     --------
     >>> from skvae._fit.course import Course
     >>> course = Course(1_000)
-    >>> [round(course.factor(step), 2) for step in (0, 50, 100, 500, 750, 875, 999)]
-    [0.01, 0.5, 1.0, 1.0, 1.0, 0.5, 0.0]
+    >>> [round(course.factor(step), 2) for step in (0, 24, 49, 500, 750, 875, 999)]
+    [0.02, 0.5, 1.0, 1.0, 1.0, 0.5, 0.0]
     """
 
     def __init__(self, n_steps=None):

@@ -1,10 +1,14 @@
 """The optimizer, and running averages of the weights. It knows no VAE."""
 
 import copy
+from collections import defaultdict
 
 import torch
+from torch import nn
 
 from skvae._torch import fused_adamw_, lerp_all_
+
+FULL_STEP_INPUTS = 32  # of a hidden layer; behind more of them its weights take smaller steps
 
 
 class Adam:
@@ -26,22 +30,24 @@ class Adam:
         Share of a weight, times the step size, by which every step shrinks it.
     decayed : collection of Parameter
         Parameters that are shrunk.
+    rates : dict of Parameter to float, optional
+        Multipliers of the step size of single parameters; they leave the decay as it is.
     """
 
-    def __init__(self, parameters, learning_rate, average=False, weight_decay=0.0, decayed=()):
+    def __init__(
+        self, parameters, learning_rate, average=False, weight_decay=0.0, decayed=(), rates=None
+    ):
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.parameters = [p for p in parameters if p.requires_grad]
         self.averages = Averages(self.parameters) if average else None
         self.means = [torch.zeros_like(p) for p in self.parameters]
         self.squares = [torch.zeros_like(p) for p in self.parameters]
         self.n_steps = torch.zeros((), device=self.parameters[0].device)
-        decayed = {id(parameter) for parameter in decayed}
-        shrinks = [weight_decay > 0.0 and id(parameter) in decayed for parameter in self.parameters]
-        self.groups = [
-            (decay, [place for place, one in enumerate(shrinks) if one == which])
-            for which, decay in ((False, 0.0), (True, weight_decay))
-            if which in shrinks
-        ]
+        rates, decayed, groups = rates or {}, set(decayed), defaultdict(list)
+        for place, parameter in enumerate(self.parameters):
+            rate = rates.get(parameter, 1.0)
+            groups[rate, weight_decay / rate if parameter in decayed else 0.0].append(place)
+        self.groups = [(*key, places) for key, places in groups.items()]
 
     def state(self):
         """Return the tensors that another optimizer continues from by `load`."""
@@ -73,7 +79,7 @@ class Adam:
     def step(self, gradients, fraction=1.0):
         """Move the parameters down the gradients, by a fraction of the learning rate."""
         self.n_steps += 1.0
-        for weight_decay, places in self.groups:
+        for rate, weight_decay, places in self.groups:
             fused_adamw_(
                 [self.parameters[place] for place in places],
                 [gradients[place] for place in places],
@@ -84,13 +90,31 @@ class Adam:
                 amsgrad=False,
                 beta1=0.9,
                 beta2=0.999,
-                lr=fraction * self.learning_rate,
+                lr=rate * fraction * self.learning_rate,
                 weight_decay=weight_decay,
                 eps=1e-8,
                 maximize=False,
             )
         if self.averages is not None:
             self.averages.update()
+
+
+def rates_of(model):
+    """Return multipliers of the step size for the weights between hidden layers.
+
+    Adam moves all weights of a unit by about the same length, at first in one direction, so a step
+    moves the unit in proportion to the number of its inputs. With 256 of them that is the whole
+    width of its values, and many ReLU units are soon negative for every row, for good. The step of
+    these weights is therefore divided by the number, as in Yang et al. (2021, arXiv:2203.03466).
+    """
+    rates = {}
+    for part in model.modules():
+        if isinstance(part, nn.Sequential):
+            linear = [layer for layer in part if isinstance(layer, nn.Linear)]
+            for layer in linear[1:]:
+                if layer is not part[-1]:
+                    rates[layer.weight] = min(1.0, FULL_STEP_INPUTS / layer.in_features)
+    return rates
 
 
 class Averages:

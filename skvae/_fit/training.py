@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skvae._fit.course import SHARE_OF_FALL, Course
 from skvae._fit.fitted import FittedModel
-from skvae._fit.optimizer import Adam
+from skvae._fit.optimizer import Adam, rates_of
 from skvae._fit.processes import LostProcess, processes
 from skvae._fit.torch_state import (
     generator_states,
@@ -167,7 +167,9 @@ class Training:
             # A linear model has its maximum likelihood for an answer, as factor analysis gives it.
             is_linear = len(decayed) < 2
             weight_decay = 0.0 if is_linear else 1 / (STEPS_OF_DECAY * len(rows) * learning_rate)
-        self.optimizer = Adam(model.parameters(), learning_rate, average, weight_decay, decayed)
+        self.optimizer = Adam(
+            model.parameters(), learning_rate, average, weight_decay, decayed, rates_of(model)
+        )
         self.processes = processes()
         self.processes.check_batches(len(train), batch_size)
         self.history = {"loss": [], "rate": [], "distortion": [], "kl_weight": []}
