@@ -186,16 +186,12 @@ def test_the_lesson_is_small(models):
 
 def test_what_is_stored_shows_a_collapse_and_none():
     text = json.loads(make_lesson.SNAPSHOTS.read_text(encoding="utf-8"))
-    rates = {
-        name: [sum(one["kl"]) for one in text[name]["snapshots"]] for name in ("plain", "moments")
-    }
-    assert max(rates["plain"]) > 10
-    assert rates["plain"][-1] < 0.05
-    # The encoder of the first snapshot hardly distinguishes sentences: the variance of its heads is
-    # so small that eps beside it lowers the floor by a thousandth.
-    floor = sum(text["moments"]["floor"])
-    assert rates["moments"][0] >= 0.999 * floor
-    assert min(rates["moments"][1:]) >= floor - 1e-3
+    rates = [sum(one["kl"]) for one in text["plain"]["snapshots"]]
+    assert max(rates) > 10
+    assert rates[-1] < 0.05
+    for one in text["moments"]["snapshots"]:
+        assert sum(one["kl"]) >= sum(one["floor"]) - 1e-3  # both are rounded
+        assert sum(one["floor"]) > 2
     assert [one["weight"] for one in text["plain"]["snapshots"][:4]] == [0, 0, 0, 1]
 
 

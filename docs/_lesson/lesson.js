@@ -260,9 +260,9 @@ function collapsePart(root) {
   const most = 1.1 * Math.max(...plain.snapshots.flatMap((one) => one.kl));
   const show = (step) => {
     for (const kind of BOTH) {
-      const { kl, codes, rebuilt } = runs[kind].snapshots[step];
-      boxes[kind].bars.replaceChildren(bars(kl, runs[kind].floor, most));
-      boxes[kind].facts.textContent = `${words.rate} ${formatted(total(kl), 2)} ${words.nats} · ${words.floor} ${formatted(total(runs[kind].floor), 2)}`;
+      const { kl, floor, codes, rebuilt } = runs[kind].snapshots[step];
+      boxes[kind].bars.replaceChildren(bars(kl, floor, most));
+      boxes[kind].facts.textContent = `${words.rate} ${formatted(total(kl), 2)} ${words.nats} · ${words.floor} ${formatted(total(floor), 2)}`;
       boxes[kind].text.replaceChildren(...rebuilt.map((sentence) => make("li", {}, sentence)));
       maps[kind].show({ codes, code: null, row: null, axes: [0, 1] });
     }

@@ -66,12 +66,12 @@ def snapshots(n_sentences, **settings):
             {
                 "weight": beta,
                 "kl": kl.astype(float).round(4).tolist(),
+                "floor": vae.module_.posterior_layer.component_floors().round(4).tolist(),
                 "codes": codes[:, [first, second]].round(3).tolist(),
                 "rebuilt": vae.inverse_transform(codes[:3]),
             }
         )
-    floor = vae.module_.posterior_layer.component_floors().round(4).tolist()
-    return {"snapshots": taken, "floor": floor}, shown[:3], factors[:N_ROWS, 0].tolist()
+    return {"snapshots": taken}, shown[:3], factors[:N_ROWS, 0].tolist()
 
 
 def colors_of(y):
