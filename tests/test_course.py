@@ -21,7 +21,7 @@ def factors(course, steps):
 @pytest.mark.parametrize(
     ("n_steps", "n_rise", "n_fall"),
     # of a short training the rise is a tenth
-    [(2500, 200, 625), (400, 41, 100), (1990, 200, 497), (10, 2, 2), (3, 1, 0), (1, 1, 0)],
+    [(2500, 50, 625), (400, 41, 100), (1990, 50, 497), (10, 2, 2), (3, 1, 0), (1, 1, 0)],
 )
 def test_the_rate_rises_is_constant_and_falls_over_the_last_quarter(n_steps, n_rise, n_fall):
     course = Course(n_steps)
@@ -40,7 +40,7 @@ def test_every_step_of_a_training_has_a_rate_above_zero_and_none_after_it():
 
 def test_without_an_end_the_rate_stays():
     course = Course()
-    assert factors(course, (0, 99, 199, 200, 10**9)) == [0.005, 0.5, 1.0, 1.0, 1.0]
+    assert factors(course, (0, 24, 49, 50, 10**9)) == [0.02, 0.5, 1.0, 1.0, 1.0]
 
 
 def test_a_fall_can_be_begun():
@@ -53,7 +53,7 @@ def test_a_fall_can_be_begun():
 def test_a_fall_within_the_rise_is_never_above_it():
     course = Course(2500)
     course.fall(40, 440)
-    np.testing.assert_allclose(factors(course, (39, 40, 160, 360)), [0.2, 0.205, 0.7, 0.2])
+    np.testing.assert_allclose(factors(course, (39, 40, 160, 360)), [0.8, 0.82, 0.7, 0.2])
 
 
 def test_a_course_goes_on_from_a_state():
@@ -61,7 +61,7 @@ def test_a_course_goes_on_from_a_state():
     course.fall(300, 400)
     other.load(course.state())
     course.fall(0, 1)  # the state is a copy
-    assert factors(other, (0, 199, 299, 350, 400)) == [0.005, 1.0, 1.0, 0.5, 0.0]
+    assert factors(other, (0, 49, 299, 350, 400)) == [0.02, 1.0, 1.0, 0.5, 0.0]
 
 
 # -- the rule ----------------------------------------------------------------------------------

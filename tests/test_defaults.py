@@ -219,8 +219,8 @@ def test_the_rate_of_a_fit_rises_and_falls(steps):
     small(max_iter=400, batch_size=32).fit(X)  # 5 batches
     fractions = [fraction for _, fraction in steps]
     assert len(fractions) == 2000
-    assert fractions[:3] == [0.005, 0.01, 0.015]
-    assert fractions[200:1500] == [1.0] * 1300
+    assert fractions[:3] == [0.02, 0.04, 0.06]
+    assert fractions[50:1500] == [1.0] * 1450
     np.testing.assert_allclose(fractions[1500:], np.arange(500, 0, -1) / 500)
 
 
@@ -237,10 +237,10 @@ def test_partial_fit_keeps_a_constant_rate_and_no_decay(steps):
     model = small(batch_size=32)
     for _ in range(50):
         model.partial_fit(X)
-    assert [fraction for _, fraction in steps[:2]] == [0.005, 0.01]
+    assert [fraction for _, fraction in steps[:2]] == [0.02, 0.04]
     assert len(steps) == 250
-    assert {fraction for _, fraction in steps[200:]} == {1.0}
-    assert {decay for optimizer, _ in steps for decay, _ in optimizer.groups} == {0.0}
+    assert {fraction for _, fraction in steps[50:]} == {1.0}
+    assert {decay for optimizer, _ in steps for _, decay, _ in optimizer.groups} == {0.0}
     assert model.validation_scores_ == []
 
 
@@ -250,7 +250,7 @@ def test_partial_fit_keeps_a_constant_rate_and_no_decay(steps):
 def test_decay_is_of_the_weight_matrices_of_the_decoder(weight_decay, expected, steps):
     small(max_iter=1, batch_size=32, learning_rate=0.01, weight_decay=weight_decay).fit(X)
     optimizer = steps[0][0]
-    decays = dict(optimizer.groups)
+    decays = {decay: places for _, decay, places in optimizer.groups}
     assert list(decays) == [0.0, pytest.approx(expected)]
     shapes = [tuple(optimizer.parameters[place].shape) for place in decays[expected]]
     assert shapes == [(8, 2), (4, 8)]
@@ -258,7 +258,7 @@ def test_decay_is_of_the_weight_matrices_of_the_decoder(weight_decay, expected, 
 
 def test_no_decay_is_one_group(steps):
     small(max_iter=1, weight_decay=0.0).fit(X)
-    assert [decay for decay, _ in steps[0][0].groups] == [0.0]
+    assert [(rate, decay) for rate, decay, _ in steps[0][0].groups] == [(1.0, 0.0)]
 
 
 # -- values that are refused -------------------------------------------------------------------

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from skvae._fit.optimizer import Adam, Averages
+from skvae._fit.optimizer import Adam, Averages, rates_of
 from skvae._fit.training import RunningMean
 
 CPU = torch.device("cpu")
@@ -87,6 +87,36 @@ def test_a_fraction_is_one_of_the_learning_rate():
             loss = squared_error(net, normal(16, 4, seed=step))
             optimizer.step(torch.autograd.grad(loss, optimizer.parameters), fraction)
     assert_close(one.state_dict(), other.state_dict(), rtol=1e-6, atol=1e-7)
+
+
+def test_some_weights_take_smaller_steps_and_the_same_decay():
+    ours, theirs = network(), network()
+    weight_decay = {"weight_decay": 0.5, "decayed": [ours[2].weight]}
+    optimizer = Adam(ours.parameters(), 0.01, **weight_decay, rates={ours[2].weight: 0.25})
+    groups = [
+        {"params": [theirs[0].weight, theirs[0].bias, theirs[2].bias], "weight_decay": 0.0},
+        {"params": [theirs[2].weight], "lr": 0.0025, "weight_decay": 2.0},
+    ]
+    reference = torch.optim.AdamW(groups, 0.01)
+    for step in range(50):
+        x = normal(16, 4, seed=100 + step)
+        optimizer.step(torch.autograd.grad(squared_error(ours, x), optimizer.parameters))
+        squared_error(theirs, x).backward()
+        reference.step()
+        reference.zero_grad()
+    assert not torch.allclose(ours[2].weight, network()[2].weight, atol=0.01)
+    assert_close(ours.state_dict(), theirs.state_dict(), rtol=1e-4, atol=1e-5)
+
+
+def test_steps_between_hidden_layers_are_divided_by_their_inputs():
+    deep = nn.Sequential(nn.Linear(500, 64), nn.ReLU(), nn.Linear(64, 16), nn.ReLU())
+    deep.extend([nn.Linear(16, 256), nn.ReLU(), nn.Linear(256, 9)])
+    features = nn.Sequential(nn.Linear(500, 64), nn.ReLU(), nn.Linear(64, 128), nn.ReLU())
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(500, 64), nn.ReLU(), nn.Linear(64, 3))
+    model = nn.ModuleDict({"deep": deep, "features": features, "flat": flat})
+    # Not the first layer, which reads the data, nor a last one without activation.
+    expected = {deep[2].weight: 32 / 64, deep[4].weight: 1.0, features[2].weight: 32 / 64}
+    assert rates_of(model) == expected
 
 
 def test_an_optimizer_that_is_restarted_is_a_new_one():

@@ -161,11 +161,15 @@ class Averages:
     def copied_into(self, module):
         """Return a copy of the module that holds the parameters, with the averages instead."""
         copied = copy.deepcopy(module)
-        trained = [parameter for parameter in copied.parameters() if parameter.requires_grad]
-        with torch.no_grad():
-            for parameter, average in zip(trained, self.values, strict=True):
-                parameter.copy_(average)
+        self.write_into(copied)
         return copied
+
+    @torch.no_grad()
+    def write_into(self, module):
+        """Set the parameters of a copy of the module that holds the parameters to the averages."""
+        trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        for parameter, average in zip(trained, self.values, strict=True):
+            parameter.copy_(average)
 
     def state(self):
         """Return what other averages of the same parameters continue from by `load`."""

@@ -36,7 +36,7 @@ class RangeTraining(Training):
         super().step(loss)
 
     def judged(self):
-        every = self.averaged()
+        every = self.judge()
         every.finalise(self.some_rows().in_order(torch.float32), n_nodes=3)
         return every, *self.scores_of(*(every.at_tau(every.tau_at(t)) for t in (-1.0, 0.0, 1.0)))
 
