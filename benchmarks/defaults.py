@@ -6,7 +6,8 @@ the linear model beside factor analysis, which is its exact answer. Gaussian col
 to variance 1; bounds are importance bounds of held-out rows in nats, means over seeds.
 
     python benchmarks/defaults.py [--seeds 3] [--tau 0.1] [--data wine iris] [--only nets linear]
-                                  [--posterior moment gaussian]
+                                  [--posterior moment gaussian] [--grid wine patches]
+                                  [--lengths 50 200 1000] [--rates 1e-3 3e-3]
 """
 
 import argparse
@@ -90,14 +91,14 @@ def on_nets(options):
             fixed = dict(posterior=posterior, tau=options.tau)
             bound, n_steps, seconds = mean(data, options.seeds, **fixed)
             cells = f"{name:16}{posterior:10}{bound:9.2f}{n_steps:8.0f}{seconds:7.1f}"
-            if name in GRID:
+            if name in options.grid:
                 blind = mean(data, options.seeds, max_iter=200, **fixed)[0]
                 grid = {
                     (length, rate): mean(
                         data, options.seeds, max_iter=length, learning_rate=rate, **fixed
                     )[0]
-                    for length in LENGTHS
-                    for rate in RATES
+                    for length in options.lengths
+                    for rate in options.rates
                 }
                 length, rate = max(grid, key=grid.get)
                 cells += f"{blind:9.2f}{grid[length, rate]:9.2f}  {length} epochs, {rate:g}"
@@ -125,6 +126,9 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tau", type=float, default=0.1)
     parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
+    parser.add_argument("--grid", nargs="*", choices=DATA, default=GRID)
+    parser.add_argument("--lengths", nargs="+", type=int, default=LENGTHS, help="epochs")
+    parser.add_argument("--rates", nargs="+", type=float, default=RATES)
     parser.add_argument("--posterior", nargs="+", default=["moment", "gaussian"])
     parts = {"nets": on_nets, "linear": on_linear}
     parser.add_argument("--only", nargs="+", choices=parts, default=list(parts))
