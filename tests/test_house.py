@@ -25,7 +25,7 @@ ORDER = [
     "networks.lstm",
     "networks.recurrent",
     "networks",
-    "_closed_form",
+    "_normal",
     "posteriors.moments",
     "posteriors.base",
     "posteriors.free",

@@ -663,7 +663,7 @@ def test_gradients_agree_with_finite_differences(name):
 
     # The numeric derivative moves the batch: the moments must be its own, as in the first step.
     def first(features):
-        posterior.n_batches, posterior.closed_form = 0, False
+        posterior.n_batches = 0
         return values(features)
 
     features = normal(4, IN_FEATURES).requires_grad_()
@@ -754,34 +754,6 @@ def test_in_the_first_step_all_of_the_gradient_flows():
     assert posterior.gradient_share(precise, 1.0).item() == 1.0
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("eps", [1e-8, 1.0])  # at 1 its part in the gradient is not lost
-@pytest.mark.parametrize("n_before", [0, 1, 30])
-def test_the_closed_form_has_values_and_gradients_of_the_equations(n_before, eps, weighted):
-    features, weight = draw(9, 0, weighted)
-
-    def both(closed_form):
-        posterior = make("moment")
-        posterior.eps, posterior.closed_form = eps, closed_form
-        for seed in range(n_before):
-            posterior(2 * normal(9, IN_FEATURES, seed=seed) - 1)
-        x = features.clone().requires_grad_()
-        q = posterior(x, weight)
-        gradients = torch.autograd.grad(wavy(q.loc, q.scale), [x, *posterior.parameters()])
-        return q.loc, q.scale, *gradients, *posterior.stored_moments()
-
-    for closed, plain in zip(both(True), both(False), strict=True):
-        assert_close(closed, plain, rtol=1e-9, atol=1e-12)
-
-
-def test_the_closed_form_refuses_second_derivatives():
-    posterior, features = make("moment"), normal(9, IN_FEATURES).requires_grad_()
-    q = posterior(features)
-    (first,) = torch.autograd.grad(wavy(q.loc, q.scale), features, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        first.sum().backward()
-
-
 def test_heads_of_another_kind_are_trained_by_the_equations():
     class Scaled(nn.Linear):
         def forward(self, features):
@@ -799,7 +771,7 @@ def test_heads_of_another_kind_are_trained_by_the_equations():
     assert_close(*found)
 
 
-def test_frozen_heads_get_no_gradient_in_closed_form():
+def test_frozen_heads_get_no_gradient():
     posterior, features = make("moment"), normal(9, IN_FEATURES).requires_grad_()
     posterior.heads.requires_grad_(False)
     q = posterior(features)
@@ -812,16 +784,14 @@ def test_frozen_heads_get_no_gradient_in_closed_form():
 
 
 def test_two_batches_may_pass_before_the_gradient_of_the_first():
-    def gradient(closed_form, n_between):
+    def gradient(n_between):
         posterior = make("moment")
-        posterior.closed_form = closed_form
         first = posterior(normal(9, IN_FEATURES))
         for seed in range(n_between):
             posterior(normal(9, IN_FEATURES, seed=seed + 1))
         return torch.autograd.grad(wavy(first.loc, first.scale), posterior.heads.weight)
 
-    for closed_form in (True, False):
-        assert_close(gradient(closed_form, 2), gradient(closed_form, 0), rtol=0, atol=0)
+    assert_close(gradient(2), gradient(0), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", ["batchnorm-mean", "moment", "moment-theta"])

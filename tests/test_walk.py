@@ -78,7 +78,7 @@ def test_the_elbo_is_at_most_five_frames_below_fit(fit, way):
 
 
 @pytest.mark.parametrize(
-    ("fit", "most"), [(array, 108), (frame, 141), (sentences, 106), (range_of_tau, 129)]
+    ("fit", "most"), [(array, 107), (frame, 140), (sentences, 104), (range_of_tau, 128)]
 )
 def test_the_reader_changes_files_no_more_often_than_today(fit, most):
     functions, _ = walked(fit)

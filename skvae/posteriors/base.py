@@ -14,6 +14,7 @@ from torch import nn
 from torch.distributions import Normal
 from torch.nn import functional as F
 
+from skvae._normal import normal
 from skvae.posteriors.moments import Moments
 
 
@@ -152,7 +153,7 @@ class Posterior(nn.Module):
             with torch.no_grad():
                 value, _ = self.standardise(location, spread, self.stored_moments())
             loc = loc + (value - loc).detach()
-        return Normal(loc, scale, validate_args=False)
+        return normal(loc, scale)
 
     def _read(self, heads):
         """Split the raw heads, side by side, and transform the second by `spread`."""

@@ -5,12 +5,9 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import nn
-from torch.distributions import Normal
-from torch.nn import functional as F
 
-from skvae._closed_form import MatchedMoments, normal
 from skvae.bounds import kl_floor, shrinkage
-from skvae.posteriors.base import Heads, Posterior
+from skvae.posteriors.base import Posterior
 from skvae.posteriors.moments import Moments
 
 
@@ -66,7 +63,6 @@ class MomentPosterior(Posterior):
         gamma: Literal["heads", "theta"] = "heads",
     ) -> None:
         super().__init__(in_features, n_components, tau)
-        self.closed_form = gamma == "heads"
         if gamma not in ("heads", "theta"):
             raise ValueError(f"gamma must be 'heads' or 'theta'; got {gamma!r}")
         self.theta = nn.Parameter(torch.zeros(n_components)) if gamma == "theta" else None
@@ -81,20 +77,6 @@ class MomentPosterior(Posterior):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         signal, noise = self._gains(moments)
         return signal.sqrt() * (location - moments.mean), (noise * spread).sqrt()
-
-    def forward(self, features: torch.Tensor, weight: torch.Tensor | None = None) -> Normal:
-        heads = self.heads
-        # The closed form contains the equations of this class and the product of plain heads.
-        closed_form = self.closed_form and type(self) is MomentPosterior and type(heads) is Heads
-        if not (closed_form and self.training):
-            return super().forward(features, weight)
-        with torch.no_grad():
-            location, spread = self._read(F.linear(features, heads.weight, heads.bias))
-            batch = Moments.of(location, spread, weight)
-            running, share = self.update_running(batch)
-        row_share = 1 / len(features) if weight is None else (weight / batch.weight).unsqueeze(-1)
-        values = location, spread, row_share, batch, running, share, self.tau, self.eps
-        return normal(*MatchedMoments.apply(features, heads.weight, heads.bias, *values))
 
     def _gains(self, moments):
         """Divide the unit second moment of each component between mean and noise.

@@ -102,8 +102,9 @@ class Moments(NamedTuple):
         """
 
         def with_value(value, own):
-            ratio = own / own.detach().clamp_min(torch.finfo(own.dtype).tiny)
-            return value * (1.0 + gradient_share * (ratio - ratio.detach()))
+            constant = own.detach()
+            slope = gradient_share * value / constant.clamp_min(torch.finfo(own.dtype).tiny)
+            return torch.addcmul(value, slope, own - constant)
 
         return self._replace(
             variance=with_value(running.variance, self.variance),
