@@ -24,8 +24,8 @@ from sklearn.preprocessing import StandardScaler
 from skvae import BNVAEEstimator
 from skvae.diagnostics import PosteriorCollapseWarning
 
-EPOCHS = {digits: 100, breast_cancer: 200, wine: 400, patches: 60}
-POSTERIORS = (("gaussian", 0.5), ("moment", 0.1), ("moment", 0.5))
+EPOCHS = {digits: 60, breast_cancer: 120, wine: 240, patches: 40}
+POSTERIORS = (("gaussian", 0.5), ("moment", 0.1))
 
 
 def split(X, settings, seed):

@@ -5,7 +5,9 @@ the code. Then the choice of tau by cross-validation, both ways. Seconds are of 
 
     python benchmarks/every_tau.py [--seeds 3] [--scale 1.0] [--only digits wine search]
 
-With --last-weights the separate fits go without running averages of their weights.
+The fit over the range is made with the epochs of the separate fits, and with a quarter more. With
+--open-end every fit finds its own length. With --last-weights the separate fits go without running
+averages of their weights.
 """
 
 import argparse
@@ -25,27 +27,40 @@ from sklearn.preprocessing import StandardScaler
 
 from skvae import BNVAEEstimator, BNVAEEstimatorCV
 from skvae.diagnostics import PosteriorCollapseWarning
-from skvae.every_tau import EveryTau
+from skvae.every_tau import GOLDEN_RATIO, EveryTau
 
 TAUS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)
 EPOCHS = {digits: 200, breast_cancer: 300, wine: 600, patches: 100}
 
 
 class StartAlike(EveryTau):
-    def stagger(self):
+    """Without the different shares of signal that the components begin with."""
+
+    def stagger(self, log_ratio=0.0):
         pass
 
 
-class UniformDraws(EveryTau):
-    def draws(self, seed):
-        rng = np.random.RandomState(seed)
-        while True:
-            yield self.tau(rng.uniform(-1, 1))
+class Uniform(EveryTau):
+    """With places that are spread evenly over the whole range, instead of more at its ends."""
+
+    def _tau_of_step(self, number):
+        share = (self._first + (number + 1) * GOLDEN_RATIO) % 1.0
+        return self.tau_at(2.0 * share - 1.0)
+
+
+class Independent(EveryTau):
+    """With places drawn independently of each other, from the same distribution."""
+
+    def _tau_of_step(self, number):
+        source = np.random.RandomState([int(1e9 * self._first), number])
+        return self.tau_at(-np.cos(np.pi * source.rand()))
 
 
 class StraightLines(EveryTau):
+    """Without the last term of the parabolas."""
+
     def _polynomials(self, tau):
-        return self.coefficients.new_tensor([1.0, self._t(tau), 0.0])
+        return self.coefficients.new_tensor([1.0, self._place_of(tau), 0.0])
 
 
 class Variant(BNVAEEstimator):
@@ -53,7 +68,7 @@ class Variant(BNVAEEstimator):
 
     kind = EveryTau
 
-    def _spread_out(self, module, again):
+    def _every_tau(self, module, again):
         every = self.kind(module, *self.tau)
         every.stagger()
         return every
@@ -63,7 +78,8 @@ class Variant(BNVAEEstimator):
 VARIANTS = {
     "all of it": (EveryTau, True),
     "components start alike": (StartAlike, True),
-    "tau drawn uniformly": (UniformDraws, True),
+    "tau drawn uniformly": (Uniform, True),
+    "tau drawn independently": (Independent, True),
     "no averages": (EveryTau, False),
     "straight lines": (StraightLines, True),
 }
@@ -88,8 +104,8 @@ def measure(model, X, y, train, test):
     return elbo, classifier.score(model.transform(X[test]), y[test])
 
 
-def compare(X, y, settings, epochs, seed, average):
-    """ELBO and accuracy at each tau of separate fits and of one fit, and the cost of the one."""
+def compare(X, y, settings, epochs, longer, seed, average):
+    """ELBO and accuracy at each tau, and the costs, of separate fits and of fits for every tau."""
     train, test = train_test_split(np.arange(len(X)), test_size=0.25, random_state=seed)
     if "likelihood" not in settings:  # so that nats are those of columns of variance 1
         X = StandardScaler().fit(X[train]).transform(X)
@@ -99,35 +115,44 @@ def compare(X, y, settings, epochs, seed, average):
         model, one = timed(lambda tau=tau: make(tau=tau, average=average).fit(X[train]))
         apart.append(measure(model, X, y, train, test))
         seconds.append(one)
-    every, whole = timed(lambda: make(tau=(TAUS[0], TAUS[-1]), average=True).fit(X[train]))
-    together = [measure(every.at_tau(tau), X, y, train, test) for tau in TAUS]
-    return np.array(apart), np.array(together), whole / np.mean(seconds)
+    found, costs = [apart], []
+    make(tau=(TAUS[0], TAUS[-1]), average=True)
+    for n_epochs in longer:
+        every, whole = timed(lambda n_epochs=n_epochs: make(max_iter=n_epochs).fit(X[train]))
+        found.append([measure(every.at_tau(tau), X, y, train, test) for tau in TAUS])
+        costs.append(whole / np.mean(seconds))
+    return np.array(found), np.array(costs)
 
 
-def table(data, n_seeds, scale, average):
+def table(data, n_seeds, epochs, average):
+    """Separate fits, and fits for every tau with as many epochs and with a quarter more."""
     X, y, settings = data()
-    epochs = max(1, round(scale * EPOCHS[data]))
-    runs = [compare(X, y, settings, epochs, seed, average) for seed in range(n_seeds)]
-    apart, together, cost = (np.array(part) for part in zip(*runs, strict=True))
-    print(f"\n{data.__name__}, {X.shape[0]} x {X.shape[1]}, {epochs} epochs, {n_seeds} seeds")
-    print("  tau   ELBO apart    of one    loss      %   accuracy apart  of one")
-    loss = (apart - together)[..., 0]  # (n_seeds, n_taus)
-    share = 100 * loss / abs(apart[..., 0])
+    longer = [None] if epochs is None else [epochs, round(1.25 * epochs)]
+    runs = [compare(X, y, settings, epochs, longer, seed, average) for seed in range(n_seeds)]
+    found, costs = (np.array(part) for part in zip(*runs, strict=True))
+    loss = found[:, :1, :, 0] - found[:, 1:, :, 0]  # (n_seeds, n_fits, n_taus)
+    share = 100 * loss / abs(found[:, :1, :, 0])
+    length = "open end" if epochs is None else f"{epochs} epochs"
+    print(f"\n{data.__name__}, {X.shape[0]} x {X.shape[1]}, {length}, {n_seeds} seeds")
+    names = ["of one", "longer"][: len(longer)]
+    heads = ["apart", *names, *(f"{name} %" for name in names), "accuracy", *names]
+    print("  tau" + "".join(f"{head:>10}" for head in heads))
     for number, tau in enumerate(TAUS):
-        one, other = apart[:, number].mean(0), together[:, number].mean(0)
+        elbo, accuracy = found[:, :, number].mean(0).T
+        cells = [f"{one:10.2f}" for one in [*elbo, *share[:, :, number].mean(0)]]
+        print(f"{tau:5.2f}" + "".join(cells) + "".join(f"{one:10.3f}" for one in accuracy))
+    for number, name in enumerate(names):
+        of_seeds = share[:, number].mean(1)
         print(
-            f"{tau:5.2f}  {one[0]:11.2f}{other[0]:10.2f}{loss[:, number].mean():8.2f}"
-            f"{share[:, number].mean():7.2f}{one[1]:17.3f}{other[1]:8.3f}"
+            f"{name}: mean loss {loss[:, number].mean():.2f} nats, {of_seeds.mean():.2f} % (seeds "
+            f"{', '.join(f'{one:.2f}' for one in of_seeds)}); cost {costs[:, number].mean():.2f} "
+            f"of a fit",
+            flush=True,
         )
-    print(
-        f"mean loss {loss.mean():.2f} nats, {share.mean():.2f} % (seeds from "
-        f"{share.mean(1).min():.2f} to {share.mean(1).max():.2f}); cost {cost.mean():.2f} of a fit",
-        flush=True,
-    )
 
 
 def parts(data, epochs, n_seeds):
-    """The mean loss and the largest one with something left out."""
+    """The loss with something left out: its mean over the range, and at both ends."""
     X, _, settings = data()
     if "likelihood" not in settings:
         X = StandardScaler().fit_transform(X)
@@ -193,6 +218,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="of the epochs")
+    parser.add_argument("--open-end", action="store_true", help="the default length, of the tables")
     parser.add_argument("--last-weights", action="store_true")
     sections = [*(data.__name__ for data in EPOCHS), "parts", "search"]
     parser.add_argument("--only", nargs="+", choices=sections, default=sections)
@@ -200,7 +226,8 @@ def main():
     warnings.simplefilter("ignore", PosteriorCollapseWarning)
     for data in EPOCHS:
         if data.__name__ in args.only:
-            table(data, args.seeds, args.scale, not args.last_weights)
+            epochs = None if args.open_end else max(1, round(args.scale * EPOCHS[data]))
+            table(data, args.seeds, epochs, not args.last_weights)
     if "parts" in args.only:
         parts(digits, max(1, round(60 * args.scale)), args.seeds)
         parts(breast_cancer, max(1, round(300 * args.scale)), args.seeds)

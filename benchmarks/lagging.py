@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from skvae import BNVAEEstimator, BNVAETextEstimator
-from skvae._fit.optimizer import Adam
+from skvae._fit.optimizer import Adam, rates_of
 from skvae._fit.training import Training
 from skvae.diagnostics import encode, mutual_information
 
@@ -19,23 +19,24 @@ from skvae.diagnostics import encode, mutual_information
 class LaggingTraining(Training):
     """A training whose encoder is ahead of the decoder while the information of the code grows."""
 
-    n_steps = 10  # extra steps of the encoder
+    n_ahead = 10  # extra steps of the encoder
 
     def __init__(self, *args, **settings):
         super().__init__(*args, **settings)
         self.information = 0.0  # None once it no longer grows
         inference = [*self.vae.encoder.parameters(), *self.vae.posterior_layer.parameters()]
-        self.ahead = Adam(inference, self.optimizer.learning_rate)
+        self.ahead = Adam(inference, self.optimizer.learning_rate, rates=rates_of(self.vae))
 
     def batches(self):
         others = chain.from_iterable(super(LaggingTraining, self).batches() for _ in count())
-        n_steps = 0 if self.information is None else self.n_steps
+        n_ahead = 0 if self.information is None else self.n_ahead
         for batch in super().batches():
-            for x, weight, context in islice(others, n_steps):
+            for x, weight, context in islice(others, n_ahead):
                 noise = self.vae.noise(x, self.generator)
                 terms = self.vae(x, noise, context, weight).mean(weight)
                 loss = -self.objective(terms, self.kl_weight())
-                self.ahead.step(torch.autograd.grad(loss, self.ahead.parameters))
+                gradients = torch.autograd.grad(loss, self.ahead.parameters)
+                self.ahead.step(gradients, self.course.factor(self.n_steps))
             yield batch
 
     def record(self, *means):
@@ -53,7 +54,7 @@ class LaggingTraining(Training):
 class TwoSteps(LaggingTraining):
     """The same with two extra steps."""
 
-    n_steps = 2
+    n_ahead = 2
 
 
 class LaggingVAE(BNVAEEstimator):

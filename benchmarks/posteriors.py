@@ -32,10 +32,10 @@ class Watched(training.Adam):
 
     largest = 0.0
 
-    def step(self, gradients):
+    def step(self, gradients, fraction=1.0):
         norm = torch.stack([gradient.norm() for gradient in gradients]).norm()
         Watched.largest = max(Watched.largest, float(norm))
-        super().step(gradients)
+        super().step(gradients, fraction)
 
 
 def measure(posterior, tau, seed):
