@@ -53,3 +53,18 @@ def test_forty_rows_in_batches_of_eight_with_large_steps(table, tau):
     assert vae.lower_bound_ > -vae.loss_curve_[0]
     if not isinstance(tau, tuple):
         assert np.median(vae.loss_curve_[-10:]) < vae.loss_curve_[0]
+
+
+@pytest.mark.parametrize(
+    ("posterior", "tau"),
+    [("moment", 0.1), ("moment", (0.05, 0.95)), ("batchnorm-mean", 0.1), ("batchnorm", 0.1)],
+)
+def test_batches_of_equal_rows(posterior, tau):
+    # Most rows are zeros, so that many a batch has no variance at all.
+    rng = np.random.default_rng(0)
+    X = np.zeros((1200, 5))
+    X[::60] = rng.normal(size=(20, 5))
+    settings = {"tau": tau, "batch_size": 8, "max_iter": 12, "random_state": 0}
+    vae = BNVAEEstimator(2, posterior=posterior, **settings).fit(X)
+    assert vae.n_iter_ == 12
+    assert np.isfinite(vae.score_samples(X)).all()

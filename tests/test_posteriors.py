@@ -679,6 +679,19 @@ def later(name, seed=0):
     return posterior
 
 
+@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("scale", [1.0, 1e3])
+def test_a_batch_of_equal_rows_leaves_values_and_gradients_finite(name, scale):
+    posterior = make(name).float()
+    for seed in range(30):
+        posterior(scale * normal(20, IN_FEATURES, seed=seed).float())
+    features = torch.ones(20, IN_FEATURES, requires_grad=True)
+    q = posterior(features)
+    value = 100 * wavy(q.loc, q.scale)
+    found = torch.autograd.grad(value, [features, *posterior.parameters()], allow_unused=True)
+    assert all(one.isfinite().all() for one in (q.loc, q.scale, *found) if one is not None)
+
+
 def gradient_of_heads(posterior, features, value):
     """Gradient of a value of mean and scale over the raw heads, and these."""
     raw = posterior.heads(features).detach()

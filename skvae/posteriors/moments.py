@@ -103,8 +103,9 @@ class Moments(NamedTuple):
 
         def with_value(value, own):
             constant = own.detach()
-            slope = gradient_share * value / constant.clamp_min(torch.finfo(own.dtype).tiny)
-            return torch.addcmul(value, slope, own - constant)
+            ratio = value / constant.clamp_min(torch.finfo(own.dtype).tiny)
+            # The ratio is bounded because a batch of equal rows has no variance.
+            return torch.addcmul(value, gradient_share * ratio.clamp_max(1e12), own - constant)
 
         return self._replace(
             variance=with_value(running.variance, self.variance),
