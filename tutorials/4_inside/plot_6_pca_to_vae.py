@@ -325,7 +325,7 @@ _ = axes[0].set_ylabel("code, most precise component")
 # the left, a code moves by several times that noise, because of the other
 # rows in the batch. No decoder can use a precision that the encoder does not
 # have. So training, which starts at the factors, has chosen a noisier code,
-# of 3.4 nats, and the held-out score is more than 4 nats below that of factor
+# of 3.6 nats, and the held-out score is more than 4 nats below that of factor
 # analysis. With running moments, a code moves an eighth as far, though still
 # by more than its noise, which is smaller, too: the component carries 4.7
 # nats. The score is that of factor analysis to within a tenth of a nat.
