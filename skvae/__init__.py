@@ -38,7 +38,8 @@ if TYPE_CHECKING:  # what type checkers and editors see, without running it
 
 __version__ = "0.1.0"
 
-# Loaded when first asked for, so that importing skvae does not load PyTorch.
+# The module that defines each public name; None for names that are modules themselves. They are
+# loaded when first asked for, so that importing skvae does not load PyTorch.
 _HOMES = {
     "BNVAEEstimator": "skvae.estimator",
     "ConvDecoder": "skvae.networks",

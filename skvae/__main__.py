@@ -8,7 +8,7 @@ import os
 import sys
 from importlib.util import find_spec
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # faster for small networks, see the guide to speed
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # faster for small networks: docs/guide/speed.rst
 
 import numpy as np
 from sklearn.callback import ProgressBar
@@ -25,7 +25,7 @@ from skvae.diagnostics import active_units
 from skvae.display.arrays import tiled
 
 N_COMPONENTS = 16
-N_LABELS = 100  # of the second accuracy, with few labels
+N_LABELS = 100  # for the second accuracy, that of a classifier with few labels
 IMAGE_SHAPE = (8, 8)
 BEST = "BN-VAE, tau 0.5"
 
@@ -114,7 +114,7 @@ def evaluate(encoder, X, X_test, y, y_test):
 
 
 def draw(fitted, data, path):
-    """Draw KL, latent map, reconstructions and samples of plain VAE and BN-VAE into a picture."""
+    """Draw KL, codes, reconstructions and samples of the plain VAE and of BN-VAE into a file."""
     import matplotlib
 
     matplotlib.use("agg")

@@ -5,9 +5,9 @@ from sklearn.utils import check_random_state
 
 
 def random_state_of(random_state):
-    """Return a RandomState that draws from a seed, a RandomState or a Generator.
+    """Return the RandomState that a seed, a RandomState or a Generator stands for.
 
-    None makes a new one, which leaves NumPy's global generator alone.
+    None stands for a new one: unlike in scikit-learn, NumPy's global generator stays untouched.
     """
     if random_state is None:
         return np.random.RandomState()

@@ -1,4 +1,4 @@
-"""Warnings that point at the line that called the library."""
+"""Warnings that point at the line of code that called the library."""
 
 import sys
 import warnings
@@ -8,7 +8,7 @@ _BETWEEN = {"skvae", "sklearn", "joblib", "contextlib", "functools"}
 
 
 def warn(message, category=UserWarning):
-    """Warn at the innermost line outside of this package, scikit-learn and their helpers."""
+    """Issue a warning that points at the innermost line outside this package and `_BETWEEN`."""
     frame, level = sys._getframe(), 1
     while frame.f_back is not None and _package(frame) in _BETWEEN:
         frame, level = frame.f_back, level + 1

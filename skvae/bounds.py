@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-Numbers = float | np.ndarray
+Floats = float | np.ndarray
 
 
-def gaussian_kl(loc: Numbers, scale: Numbers) -> Any:
+def gaussian_kl(loc: Floats, scale: Floats) -> Any:
     """KL divergence from ``N(loc, scale**2)`` to the standard normal, per component.
 
     It is ``1/2 (loc^2 + scale^2 - log scale^2 - 1)``.
@@ -37,7 +37,7 @@ def gaussian_kl(loc: Numbers, scale: Numbers) -> Any:
 
 
 def mean_kl_floor(
-    gamma: Numbers, beta: Numbers = 0.0, *, variance: Numbers = np.inf, eps: float = 0.0
+    gamma: Floats, beta: Floats = 0.0, *, variance: Floats = np.inf, eps: float = 0.0
 ) -> Any:
     """Floor of batch normalization on the posterior mean alone (Zhu et al. 2020).
 
@@ -69,7 +69,7 @@ def mean_kl_floor(
     return 0.5 * (np.square(gamma) * shrinkage(variance, eps) + np.square(beta))
 
 
-def shrinkage(variance: Numbers, eps: float) -> Any:
+def shrinkage(variance: Floats, eps: float) -> Any:
     """Share ``v / (v + eps)`` of unit variance that remains after a normalization with eps.
 
     Parameters
@@ -97,7 +97,7 @@ def shrinkage(variance: Numbers, eps: float) -> Any:
     return np.where(np.isinf(variance), 1.0, share)[()]
 
 
-def article_kl_floor(tau: Numbers, n_components: int = 1) -> Any:
+def article_kl_floor(tau: Floats, n_components: int = 1) -> Any:
     """The article's floor ``d tau / 2``, from the mean's second moment alone (Su 2020).
 
     Parameters
@@ -121,7 +121,7 @@ def article_kl_floor(tau: Numbers, n_components: int = 1) -> Any:
     return 0.5 * n_components * np.asarray(tau, dtype=float)[()]
 
 
-def kl_floor(tau: Numbers, n_components: int = 1) -> Any:
+def kl_floor(tau: Floats, n_components: int = 1) -> Any:
     """The floor of moment matching, ``-d/2 log(1 - tau)``.
 
     With ``E mu^2 + E sigma^2 = 1`` the mean KL is exactly ``-1/2 E log sigma^2`` per component,
@@ -150,7 +150,7 @@ def kl_floor(tau: Numbers, n_components: int = 1) -> Any:
     return -0.5 * n_components * np.log1p(-np.asarray(tau, dtype=float))[()]
 
 
-def tau_for_rate(rate: Numbers, n_components: int = 1) -> Any:
+def tau_for_rate(rate: Floats, n_components: int = 1) -> Any:
     """The tau whose floor is a given rate, ``1 - exp(-2 R / d)``: the inverse of :func:`kl_floor`.
 
     Parameters
@@ -174,7 +174,7 @@ def tau_for_rate(rate: Numbers, n_components: int = 1) -> Any:
     return -np.expm1(-2.0 * np.asarray(rate, dtype=float) / n_components)[()]
 
 
-def layer_norm_kl_floor(tau: Numbers, n_components: int) -> Any:
+def layer_norm_kl_floor(tau: Floats, n_components: int) -> Any:
     """The floor of layer normalization, for each row's total KL and not for any component.
 
     Normalization of the ``d`` means *within* a row fixes ``sum_j mu_j^2 = d tau``, so the row's
@@ -202,7 +202,7 @@ def layer_norm_kl_floor(tau: Numbers, n_components: int) -> Any:
     return article_kl_floor(tau, n_components) * (n_components > 1)
 
 
-def snr(tau: Numbers) -> Any:
+def snr(tau: Floats) -> Any:
     """Signal-to-noise ratio ``tau / (1 - tau)`` of a component at its floor.
 
     Parameters
@@ -225,7 +225,7 @@ def snr(tau: Numbers) -> Any:
     return (tau / (1.0 - tau))[()]
 
 
-def channel_capacity(ratio: Numbers) -> Any:
+def channel_capacity(ratio: Floats) -> Any:
     """Capacity ``1/2 log(1 + SNR)`` of a Gaussian channel (Shannon 1948).
 
     At ``SNR = tau / (1 - tau)`` it equals :func:`kl_floor`: the floor is the capacity of the
@@ -289,7 +289,7 @@ def std_shape_cost(shape: Literal["constant", "normal", "uniform"]) -> float:
     return costs[shape]
 
 
-def pca_gamma(eigenvalues: Numbers, noise_variance: float) -> Any:
+def pca_gamma(eigenvalues: Floats, noise_variance: float) -> Any:
     """The optimal ``gamma_mu^2`` of a linear-Gaussian VAE: ``1 - s^2 / lambda``, at least 0.
 
     In probabilistic PCA (Tipping & Bishop 1999), this is the share of signal in a component's unit
@@ -317,7 +317,7 @@ def pca_gamma(eigenvalues: Numbers, noise_variance: float) -> Any:
     return np.maximum(0.0, 1.0 - noise_variance / np.asarray(eigenvalues, dtype=float))[()]
 
 
-def pca_rate(eigenvalues: Numbers, noise_variance: float) -> Any:
+def pca_rate(eigenvalues: Floats, noise_variance: float) -> Any:
     """The optimal rate of each component, ``1/2 log(lambda / s^2)``: reverse water-filling.
 
     Components whose eigenvalue lies below the water level ``s^2`` have rate 0.

@@ -21,15 +21,15 @@ class VAE(nn.Module):
     Parameters
     ----------
     encoder : Module
-        From rows (n_samples, n_features) to features.
+        Network from rows (n_samples, n_features) to features.
     posterior : skvae.posteriors.Posterior
-        From features to q(z|x).
+        Layer from features to q(z|x).
     decoder : Module
-        From codes (n_samples, n_components) to the likelihood's outputs.
+        Network from codes (n_samples, n_components) to the likelihood's outputs.
     likelihood : skvae.likelihoods.Likelihood
-        From outputs to p(x|z).
+        Layer from outputs to p(x|z).
     prior : Module
-        Returns p(z) when called.
+        Module that returns p(z) when called.
 
     Examples
     --------
@@ -108,7 +108,7 @@ class VAE(nn.Module):
         Returns
         -------
         Normal
-            Of batch shape (n_samples, n_components).
+            Distribution of batch shape (n_samples, n_components).
         """
         return self.posterior_layer(self.features(x, context), weight)
 
@@ -125,7 +125,7 @@ class VAE(nn.Module):
         Returns
         -------
         Distribution
-            Of batch shape (n_samples,) and event shape (n_features,).
+            Distribution of batch shape (n_samples,) and event shape (n_features,).
         """
         return self.likelihood_layer(
             self.decoder(z) if context is None else self.decoder(z, context)
@@ -137,7 +137,7 @@ class VAE(nn.Module):
         Returns
         -------
         Normal
-            Of batch shape (n_components,).
+            Distribution of batch shape (n_components,).
         """
         return self.prior_layer()
 
@@ -147,14 +147,14 @@ class VAE(nn.Module):
         Parameters
         ----------
         x : Tensor of shape (n_samples, n_features)
-            The rows.
+            Rows for which noise is drawn.
         generator : torch.Generator
             Source of the noise, on the device of the rows.
 
         Returns
         -------
         Tensor of shape (n_samples, n_components)
-            Standard normal.
+            Standard normal noise.
         """
         shape, like = (len(x), self.posterior_layer.n_components), self.posterior_layer.weight
         return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
@@ -175,7 +175,7 @@ class VAE(nn.Module):
 
 
 def module_of(name, build, *args, **options):
-    """Return the module that `build` builds; refuse anything that is no module."""
+    """Return the module that `build` builds; refuse anything else."""
     if isinstance(build, nn.Module):
         raise TypeError(
             f"{name} must be a function that builds a module, so that each fit starts anew; got "
@@ -186,12 +186,12 @@ def module_of(name, build, *args, **options):
         raise TypeError(
             f"{name} must return a torch.nn.Module; {name}{args} returned a {type(module).__name__}"
         )
-    vars(module)["_built_by"] = (name, args, options)  # so that a file can say what to call again
+    vars(module)["_built_by"] = (name, args, options)  # for `skvae._fit.plain`, to call it again
     return module
 
 
 def width_of(name, module, n_inputs, expected=None, n_context=0):
-    """Return the number of columns that a network puts out, found by a trial run."""
+    """Return the number of columns of a network's output, found by a trial run."""
     was_training = module.training
     trial = [torch.zeros(2, n) for n in (n_inputs, n_context) if n]
     with torch.no_grad():

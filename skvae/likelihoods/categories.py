@@ -70,11 +70,11 @@ class CategoricalLikelihood(Likelihood):
         self.n_categories = [int(n) for n in n_categories]
         self.n_outputs = self.n_seen = sum(self.n_categories)
         self.bias = nn.Parameter(torch.zeros(self.n_outputs))
-        # Column and number of the category that each output is the logit of.
+        # For each output, the column and the number of the category whose logit it is.
         column = np.repeat(np.arange(self.n_features), self.n_categories)
         number = np.concatenate([np.arange(n) for n in self.n_categories])
-        # The output of each column and number: (n_features, most categories). Columns with fewer
-        # categories point one past the end, where `forward` and `point_estimate` pad.
+        # For each column and number, the place of its output: (n_features, most categories). Where
+        # a column has fewer categories, the place is one past the end, where `_by_column` pads.
         place = np.full((self.n_features, max(self.n_categories)), self.n_outputs)
         place[column, number] = np.arange(self.n_outputs)
         for name, index in (("column", column), ("number", number), ("place", place)):

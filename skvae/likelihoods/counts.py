@@ -23,11 +23,11 @@ def _positive_means(marginals):
 
 
 def _of_positive_counts(nats, value, *others):
-    """Compute nats of cells where the count is not 0, and take 0 nats for all others.
+    """Apply `nats` to the cells whose count is not 0, and return 0 for all others.
 
     In a wide table few counts are not 0, and gamma functions take most of the time of a score.
     """
-    # Elsewhere, finding the cells would wait for the device.
+    # On other devices, finding the cells would have to wait for the results so far.
     on_cpu = value.device.type == "cpu" and not value.requires_grad
     if not on_cpu or value.dim() < 2 or 4 * value.count_nonzero() > value.numel():
         return nats(value, *others)
@@ -78,7 +78,7 @@ class LogPoisson(Distribution):
 
 
 class _NegativeBinomial(NegativeBinomial):
-    """The distribution of PyTorch, whose gamma functions are left out where the count is 0."""
+    """PyTorch's distribution, without the gamma functions where the count is 0."""
 
     def log_prob(self, value):
         value, total_count = torch.broadcast_tensors(value, self.total_count)
@@ -87,7 +87,7 @@ class _NegativeBinomial(NegativeBinomial):
 
 
 class Shares(Distribution):
-    """Rows of counts that are shares of the row's total.
+    """Distribution of rows of counts that are shares of the row's total.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ class CountLikelihood(Likelihood):
 
     def _slowed(self, outputs):
         """Outputs whose exponential grows only linearly from `exponential_until` on."""
-        # Usually none is so large, and to find that out takes a tenth of the time of the rest.
+        # Usually no output is so large, and finding that out takes a tenth of the time of the rest.
         if outputs.device.type == "cpu" and bool(outputs.max() <= self.exponential_until):
             return outputs
         excess = (outputs - self.exponential_until).clamp_min(0.0)
@@ -254,7 +254,7 @@ class PoissonLikelihood(CountLikelihood):
 class NegativeBinomialLikelihood(CountLikelihood):
     """Independent counts whose variance exceeds their mean: ``m + dispersion m^2``.
 
-    The mean is that of `PoissonLikelihood`. The dispersion is learned for each feature and
+    The mean is that of `PoissonLikelihood`. The dispersion is learned for each column and
     starts at that of the data. Such counts arise if the rate of a Poisson distribution varies
     with a gamma distribution. The dispersion stays above a thousandth, which is close to Poisson.
 
@@ -298,7 +298,7 @@ class NegativeBinomialLikelihood(CountLikelihood):
         Returns
         -------
         Tensor of shape (n_features,)
-            Dispersion of each feature.
+            Dispersion of each column.
         """
         return self.smallest_dispersion + (self.pace * self.log_dispersion).clamp_max(7.0).exp()
 

@@ -12,12 +12,12 @@ from skvae.likelihoods.base import Likelihood
 
 
 def _in_column_order(values, columns):
-    """Join values of some columns each into one tensor of all columns, in their order."""
+    """Join tensors, each of which holds some columns, into one that holds all of them in order."""
     return torch.cat(values, dim=-1)[..., torch.cat(list(columns)).argsort()]
 
 
 class Side(Distribution):
-    """Independent distributions of some columns each, side by side as one over rows.
+    """Distribution of rows, made of independent distributions of some of the columns each.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class MixedLikelihood(Likelihood):
         return zip(self.parts, self.columns, strict=True)
 
     def _column_tensors(self):
-        """Numbers of the columns as tensors, on the device of the parameters."""
+        """Numbers of the columns of each part as tensors, on the device of the parameters."""
         return [getattr(self, f"columns_{i}") for i in range(len(self.parts))]
 
     def check_support(self, X: Any) -> None:

@@ -1,7 +1,7 @@
 """Likelihoods of real numbers: the normal distribution and Student's t.
 
-Both have a noise scale for each feature, and both describe a column with a single value by a
-probability instead of a density.
+Both have a noise scale for each column. A column with a single value has a probability instead of a
+density.
 """
 
 import math
@@ -19,21 +19,21 @@ LOG_2_PI = math.log(2 * math.pi)
 
 
 class _Noise(Normal):
-    """A normal distribution around the outputs, with one scale per feature for all rows."""
+    """A normal distribution around the outputs, with one scale per column for all rows."""
 
     def __init__(self, loc, scale):
         super().__init__(loc, scale, validate_args=False)
         self.shared_scale = scale
 
     def log_prob(self, value):
-        # -1/2 residual^2 - log scale - 1/2 log 2 pi, with one logarithm per feature.
+        # -1/2 residual^2 - log scale - 1/2 log 2 pi, with one logarithm per column.
         residual = (value - self.loc) / self.shared_scale
         log_peak = -self.shared_scale.log() - LOG_2_PI / 2
         return torch.addcmul(log_peak, residual, residual, value=-0.5)
 
 
 class Constants(Distribution):
-    """Cells of real numbers, of which some columns had a single value in the training rows.
+    """Distribution of real numbers, where some columns had a single value in the training rows.
 
     After ``n`` rows, such a column has this value again with probability ``(n + 1/2) / (n + 1)``
     and any other value with ``1/2 / (n + 1)``, as if half a row of each had been added to the
@@ -90,14 +90,14 @@ class Constants(Distribution):
 
 
 class GaussianLikelihood(Likelihood):
-    """A normal distribution around the outputs, with one noise scale per feature.
+    """A normal distribution around the outputs, with one noise scale per column.
 
     ``x_j ~ N(output_j, scale_j^2)``. The scale is learned as in factor analysis, starts at that of
     the data, and is bounded below: otherwise a column that the decoder reproduces exactly would
     take the likelihood to infinity.
 
     A column with a single value has no scale, and its density would be infinite. It is
-    described by the value and a probability instead, see `Constants`.
+    described by the value and a probability instead (see `Constants`).
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ class GaussianLikelihood(Likelihood):
         Returns
         -------
         Tensor of shape (n_features,)
-            Scale of each feature in the likelihood's units, without meaning for a constant one.
+            Scale of each column in the likelihood's units; it has no meaning for a constant one.
         """
         return torch.hypot((self.pace * self.log_scale).exp(), self.scale_floor)
 
@@ -153,7 +153,7 @@ class GaussianLikelihood(Likelihood):
         Returns
         -------
         Tensor of shape (n_features,)
-            Variance of each feature in the likelihood's units; 0 for a column with a single value.
+            Variance of each column in the likelihood's units; 0 for a column with a single value.
 
         Examples
         --------
@@ -179,7 +179,7 @@ class StudentTLikelihood(GaussianLikelihood):
     """Student's t distribution around the outputs, for real numbers with heavy tails.
 
     ``(x_j - output_j) / scale_j ~ t(df_j)``. Scale and degrees of freedom are learned for each
-    feature, with ``df_j > 2`` so that there is a variance. The cost of an outlier grows with the
+    column, with ``df_j > 2`` so that there is a variance. The cost of an outlier grows with the
     logarithm of its distance instead of the square. The units are median and interquartile range,
     and the encoder sees ``asinh`` of the values, so that an outlier does not drown out the others.
 
@@ -218,7 +218,7 @@ class StudentTLikelihood(GaussianLikelihood):
         Returns
         -------
         Tensor of shape (n_features,)
-            Degrees of freedom of each feature, above 2. The larger they are, the closer the
+            Degrees of freedom of each column, above 2. The larger they are, the closer the
             distribution is to the normal one.
         """
         return self.fewest_df + (self.pace * self.log_df).clamp_max(7.0).exp()

@@ -24,8 +24,8 @@ class _LogSoftmaxAt(torch.autograd.Function):
         largest, where = logits.max(dim=1, keepdim=True)
         probabilities = torch.softmax(logits, dim=1, out=logits)
         ctx.save_for_backward(probabilities, targets)
-        # log sum exp, from the largest probability: that is at least 1 / n_tokens, so that its
-        # logarithm is accurate whatever the other logits are.
+        # log sum exp, from the largest probability. That is at least 1 / n_tokens, so its logarithm
+        # is accurate whatever the other logits are.
         log_sum = largest - probabilities.gather(1, where).log()
         return (at_target - log_sum).squeeze(1)
 
@@ -68,7 +68,7 @@ def nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
 
 
 def _writable(logits):
-    """Logits without the tokens that are never written."""
+    """A copy of the logits in which the tokens that are never written have probability 0."""
     logits = logits.clone()
     logits[:, [PADDING, UNKNOWN]] = -torch.inf
     return logits
@@ -80,7 +80,7 @@ def _has_ended(newest, step):
 
 
 def _with_final_boundary(tokens):
-    """Sentences with a boundary after the last word, also if they reached the longest length."""
+    """Sentences with a boundary after the last word, even those cut at the greatest length."""
     lengths = (tokens != PADDING).sum(1)
     ends_in_boundary = tokens.gather(1, (lengths - 1).unsqueeze(1)).squeeze(1) == BOUNDARY
     unfinished = ~(ends_in_boundary & (lengths > 1))
@@ -265,7 +265,7 @@ class Sentences(Distribution):
         z = self.z.repeat_interleave(k, dim=0)
         tokens = self._empty_sentences(n * k)
         newest, state = tokens[:, 0], network.first_state(z)
-        # All beams of a code begin alike; without this the search would keep k copies of one.
+        # All beams of a code begin alike: only the first counts, or the search would keep k copies.
         nats = z.new_full((n, k), -torch.inf)
         nats[:, 0] = 0.0
         first_beam = torch.arange(n, device=z.device).unsqueeze(1) * k

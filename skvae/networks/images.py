@@ -11,7 +11,7 @@ from skvae.networks.mlp import ACTIVATIONS, MLP
 
 
 class _Chain(nn.Module):
-    """Two networks in sequence, the first or the second of which is given the context."""
+    """Two networks in sequence, of which one, the first or the second, takes the context."""
 
     def __init__(self, first, second, context_first):
         super().__init__()
@@ -67,7 +67,7 @@ class Convolutions:
         return sizes
 
     def _n_planes(self, name, n_columns):
-        """Number of channels of rows with that many columns: a mask of cells adds to those of X."""
+        """Number of channels of rows with `n_columns` columns, the channels of a mask included."""
         n_planes, rest = divmod(n_columns, prod(self.shape[1:]))
         if rest or n_planes % self.shape[0]:
             raise ValueError(

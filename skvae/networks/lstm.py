@@ -1,4 +1,4 @@
-"""An LSTM over sequences of different lengths, in fewer passes over memory than PyTorch's.
+"""An LSTM over sequences of different lengths, with fewer passes over memory than PyTorch's.
 
 Padding is cut out before anything is computed (`pack`), so that each matrix product has as many
 rows as there are tokens.
@@ -83,7 +83,7 @@ class _Steps(torch.autograd.Function):
             torch.mul(o, torch.tanh(cell, out=tanh_cell), out=state)
             h, c = state, cell
         ctx.save_for_backward(weight, *ctx.first, gates, states, cells, tanh_cells)
-        ctx.set_materialize_grads(False)  # the gradient of cells or states may not be needed
+        ctx.set_materialize_grads(False)  # cells or states may have no gradient
         return states, cells
 
     @staticmethod

@@ -114,7 +114,7 @@ class Constant(nn.Module):
         self.register_buffer("zeros", torch.zeros(1, out_features))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Ignore the rows but for their number.
+        """Return zeros for each row, whatever its values.
 
         Parameters
         ----------

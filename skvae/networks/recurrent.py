@@ -14,7 +14,7 @@ PADDING, BOUNDARY, UNKNOWN = range(3)
 N_SPECIAL = 3  # words are numbered from here on
 CELLS = {"lstm": LSTM, "gru": nn.GRU}
 POOLS = ("mean", "last", "max")
-WORD_STD = 0.1  # so small that with tied output weights the logits start nearly equal
+WORD_STD = 0.1  # so small that logits start nearly equal if the output weights are tied
 
 
 def _embedding(n_tokens, size):
@@ -97,7 +97,7 @@ class RecurrentEncoder(nn.Module):
 
 
 class RecurrentDecoder(nn.Module):
-    """A network from codes to the logits of each token, given the tokens before it.
+    """A network that predicts each token of a sentence from the code and the tokens before it.
 
     The code enters in three places, through a linear map each: it determines the first state, and
     it is added to every input of the recurrence and of the output layer. The maps are computed
