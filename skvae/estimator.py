@@ -18,7 +18,7 @@ from torch import nn
 from skvae._base import BaseVAE
 from skvae._data.frames import is_frame, library_of, names_of
 from skvae._data.numbers import Numbers
-from skvae._data.rows import Rows, gaps
+from skvae._data.rows import Rows, missing_cells
 from skvae._data.streams import Stream, is_stream, open_stream
 from skvae._data.tables import Table
 from skvae._data.units import Marginals, Units, in_chunks
@@ -27,6 +27,7 @@ from skvae._linear_start import start_linear
 from skvae._random import random_state_of
 from skvae._sklearn import Interval, StrOptions, n_samples_of
 from skvae._use import check_number
+from skvae.diagnostics.evaluation import noise_of_rows
 from skvae.likelihoods import (
     LIKELIHOODS,
     BernoulliLikelihood,
@@ -42,7 +43,7 @@ from skvae.objectives import Objective, conditional_mean
 from skvae.posteriors import POSTERIORS
 from skvae.priors import StandardNormal
 
-COLUMN_BY_COLUMN = BernoulliLikelihood, CountLikelihood  # what of X they take
+COLUMN_BY_COLUMN = BernoulliLikelihood, CountLikelihood  # they check each column by itself
 
 
 class BNVAEEstimator(BaseVAE):
@@ -56,14 +57,14 @@ class BNVAEEstimator(BaseVAE):
     Parameters
     ----------
     n_components : int, default=10
-        Components ``d`` of the code.
+        Number ``d`` of components of the code.
     tau : float or (float, float), default=0.5
         Lower bound, in (0, 1), of the share of signal in each component. A floor of ``R`` nats
         in total needs ``tau = 1 - exp(-2 R / d)``: see `skvae.bounds.tau_for_rate`. Two numbers,
         lowest and highest, train one model for the whole range; `at_tau` then sets its tau.
     posterior : {"moment", "batchnorm", "batchnorm-mean", "gaussian", "layernorm", "delta"} or \
             callable, default="moment"
-        How the encoder's features become the posterior: matched moments (the default), the
+        Way in which the encoder's features become the posterior: matched moments (the default), the
         batch normalization of Su (2020) or of Zhu et al. (2020), the plain VAE and, for
         comparison, layer normalization and the constraint of delta-VAE. A callable takes
         ``(in_features, n_components, tau)`` and returns a `skvae.posteriors.Posterior`.
@@ -84,21 +85,24 @@ class BNVAEEstimator(BaseVAE):
         ``("numeric", columns)`` and ``("categorical", columns)`` do. None and an empty list mean
         no conditions.
     hidden_layer_sizes : tuple of int or int, default=(128,)
-        Units of the encoder's hidden layers, or of a single one; the decoder's are the reverse.
+        Numbers of units of the encoder's hidden layers, or of a single one; the decoder has them in
+        reverse order.
         ``()`` makes both linear.
     activation : {"relu", "tanh", "logistic", "elu", "gelu", "silu"}, default="relu"
         Nonlinearity of the hidden layers.
     encoder : callable or None, default=None
-        Takes ``n_inputs`` and returns the `torch.nn.Module` to use as the encoder, which maps
-        ``n_inputs`` columns to features of any width. None builds one from `hidden_layer_sizes`.
-        With `conditions` it is called with ``context_features=`` too, and so is `decoder`.
+        Function of ``n_inputs`` that returns the `torch.nn.Module` to use as the encoder, which
+        maps ``n_inputs`` columns to features of any width. None builds one from
+        `hidden_layer_sizes`. With `conditions`, it is called with ``context_features=`` too, and so
+        is `decoder`.
     decoder : callable or None, default=None
-        Takes ``(n_components, n_outputs)`` and returns the `torch.nn.Module` to use as the
+        Function of ``(n_components, n_outputs)`` that returns the `torch.nn.Module` to use as the
         decoder. None builds one from `hidden_layer_sizes`.
     objective : {"elbo", "linear-annealing", "cyclical-annealing", "free-bits"} or \
             skvae.objectives.Objective, default="elbo"
-        What training maximizes. The others are remedies from the literature, for comparison. A
-        name stands for the default settings; an object such as ``FreeBits(nats=0.5)`` has its own.
+        Function that training maximizes. All but the ELBO are remedies from the literature, for
+        comparison. A name stands for the default settings; an object such as
+        ``FreeBits(nats=0.5)`` has its own.
     beta : float, default=1.0
         Weight of the KL in the objective, on top of the objective's own schedule.
     learning_rate : float, default=3e-3
@@ -114,8 +118,8 @@ class BNVAEEstimator(BaseVAE):
         Whether the final weights of the networks are running averages over about the last 50
         steps of a call, which removes the noise of the batches.
     batch_size : int or "auto", default="auto"
-        Rows of a batch; the batches of an epoch differ by at most one row. "auto" is an eighth
-        of the rows, but at least 32 and at most 128.
+        Number of rows of a batch; the batches of an epoch differ by at most one row. "auto" is an
+        eighth of the rows, but at least 32 and at most 128.
     max_iter : int or None, default=None
         Number of epochs or, with early stopping, the largest number. None takes 2,000 steps for a
         table of fewer than 1,000 rows, and trains on a larger one until held-out rows no longer
@@ -144,13 +148,13 @@ class BNVAEEstimator(BaseVAE):
         is left to do; delete the file to start anew. A file of other parameters or other data
         raises an error. `partial_fit` writes no checkpoint: use `save` there.
     device : str or torch.device, default="auto"
-        "cpu", "cuda", "cuda:1", "mps" and so on; "auto" takes CUDA where it is available and
-        the CPU elsewhere.
+        Device of the networks: "cpu", "cuda", "cuda:1", "mps" and so on. "auto" takes CUDA where it
+        is available and the CPU elsewhere.
     random_state : int, RandomState instance or None, default=None
         Seed of weights, shuffling and noise. Pass an int for reproducible results.
     verbose : int, default=0
-        Prints the loss of every epoch if not 0. For progress bars and monitoring use
-        scikit-learn's callbacks, ``set_callbacks(ProgressBar())``.
+        Whether to print the loss of every epoch; 0 prints nothing. For progress bars and
+        monitoring, use scikit-learn's callbacks, such as ``set_callbacks(ProgressBar())``.
 
     Attributes
     ----------
@@ -158,16 +162,17 @@ class BNVAEEstimator(BaseVAE):
         The trained PyTorch module, in evaluation mode. It sees "gaussian" columns as mean 0 and
         variance 1.
     n_features_in_ : int
-        Columns seen in `fit`.
+        Number of columns seen in `fit`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Their names, if they were all strings.
+        Names of these columns, if all of them are strings.
     n_iter_ : int
-        Epochs run.
+        Number of epochs run.
     loss_curve_ : list of float
         Mean negative objective of a row in each epoch, in nats.
     history_ : dict of list of float
-        One value per epoch, means over the training rows in nats: "loss" (as `loss_curve_`),
-        "rate" (KL), "distortion" (negative reconstruction), and "kl_weight", the weight of the KL.
+        Curves with one value per epoch, means over the training rows in nats: "loss" (as
+        `loss_curve_`), "rate" (KL) and "distortion" (negative reconstruction); and "kl_weight", the
+        weight of the KL.
     validation_scores_ : list of float
         Mean objective of the held-out rows after each epoch, in nats. They are scored about every
         50 steps; epochs without a score have NaN. Empty without early stopping.
@@ -176,7 +181,7 @@ class BNVAEEstimator(BaseVAE):
     kl_per_component_ : ndarray of shape (n_components,)
         Mean KL of each component over the training rows, in nats.
     tau_ : float
-        The tau in use: `tau` or, for a range, its middle on the logit scale. Within a range,
+        Value in use of `tau`, for a range its middle on the logit scale. Within a range,
         `lower_bound_` and `kl_per_component_` are exact at both ends and in the middle, and
         interpolated to about a hundredth of a nat elsewhere; the floor is exact everywhere.
     kl_floor_ : float
@@ -287,7 +292,7 @@ class BNVAEEstimator(BaseVAE):
 
     def _read(self, X, reader=None):
         reset = reader is None
-        if reset:  # whether columns differ: in likelihood, in categories or in being conditions
+        if reset:  # kinds matter if columns differ in likelihood, have categories or are conditions
             mixed = isinstance(self.likelihood, list) or self.likelihood in ("auto", "categorical")
             has_kinds = mixed or bool(self.conditions)
         else:
@@ -312,13 +317,13 @@ class BNVAEEstimator(BaseVAE):
             _check_unique(names_of(X))
         else:
             plain = isinstance(X, np.ndarray) or issparse(X)
-            # Of a list of lists that hold strings, NumPy would make strings of all.
+            # From lists that hold a single string, NumPy would otherwise make an array of strings.
             X = X if plain else np.asarray(X, dtype=object)
             X = check_array(X, dtype=None, accept_sparse="csr", ensure_all_finite=False)
         validate_data(self, X, reset=reset, skip_check_array=True)
         if reset:
             reader = Table(X, self.likelihood, self.conditions)
-        # What was fitted on an array may be given a frame of numbers.
+        # An estimator that was fitted to an array may be given a frame of numbers.
         table = reader if reader.has_kinds else Table(X, "gaussian")
         return check_array(
             table.to_numbers(X), accept_sparse="csr", input_name="X", **numbers
@@ -329,19 +334,18 @@ class BNVAEEstimator(BaseVAE):
         return Rows(reader.modeled_columns(X), units, weight, device or self._model.device, context)
 
     def _check_rows(self, likelihood, rows, reader):
+        accepts_anything = type(likelihood).check_support is Likelihood.check_support
         try:
-            if (
-                type(likelihood).check_support is not Likelihood.check_support
-            ):  # that takes anything
-                for some in in_chunks(rows.X):
-                    likelihood.check_support(some)
+            for some in () if accepts_anything else in_chunks(rows.X):
+                likelihood.check_support(some)
         except ValueError:
             self._refuse_columns(likelihood, rows.X, reader)
             raise
         if rows.missing and not likelihood.missing:
             raise ValueError(
-                "X has missing cells, but in fit it had none, so that the encoder has not learnt "
-                "to do without. Fit on rows with gaps, or fill them, with SimpleImputer say."
+                "X has missing cells, but in fit it had none, so the encoder has not learned to do "
+                "without them. Fit on rows with missing cells, or fill them, for example with "
+                "SimpleImputer."
             )
 
     def _refuse_columns(self, likelihood, X, reader):
@@ -385,15 +389,15 @@ class BNVAEEstimator(BaseVAE):
             make = LIKELIHOODS.get(self.likelihood, self.likelihood)
             likelihood = module_of("likelihood", make, rows.X.shape[1])
         if rows.missing:
-            empty = np.flatnonzero(gaps(rows.X).sum(0) == len(rows))
+            empty = np.flatnonzero(missing_cells(rows.X).sum(0) == len(rows))
             if len(empty):
                 raise ValueError(
                     f"Columns {[reader.modeled_name(j) for j in empty]} of X have no value at "
-                    "all, so that nothing can be learnt of them. Drop them."
+                    "all, so nothing can be learned about them. Drop them."
                 )
             likelihood.missing = True
             if callable(self.likelihood) or isinstance(self.likelihood, list):
-                _check_takes_gaps(likelihood)  # it may be, or hold, one of the user's own
+                _check_ignores_missing(likelihood)  # one of the user's own may not
         return likelihood
 
     def _build_part(self, reader, likelihood, columns):
@@ -420,7 +424,7 @@ class BNVAEEstimator(BaseVAE):
         layer = self._model.module.likelihood_layer
         if not isinstance(layer, GaussianLikelihood):
             raise AttributeError(
-                "noise_variance_ is there for one likelihood with a noise scale per column, "
+                "noise_variance_ exists only under one likelihood with a noise scale per column, "
                 f"'gaussian' or 'student_t'; this is a {type(layer).__name__}"
             )
         noise = layer.noise_variance().detach().double().cpu().numpy()
@@ -430,7 +434,7 @@ class BNVAEEstimator(BaseVAE):
 
     @plain_torch()
     def inverse_transform(self, X: Any, conditions: Any = None) -> Any:
-        """Decode codes: the means of the likelihood, in the units of the data.
+        """Decode codes as the means of the likelihood, in the units of the data.
 
         Parameters
         ----------
@@ -438,14 +442,14 @@ class BNVAEEstimator(BaseVAE):
             Codes.
         conditions : {array-like, DataFrame} of shape (n_samples, n_conditions) or \
                 (1, n_conditions), default=None
-            With the parameter `conditions`, the values of these columns.
+            Values of the columns that the parameter `conditions` names.
 
         Returns
         -------
         ndarray or DataFrame of shape (n_samples, n_features)
-            Expected rows; of categories, the most probable. A frame of the columns and types
-            of `fit` if `fit` was given a frame, with the labels of the rows of `X` if that is a
-            frame of pandas.
+            Expected rows; for categories, the most probable ones. If `fit` was given a frame, the
+            result is a frame of the same columns and types. It has the labels of the rows of `X` if
+            that is a frame of pandas.
         """
         check_is_fitted(self)
         X = unmasked(X)
@@ -480,15 +484,15 @@ class BNVAEEstimator(BaseVAE):
             Seed of this call; None draws different rows each time.
         conditions : {array-like, DataFrame} of shape (n_samples, n_conditions) or \
                 (1, n_conditions), default=None
-            With the parameter `conditions`, the values of these columns. None draws them as they
+            Values of the columns that the parameter `conditions` names. None draws them as they
             were distributed in `fit`: combinations of categories as often as they occurred, and
-            numbers from a normal distribution around their mean for the combination, within the
-            range that there was.
+            numbers from a normal distribution around their mean for the combination, within their
+            range in `fit`.
 
         Returns
         -------
         ndarray or DataFrame of shape (n_samples, n_features)
-            In the units of the data, as from `inverse_transform`.
+            Rows in the units of the data, of the type that `inverse_transform` returns.
         """
         check_is_fitted(self)
         check_number("n_samples", n_samples)
@@ -515,13 +519,13 @@ class BNVAEEstimator(BaseVAE):
         X : {array-like, DataFrame} of shape (n_samples, n_features)
             Rows, NaN or None where cells are missing.
         n_draws : int, default=32
-            Codes drawn for each row. The noise is a fixed function of the row.
+            Number of codes drawn for each row, with noise that is a fixed function of the row.
 
         Returns
         -------
         ndarray or DataFrame of shape (n_samples, n_features)
-            The rows; of missing categories, the most probable. A frame of the columns and types
-            of `fit` if `fit` was given a frame, with the labels of the rows of `X`.
+            Filled rows; for missing categories, the most probable ones. If `fit` was given a frame,
+            the result is a frame of the same columns and types, with the labels of the rows of `X`.
 
         References
         ----------
@@ -537,14 +541,14 @@ class BNVAEEstimator(BaseVAE):
         rows = self._checked_rows(numbers)
 
         def expected(module, x, context):
-            noise = self._noise_of_rows(module, x, context, n_draws)
+            noise = noise_of_rows(module, x, context, n_draws, model.seed)
             return conditional_mean(module, x, noise, context)
 
         values = torch.cat([found for _, found in model.map(rows, expected)])
         return model.reader.filled(numbers, model.units.array(values), index_of(X))
 
     def _read_conditions(self, conditions, n_samples):
-        """Given conditions as numbers, one row for each sample."""
+        """Return given conditions as numbers, one row for each sample; None if none are given."""
         if conditions is None:
             return None
         reader = self._model.reader
@@ -563,7 +567,7 @@ class BNVAEEstimator(BaseVAE):
 
     @plain_torch()
     def export(self) -> torch.export.ExportedProgram:
-        """`transform` as a program that runs without skvae and without Python.
+        """Export `transform` as a program that runs without skvae and without Python.
 
         PyTorch's `torch.export` makes it, so no other package is needed. The program runs wherever
         PyTorch does; ``torch.onnx.export`` converts it to ONNX, as the guide shows. After a fit on
@@ -616,7 +620,7 @@ class BNVAEEstimator(BaseVAE):
 
 
 def _check_unique(names):
-    """Refuse a frame of which two columns are called the same."""
+    """Refuse a frame in which two columns have the same name."""
     twice = sorted((name for name, n in Counter(names).items() if n > 1), key=str)
     if twice:
         raise ValueError(
@@ -625,12 +629,12 @@ def _check_unique(names):
 
 
 def index_of(X):
-    """The labels of the rows of a pandas frame; None of anything else."""
+    """Return the labels of the rows of a pandas frame; None for anything else."""
     return X.index if library_of(X) == "pandas" else None
 
 
 def unmasked(X):
-    """The same with the masked cells of a masked array missing."""
+    """Turn the masked cells of a masked array into missing ones; return anything else as it is."""
     if not isinstance(X, np.ma.MaskedArray):
         return X
     if X.dtype.kind in "biuf":
@@ -640,7 +644,7 @@ def unmasked(X):
 
 @contextmanager
 def hint_at_auto():
-    """Say of strings how they can be taken."""
+    """Add to an error about strings in the block that likelihood='auto' takes them."""
     try:
         yield
     except ValueError as error:
@@ -652,8 +656,8 @@ def hint_at_auto():
         ) from error
 
 
-def _check_takes_gaps(likelihood):
-    """Refuse a likelihood under which cells that are missing count something."""
+def _check_ignores_missing(likelihood):
+    """Refuse a likelihood for whose log-probability missing cells count."""
     nothing = torch.full((1, likelihood.n_features), torch.nan)
     try:
         worth = likelihood(torch.zeros(1, likelihood.n_outputs)).log_prob(nothing).tolist()
@@ -662,7 +666,8 @@ def _check_takes_gaps(likelihood):
     if worth != [0.0]:
         raise ValueError(
             f"X has missing cells, which {type(likelihood).__name__} cannot pass over. Let its "
-            "forward make rows by self.row(cells), or fill the cells, with SimpleImputer say."
+            "forward make rows by self.row(cells), or fill the cells, for example with "
+            "SimpleImputer."
         )
 
 
@@ -672,7 +677,7 @@ def _sample(likelihood, draws):
 
 
 def _sizes(hidden_layer_sizes):
-    """Hidden layer sizes as a tuple, if they are sizes."""
+    """Return the sizes of hidden layers as a tuple; refuse anything but positive integers."""
     single = isinstance(hidden_layer_sizes, Integral)
     sizes = (hidden_layer_sizes,) if single else tuple(hidden_layer_sizes)
     if not all(isinstance(size, Integral) and size >= 1 for size in sizes):

@@ -140,8 +140,8 @@ def test_chunks_and_blocks_cover_all_rows_in_order(tiny_memory):
 
 
 def test_blocks_are_whole_chunks(tiny_memory, tmp_path):
-    assert Stream(as_zarr(rows(), tmp_path)).n_block == 10
-    assert Stream(as_dask(rows(), tmp_path)).n_block == 10
+    assert Stream(as_zarr(rows(), tmp_path)).block_size == 10
+    assert Stream(as_dask(rows(), tmp_path)).block_size == 10
 
 
 @pytest.mark.parametrize("index", [np.array([400, 3, 77, 78]), np.arange(500) % 7 == 0])

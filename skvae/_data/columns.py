@@ -1,4 +1,4 @@
-"""The columns of a table of any container: their kinds, and their values as numbers.
+"""The columns of a table in any container: their kinds, and their values as numbers.
 
 In the numbers, a category is its position among the categories of the column, and a missing cell
 is NaN.
@@ -12,7 +12,7 @@ import numpy as np
 
 from skvae._data.frames import is_frame, raw_columns
 
-# Kinds of Python objects. The first that fits counts, as a bool is a number to Python.
+# Kinds of Python objects. The first that fits counts, because a bool is also a number in Python.
 KINDS_OF_OBJECTS = [
     ((bool, np.bool_), "bool"),
     ((Real, Decimal), "number"),
@@ -27,10 +27,10 @@ class Column(NamedTuple):
     name: object  # for errors
     kind: str  # "number", "bool", "category" or "other", as `column_of` finds it
     type: str  # name of its type, for errors
-    values: np.ndarray  # (n_samples,). Those of missing cells have no meaning
-    missing: np.ndarray  # (n_samples,), a mask
-    declared: tuple = ()  # categories that the type names, whether they occur or not
-    limits: tuple | None = None  # smallest and largest value of a type of whole numbers
+    values: np.ndarray  # (n_samples,); those of missing cells have no meaning
+    missing: np.ndarray  # (n_samples,), mask of the missing cells
+    declared: tuple = ()  # categories that the type declares, whether they occur or not
+    limits: tuple | None = None  # smallest and largest value of an integer type
 
     def type_error(self, reason):
         """Return the error for values of this type: a TypeError for objects, as in scikit-learn."""
@@ -98,7 +98,7 @@ def numbers_of(columns, categories):
 
 
 def column_of(name, values, missing=None, declared=None, type_name=None):
-    """Make a column, and find its kind by its values rather than by the type of their container.
+    """Make a column, and find its kind from its values rather than the type of their container.
 
     Booleans are "bool"; real numbers of any type, decimals and fractions included, are "number";
     strings are "category", and so are strings among numbers, and all values whose type declares
@@ -127,9 +127,9 @@ def column_of(name, values, missing=None, declared=None, type_name=None):
 
 
 def _integer_limits(type_name):
-    """Find the smallest and largest number of a type of whole numbers; None for other types.
+    """Find the smallest and largest number of an integer type; None for other types.
 
-    Numbers beyond 2**53, which doubles cannot count, are left out.
+    The limits stay within 2**53, beyond which doubles skip whole numbers.
     """
     name = type_name.lower().removeprefix("sparse[").partition("[")[0].partition(",")[0]
     if name not in {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}:
@@ -158,10 +158,10 @@ def _is_nothing(value):
     if value is None:
         return True
     try:
-        return bool(value != value)  # as NaN and NaT
-    except TypeError:  # of pandas' NA, whose comparisons are neither true nor false
+        return bool(value != value)  # true of NaN and NaT
+    except TypeError:  # pandas' NA, whose comparisons are neither true nor false
         return True
-    except ValueError:  # of an array
+    except ValueError:  # an array
         return False
 
 

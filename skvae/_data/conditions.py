@@ -7,9 +7,9 @@ from skvae._data.frames import is_frame, names_of
 
 
 class LocationModel:
-    """Distribution of conditions, from which new ones are drawn. It keeps no rows.
+    """Distribution of the conditions, from which new ones are drawn; it keeps no rows.
 
-    It is the general location model of Olkin and Tate (1961): the frequency of each combination
+    This is the general location model of Olkin and Tate (1961): the frequency of each combination
     of categories, the means of the numeric columns for each combination, and one covariance
     around these means.
     """
@@ -49,11 +49,11 @@ class Conditions:
     """The columns of a table that are conditions."""
 
     def __init__(self, columns, categories):
-        self.columns = list(columns)  # positions in the table, by which all dicts here go
+        self.columns = list(columns)  # positions in the table, which are the keys of all dicts here
         self.names = [column.name for column in columns.values()]
-        self.categories = categories  # of the categorical ones
-        self.standards = {}  # mean and standard deviation of the numeric ones
-        self.distribution = None  # of the training rows' conditions
+        self.categories = categories  # of each categorical column
+        self.standards = {}  # mean and standard deviation of each numeric column
+        self.distribution = None  # of the conditions over the training rows
         if not columns:
             return
         numbers = numbers_of(columns, categories)
@@ -76,7 +76,7 @@ class Conditions:
     @property
     def n_context(self):
         """Number of columns of `context`."""
-        return sum(len(self.categories.get(j, [0])) for j in self.columns)
+        return sum(len(self.categories[j]) if j in self.categories else 1 for j in self.columns)
 
     def context(self, numbers):
         """Convert conditions to inputs of the networks, of shape (n_samples, n_context).
@@ -96,8 +96,8 @@ class Conditions:
     def read(self, values):
         """Convert the values that a user passes for the conditions to numbers that `context` takes.
 
-        A frame or dict has them by name, an array in their order in the table. A single row may be
-        flat.
+        A frame or a dict holds them by name, an array in the order of the table. A single row may
+        be an array of one dimension.
         """
         if is_frame(values) or isinstance(values, dict):
             there = values if isinstance(values, dict) else names_of(values)

@@ -19,12 +19,12 @@ LIBRARIES = {
 
 
 def library_of(X):
-    """Name the library of a frame; None for other objects and for lazy frames, without rows yet."""
+    """Return the name of a frame's library; None for other objects and for lazy frames."""
     return next((name for name, is_one in LIBRARIES.items() if is_one(X)), None)
 
 
 def is_frame(X):
-    """Tell whether an object is a frame of pandas, polars or pyarrow, and not a lazy one."""
+    """Tell whether an object is a frame of pandas, polars or pyarrow that is not lazy."""
     return library_of(X) is not None
 
 
@@ -51,7 +51,7 @@ def has_sparse_columns(X):
 def array_at_once(X):
     """Convert a frame of floats to an array, or of sparse numbers to CSR; return None for others.
 
-    It does not look at each column, which takes time if the frame is wide.
+    It does not look at single columns, because that takes time in a wide frame.
     """
     if has_sparse_columns(X):
         return X.sparse.to_coo().tocsr()
@@ -62,16 +62,15 @@ class RawColumn(NamedTuple):
     """A column of a frame, as it is stored: the arguments of `skvae._data.columns.column_of`."""
 
     name: object
-    values: np.ndarray  # numbers, else objects. Those of missing cells have no meaning
-    missing: np.ndarray  # a mask
-    # Categories that the type names: [] of a categorical type without, None of any other type.
-    declared: list | None
+    values: np.ndarray  # numbers or objects; those of missing cells have no meaning
+    missing: np.ndarray  # mask of the missing cells
+    declared: list | None  # categories that the type declares; None if it is not categorical
     type: str
 
 
 def raw_columns(X):
     """List the columns of a frame, in order."""
-    if library_of(X) == "pandas":  # by position: names may be no strings, or occur twice
+    if library_of(X) == "pandas":  # by position, as names need not be strings or unique
         pairs = zip(X.columns, (X.iloc[:, j] for j in range(X.shape[1])), strict=True)
         return [_of_pandas(name, series) for name, series in pairs]
     frame = nw.from_native(X)
@@ -79,9 +78,11 @@ def raw_columns(X):
 
 
 def _of_pandas(name, series):
-    types, dtype = import_module("pandas").api.types, series.dtype
+    import pandas
+
+    types, dtype = pandas.api.types, series.dtype
     missing, declared = series.isna().to_numpy(dtype=bool), None
-    if isinstance(dtype, import_module("pandas").CategoricalDtype):
+    if isinstance(dtype, pandas.CategoricalDtype):
         declared = dtype.categories.tolist()
     elif str(dtype).startswith("dictionary<"):  # categories of arrow
         declared = []
@@ -117,7 +118,7 @@ class FrameSchema(NamedTuple):
 
     library: str
     names: list
-    types: object  # a description of each type, in strings, tuples and dicts; one for pyarrow
+    types: object  # descriptions of the types, in strings, tuples and dicts; one for all of pyarrow
 
     @classmethod
     def of(cls, X):
@@ -147,7 +148,7 @@ class FrameSchema(NamedTuple):
                 _polars_series(values, _polars_type(description)) for values, description in pairs
             ]
             return library.DataFrame(dict(zip(self.names, series, strict=True)))
-        if {*map(str, self.types)} in ({"float64"}, {"float32"}):  # faster, if it is wide
+        if {*map(str, self.types)} in ({"float64"}, {"float32"}):  # faster if the frame is wide
             frame = library.DataFrame(np.column_stack(columns), index, dtype=self.types[0])
         else:
             series = {
@@ -160,7 +161,8 @@ class FrameSchema(NamedTuple):
 
 
 def _describe_pandas(dtype):
-    pandas = import_module("pandas")
+    import pandas
+
     if isinstance(dtype, pandas.CategoricalDtype):
         index = dtype.categories
         return ("categories", index.tolist(), _describe_pandas(index.dtype), bool(dtype.ordered))
@@ -169,13 +171,15 @@ def _describe_pandas(dtype):
     if isinstance(dtype, pandas.SparseDtype):
         return ("sparse", _describe_pandas(dtype.subtype), dtype.fill_value)
     if isinstance(dtype, pandas.ArrowDtype):
-        arrow = import_module("pyarrow")
-        return ("arrow", _describe_schema(arrow.schema([("", dtype.pyarrow_dtype)])))
+        import pyarrow
+
+        return ("arrow", _describe_schema(pyarrow.schema([("", dtype.pyarrow_dtype)])))
     return str(dtype)
 
 
 def _pandas_type(description):
-    pandas = import_module("pandas")
+    import pandas
+
     if isinstance(description, str):
         return pandas.api.types.pandas_dtype(description)
     kind, *settings = description
@@ -198,14 +202,15 @@ def _describe_polars(dtype):
         if value is not None:
             settings[name] = value.to_list() if hasattr(value, "to_list") else value
     base = str(dtype.base_type())
-    if base == "Categorical":  # whose categories are no part of the type
+    if base == "Categorical":  # its categories are not part of the type
         settings = {}
     return (base, settings)
 
 
 def _polars_type(description):
+    import polars
+
     name, settings = description
-    polars = import_module("polars")
     dtype = getattr(polars, name)
     if not (isinstance(dtype, type) and issubclass(dtype, polars.DataType)):
         raise ValueError(f"types of polars are needed; got {name!r}")
@@ -213,7 +218,8 @@ def _polars_type(description):
 
 
 def _polars_series(values, dtype):
-    polars = import_module("polars")
+    import polars
+
     if dtype == polars.Object:
         return polars.Series(values, dtype=dtype)
     return polars.Series(values, strict=False).cast(dtype)
@@ -224,5 +230,6 @@ def _describe_schema(schema):
 
 
 def _arrow_schema(description):
-    arrow = import_module("pyarrow")
-    return import_module("pyarrow.ipc").read_schema(arrow.py_buffer(bytes.fromhex(description)))
+    from pyarrow import ipc, py_buffer
+
+    return ipc.read_schema(py_buffer(bytes.fromhex(description)))

@@ -4,7 +4,7 @@ import numpy as np
 
 
 class Numbers:
-    """A reader with nothing to translate, with the calls of `skvae._data.tables.Table`."""
+    """A reader that has nothing to translate, with the methods of `skvae._data.tables.Table`."""
 
     has_kinds, is_homogeneous, schema, n_context = False, True, None, 0
 

@@ -18,15 +18,15 @@ from skvae._data.units import Units
 
 
 class Batch(NamedTuple):
-    """Rows in the units of the networks, their weights, and inputs of the networks beside them."""
+    """Rows in the units of the networks, their weights, and the networks' second input."""
 
     x: torch.Tensor
     weight: torch.Tensor | None = None
     context: torch.Tensor | None = None
 
 
-def gaps(X):
-    """Return the mask of the cells that are NaN, an array or CSR as X is."""
+def missing_cells(X):
+    """Return the mask of the cells that are NaN, as an array or CSR matrix like X."""
     if not issparse(X):
         return np.isnan(X)
     found = X.copy()
@@ -35,9 +35,9 @@ def gaps(X):
 
 
 def fingerprint(X, weight=None, n_rows=1024):
-    """Return a digest that differs for other data.
+    """Return a digest by which different data are told apart.
 
-    It takes in shape, type and `n_rows` evenly spaced rows.
+    It covers the shape, the type and `n_rows` evenly spaced rows.
     """
     digest = hashlib.sha256(f"{X.shape} {X.dtype}".encode())
     if isinstance(X, Stream):
@@ -70,7 +70,7 @@ class Rows:
         return self.X.shape[0]
 
     def seen_in(self, units):
-        """Return the same rows, to be seen in units."""
+        """Return the same rows, which the networks are to see in these units."""
         seen = copy.copy(self)
         seen.units = units
         return seen
@@ -91,15 +91,15 @@ class Rows:
     def log_jacobians(self):
         """`Units.log_jacobian` of each row, without the columns that it misses."""
         nats = np.broadcast_to(self.units.log_jacobian(), len(self))  # takes no memory
-        return nats + gaps(self.X) @ np.log(self.units.scale) if self.missing else nats
+        return nats + missing_cells(self.X) @ np.log(self.units.scale) if self.missing else nats
 
     @cached_property
     def missing(self):
-        """Whether cells are missing. A stream must have none."""
+        """Whether any cell is missing; in a stream none may be."""
         if isinstance(self.X, Stream):
             return False
         stored = self.X.data if issparse(self.X) else self.X
-        # If the sum is a number, so are all cells; and a sum needs no memory of the size of X.
+        # A sum that is not NaN has no NaN in it, and unlike a mask it takes no memory.
         return bool(np.isnan(np.sum(stored)) and np.isnan(stored).any())
 
     def subset(self, index):
@@ -110,7 +110,7 @@ class Rows:
         return Rows(self.X[index], self.units, weight, self.device, context)
 
     def evenly_spaced(self, n_rows=16):
-        """Return a few evenly spaced rows. Of a stream they are the first, to read it once."""
+        """Return a few evenly spaced rows; of a stream the first rows, so as to read it once."""
         step = 1 if isinstance(self.X, Stream) else max(1, len(self) // n_rows)
         return self.subset(np.arange(0, len(self), step)[:n_rows])
 
@@ -167,7 +167,7 @@ class Rows:
 
         sizes = [len(range(i, len(self), n_batches)) for i in range(n_batches)]
         blocks, n_together = self.X.blocks(), self.X.n_blocks_of_buffer()
-        size = min(len(self), n_together * self.X.n_block + sizes[0])
+        size = min(len(self), n_together * self.X.block_size + sizes[0])
         index, x = torch.empty(size, dtype=torch.long), torch.empty(size, self.X.shape[1])
         n = 0  # rows in the buffer
         for chosen in permutation(len(blocks)).split(n_together):

@@ -10,11 +10,11 @@ import os
 import numpy as np
 from scipy.sparse import issparse
 
-# All in bytes.
-IN_MEMORY = 2**30  # up to this size, a stream is read into memory
-CHUNK = 2**23  # of rows read at a time, unless the source stores its rows in larger chunks
-BLOCK = 2**18  # of neighboring rows that are shuffled together
-BUFFER = 2**27  # of rows from which batches are drawn
+# Sizes in bytes.
+IN_MEMORY = 2**30  # largest stream that is read into memory
+CHUNK = 2**23  # rows read at a time, unless the source stores its rows in larger chunks
+BLOCK = 2**18  # neighboring rows that stay together when blocks are shuffled
+BUFFER = 2**27  # rows in memory together, from which batches are drawn
 
 _C = ctypes.CDLL(None) if os.name == "posix" else None
 
@@ -22,8 +22,8 @@ _C = ctypes.CDLL(None) if os.name == "posix" else None
 def is_stream(X):
     """Tell whether `X` is an array that is not in memory.
 
-    That is a `numpy.memmap`, or an object with shape, dtype and rows that is neither an array of
-    NumPy or of the array API nor a sparse matrix, a frame or a tensor.
+    It is one if it is a `numpy.memmap`, or has shape, dtype and rows but is no array of NumPy or of
+    the array API, sparse matrix, frame or tensor.
     """
     if isinstance(X, np.memmap):
         return True
@@ -34,7 +34,7 @@ def is_stream(X):
 
 
 def open_stream(X):
-    """Check a source of rows. Read it if it has at most `IN_MEMORY` bytes; else return a stream."""
+    """Return a checked source of rows as a stream, or as an array if it has few bytes."""
     if len(X.shape) != 2 or not all(X.shape):
         raise ValueError(
             f"X must have two dimensions and at least one row and one column; got the shape "
@@ -73,8 +73,8 @@ class Stream:
             return self._checked(self.source[start:stop], start)
         wanted = self.index[start:stop]
         found = []
-        for first in range(0, len(wanted), self.n_block):  # so that few other rows are read
-            some = wanted[first : first + self.n_block]
+        for first in range(0, len(wanted), self.block_size):  # so that few other rows are read
+            some = wanted[first : first + self.block_size]
             neighbors = self._checked(self.source[some[0] : some[-1] + 1], some[0])
             found.append(neighbors[some - some[0]])
         return np.concatenate(found) if found else np.empty((0, self.shape[1]), self.dtype)
@@ -89,8 +89,8 @@ class Stream:
         return rows
 
     @property
-    def n_block(self):
-        """Rows of a block of neighbors. If the source is stored in chunks, it is whole chunks."""
+    def block_size(self):
+        """Number of rows of a block; if the source is stored in chunks, a block is whole chunks."""
         n_rows = max(1, BLOCK // (self.shape[1] * self.dtype.itemsize))
         chunks = getattr(self.source, "chunks", None)
         chunk = int(np.max(chunks[0])) if chunks else 1
@@ -98,18 +98,18 @@ class Stream:
 
     def blocks(self):
         """Cut all rows into slices of neighbors, in order."""
-        n, step = len(self), self.n_block
+        n, step = len(self), self.block_size
         return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
     def n_blocks_of_buffer(self):
         """Return the number of blocks, at least two, that are shuffled together in memory."""
-        return max(2, BUFFER // (self.n_block * self.shape[1] * 4))
+        return max(2, BUFFER // (self.block_size * self.shape[1] * 4))
 
     def in_chunks(self):
         """Yield all rows in order, as arrays of whole blocks."""
-        n_blocks = max(1, CHUNK // (self.n_block * self.shape[1] * self.dtype.itemsize))
-        for start in range(0, len(self), n_blocks * self.n_block):
-            yield self[start : start + n_blocks * self.n_block]
+        n_blocks = max(1, CHUNK // (self.block_size * self.shape[1] * self.dtype.itemsize))
+        for start in range(0, len(self), n_blocks * self.block_size):
+            yield self[start : start + n_blocks * self.block_size]
 
     def evenly_spaced(self, n_rows=2**16):
         """Read about `n_rows` rows, in order, from 64 evenly spaced places."""
@@ -121,8 +121,8 @@ class Stream:
 def release_memory():
     """Return free memory to the system, if the C library can.
 
-    The results of a training step lie between the arrays of the next, so that glibc can use
-    neither again for a larger one. Without this call, the process grows by some 100 kB a step.
+    The small results of one training step end up between the large arrays of the next, and glibc
+    does not reuse such scattered space. Without this call, the process grows by 100 kB a step.
     """
     trim = getattr(_C, "malloc_trim", None)  # of glibc
     if trim is not None:

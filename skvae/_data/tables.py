@@ -25,7 +25,7 @@ from skvae.likelihoods import LIKELIHOODS
 # What "auto" stands for, by the kind of a column.
 LIKELIHOOD_OF = {"number": "gaussian", "bool": "bernoulli", "category": "categorical"}
 CONDITION_OF = {"number": "numeric", "bool": "categorical", "category": "categorical"}
-MANY_CATEGORIES = 1000  # each has an indicator and a logit
+MANY_CATEGORIES = 1000  # more in a column cause a warning: each has an indicator and a logit
 
 
 class Table:
@@ -33,11 +33,11 @@ class Table:
 
     `likelihood` and `conditions` are those of `skvae.BNVAEEstimator`, of one likelihood or several.
     `likelihoods` pairs each likelihood with the positions of its columns, and `modeled` are the
-    positions of all columns that have one. `names` are positions too if X is no frame.
+    positions of all columns that have one. `names` are positions too if X is not a frame.
     """
 
     def __init__(self, X, likelihood, conditions=None):
-        # A frame of floats under one likelihood may be wide: its columns are not looked at.
+        # A frame of floats under one likelihood may be wide: its columns are not read one by one.
         single = not isinstance(likelihood, list) and likelihood != "categorical" and not conditions
         skip = issparse(X) or has_sparse_columns(X) or (single and has_float_columns(X))
         self.schema = FrameSchema.of(X) if is_frame(X) else None
@@ -83,7 +83,7 @@ class Table:
         return named | {j: "auto" for j in self.modeled.tolist() if j not in named}
 
     def _warn_of_identifiers(self, columns, choices):
-        """Warn of categories that nobody chose and that are probably identifiers."""
+        """Warn about categories that "auto" chose and that are probably identifiers."""
         for j in self.categories:
             if choices[j] != "auto":
                 continue
@@ -97,7 +97,7 @@ class Table:
                 )
 
     def _learn_types(self, columns):
-        """Note the columns whose numbers are to be whole numbers or booleans again."""
+        """Find the columns whose numbers become whole numbers or booleans again in `to_table`."""
         self.limits, self.booleans = {}, set()  # limits are the smallest and the largest value
         for j, column in enumerate(columns):
             if j in self.categories or (self.schema is None and column.values.dtype != object):
@@ -110,7 +110,7 @@ class Table:
                 never_negative = len(values) and min(values) >= 0
                 self.limits[j] = (0 if never_negative else low), high
 
-    has_kinds = True  # unlike `Numbers`, it knows what its columns are
+    has_kinds = True  # it knows the kinds of its columns, unlike `Numbers`
 
     @property
     def n_context(self):
@@ -211,7 +211,7 @@ class Table:
 
 
 def _resolved(choices, columns, by_kind):
-    """The choices with "auto" replaced according to the kind of the column."""
+    """Replace each choice "auto" according to the kind of the column."""
     found = {}
     for j, choice in choices.items():
         kind = "number" if columns is None else columns[j].kind
@@ -227,7 +227,7 @@ def _resolved(choices, columns, by_kind):
 def _read_pairs(name, pairs, X, allowed, alone=None):
     """Read a list of pairs (choice, columns) as a dict from column to choice.
 
-    A column that stands alone on the list has the choice `alone`, if there is one.
+    An entry that is a column instead of a pair stands for the choice `alone`, unless that is None.
     """
     found = {}
     for entry in pairs:
@@ -245,7 +245,7 @@ def _read_pairs(name, pairs, X, allowed, alone=None):
 
 
 def _choice_and_columns(name, entry, alone):
-    """Read an entry of a list of pairs; one that is not a pair has the choice `alone`."""
+    """Read an entry of the list that `_read_pairs` reads."""
     if isinstance(entry, tuple) and len(entry) == 2 and not any(part is None for part in entry):
         return entry
     is_column = isinstance(entry, str | Integral) and not isinstance(entry, bool)
@@ -261,7 +261,7 @@ def _choice_and_columns(name, entry, alone):
 
 
 def _positions(name, columns, X):
-    """The positions of columns, unless they are ambiguous: names that are other numbers."""
+    """Find the positions of columns; refuse numbers if the names of X are other numbers."""
     keys = columns if isinstance(columns, list | tuple | np.ndarray) else [columns]
     integers = all(isinstance(key, Integral) and not isinstance(key, bool) for key in keys)
     names = names_of(X) if is_frame(X) and integers else []

@@ -1,4 +1,4 @@
-"""What each column looks like by itself, and the units in which the networks see it."""
+"""The distribution of each column by itself, and the units in which the networks see it."""
 
 from functools import cached_property
 from typing import NamedTuple
@@ -14,8 +14,8 @@ from skvae._data.streams import Stream
 from skvae.networks.recurrent import PADDING
 
 NORMAL_QUARTILES = 2 * norm.ppf(0.75)  # interquartile range of the standard normal distribution
-N_IN_CACHE, N_IN_MEMORY = 2**18, 2**22  # doubles of a chunk: 2 MB and 32 MB
-N_ROWS_WORTH_WEIGHTS = 64  # from here on, reading the weights takes less time than using them
+N_IN_CACHE, N_IN_MEMORY = 2**18, 2**22  # numbers in a chunk, as doubles 2 MB and 32 MB
+N_ROWS_WORTH_WEIGHTS = 64  # rows in a chunk from which on weights take longer to use than to read
 
 
 def in_chunks(X):
@@ -33,7 +33,7 @@ def in_chunks(X):
 
 
 class Marginals:
-    """The distribution of each column by itself. Cells that are NaN are left out."""
+    """The distribution of each column by itself, without the cells that are NaN."""
 
     def __init__(self, X, weight=None):
         self.X, self.weight = X, weight
@@ -100,7 +100,7 @@ class Marginals:
         scale = (quartiles[2] - quartiles[0]) / NORMAL_QUARTILES
         for j in np.flatnonzero((scale == 0) & ~self.constant):
             distance = abs(X[:, j] - quartiles[1, j])
-            others = distance[distance > 0]  # a sample of a stream may hold none of them
+            others = distance[distance > 0]  # the sampled rows of a stream may hold none
             scale[j] = np.median(others) * 2 / NORMAL_QUARTILES if len(others) else self.scale[j]
         return quartiles[1], scale
 
@@ -252,9 +252,9 @@ class Units(NamedTuple):
 
 
 class TokenUnits(NamedTuple):
-    """Rows of token numbers, padded on the right. The networks see them without common padding."""
+    """Units of rows of token numbers: the networks see them without the padding of all rows."""
 
-    n_tokens: int  # with the special tokens
+    n_tokens: int  # including the special tokens
     max_length: int  # words of the longest sentence
 
     def chunks(self, n_rows):

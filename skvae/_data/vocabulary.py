@@ -13,10 +13,10 @@ from skvae.networks.recurrent import BOUNDARY, N_SPECIAL, PADDING, UNKNOWN
 
 
 class Analysis(NamedTuple):
-    """The user's choices of how documents are cut into tokens, and sentences joined from them.
+    """The user's choice of how documents are cut into tokens and tokens joined to sentences.
 
-    They have the names and the meaning of the parameters of `CountVectorizer`, but without a
-    `token_pattern`, words are those of `skvae._data.words`.
+    The fields have the names and the meaning of the parameters of `CountVectorizer`, except that
+    words are those of `skvae._data.words` if `token_pattern` is None.
     """
 
     analyzer: str | Callable
@@ -40,7 +40,7 @@ class Analysis(NamedTuple):
     def _vectorizer(self):
         tokenizer = token_pattern = None
         if self.analyzer == "word":
-            tokenizer = words.tokens if self._own_words() else self.tokenizer
+            tokenizer = words.tokens if self._has_default_words() else self.tokenizer
             token_pattern = None if tokenizer else self.token_pattern
         return CountVectorizer(
             analyzer=self.analyzer,
@@ -49,19 +49,19 @@ class Analysis(NamedTuple):
             token_pattern=token_pattern,
         )
 
-    def _own_words(self):
+    def _has_default_words(self):
         """Whether words are those of `skvae._data.words`."""
         return self.analyzer == "word" and self.tokenizer is None and self.token_pattern is None
 
     def joined(self, tokens):
         """Join tokens to a sentence, with spaces between words where the script has them."""
-        if self._own_words():
+        if self._has_default_words():
             return words.joined(tokens)
         return ("" if self.analyzer == "char" else " ").join(tokens)
 
 
 class Vocabulary:
-    """The words that were learned from documents, each with its token number.
+    """The words learned from documents, each with its token number.
 
     Numbers begin with 3: 0 is padding, 1 the boundary of a sentence and 2 every unknown word.
 
@@ -104,7 +104,7 @@ class Vocabulary:
         return N_SPECIAL + len(self.numbers)
 
     def rows(self, documents, max_length):
-        """Number the tokens of documents, and warn if much of them is lost.
+        """Number the tokens of documents, and warn if many of them are lost.
 
         A row of the result, of shape (n_samples, max_length + 2), has its tokens between two
         boundaries and is padded on the right.
@@ -144,7 +144,7 @@ class Vocabulary:
 
 
 def _checked_documents(X, any_type):
-    """The documents as a list, of strings unless they may be of any type."""
+    """Return the documents as a list; refuse documents that are not strings, unless `any_type`."""
     if isinstance(X, str):
         raise ValueError("X must be a list of documents; got a single string. Pass [X].")
     if len(getattr(X, "shape", (0,))) != 1:
@@ -166,7 +166,7 @@ def _checked_documents(X, any_type):
 
 
 def _checked_tokens(name, tokens, number):
-    """The tokens that a function returned for a document, as a list of strings."""
+    """Return the tokens that a function made of a document, as a list; refuse all but strings."""
     if isinstance(tokens, str) or not isinstance(tokens, Iterable):
         raise TypeError(
             f"{name} must return a list of tokens; for document {number} it returned "

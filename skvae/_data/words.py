@@ -1,4 +1,4 @@
-"""Words and marks of plain text, in the scripts of the world."""
+"""Words and marks of plain text, in any script."""
 
 import re
 import unicodedata
@@ -12,7 +12,7 @@ UNSPACED = (
     "\U00020000-\U0003ffff\U0001b000-\U0001b16f"
     "\u0e00-\u0eff\u1000-\u109f\uaa60-\uaa7f\u1780-\u17ff"
 )
-WIDE_MARKS = "\u3001-\u303f\uff01-\uff65"  # their punctuation, which includes its space
+WIDE_MARKS = "\u3001-\u303f\uff01-\uff65"  # East Asian punctuation, as wide as its space
 SUPERFLUOUS_SPACE = re.compile("(?<={0}) | (?={0})".format(f"[{UNSPACED}{WIDE_MARKS}]"))
 JOINERS = "\u200c\u200d"  # join letters in Indic scripts and in Persian, and emoji
 STACKERS = "\u1039\u17d2"  # put the next letter below the previous one, in Burmese and Khmer
