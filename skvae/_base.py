@@ -1,4 +1,4 @@
-"""The training of an estimator, of tables as of sentences."""
+"""The training of an estimator, for tables and sentences alike."""
 
 import copy
 import math
@@ -30,14 +30,14 @@ from skvae.every_tau import EveryTau
 from skvae.objectives import OBJECTIVES, Objective
 from skvae.posteriors import POSTERIORS, PriorPosterior
 
-FEWEST_TO_HOLD_OUT = 20  # rows; a tenth of fewer is no judge of anything
-N_STEPS = 2_000  # of a small table; with weight decay their number matters little
+FEWEST_TO_HOLD_OUT = 20  # rows; a tenth of fewer cannot tell when to stop
+N_STEPS = 2_000  # of a fit to a small table; with weight decay their number matters little
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def managing_callbacks(fit: Method) -> Method:
-    """Let scikit-learn look after callbacks; it has no type annotations, which hide those here."""
+    """Apply `with_callbacks`, which is not annotated, without losing the annotations of `fit`."""
     return cast(Method, with_callbacks(fit))
 
 
@@ -48,9 +48,9 @@ def unchanged_on_error(estimator):
     try:
         yield
     except BaseException:
-        # Two attributes are scikit-learn's, which it removes itself when it ends the callbacks.
-        apart = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
-        of_callbacks = {name: vars(estimator)[name] for name in apart if name in vars(estimator)}
+        # These two belong to scikit-learn, which removes them itself when it ends the callbacks.
+        names = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
+        of_callbacks = {name: vars(estimator)[name] for name in names if name in vars(estimator)}
         vars(estimator).clear()
         vars(estimator).update(before | of_callbacks)
         raise
@@ -64,8 +64,8 @@ class BaseVAE(
 ):
     """Abstract base of the estimators.
 
-    A subclass says how rows are read (`_read`), of what the module is built (`_build`) and in
-    which units it sees the rows (`_initialize`). All that a fit has learned is one object,
+    A subclass defines how rows are read (`_read`), how the module is built (`_build`) and in which
+    units it sees the rows (`_initialize`). All that a fit has learned is one object,
     `_model`; the fitted attributes are views of it.
     """
 
@@ -76,7 +76,7 @@ class BaseVAE(
 
     _parameter_constraints = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "tau": "no_validation",  # `range_of` does, whose words fit a number and a pair
+        "tau": "no_validation",  # left to `range_of`, whose error explains both forms
         "posterior": [StrOptions(set(POSTERIORS)), callable],
         "objective": [StrOptions(set(OBJECTIVES)), Objective],
         "beta": [Interval(Real, 0, None, closed="left")],
@@ -185,7 +185,7 @@ class BaseVAE(
     def _fit(self, X, y, sample_weight, *, again, partial=False):
         with unchanged_on_error(self):
             self._validate_params()
-            range_of(self.tau)  # refuses what is no tau
+            range_of(self.tau)  # raises an error if it is neither a tau nor a range
             device = available_device(self.device)
             data, reader = self._read(X, self._model.reader if again else None)
             checkpoint, found, seeds = self._beginning(data, sample_weight, again, partial)
@@ -228,7 +228,7 @@ class BaseVAE(
         return checkpoint, found, group.from_first(seeds)
 
     def _checkpoint(self, data, sample_weight, again, partial):
-        """Return the checkpoint of the fit; one that does nothing unless a file is wanted."""
+        """Return the checkpoint of the fit, which does nothing unless a file is wanted."""
         if self.checkpoint is None or partial:
             return NoCheckpoint()
         if again:
@@ -236,11 +236,11 @@ class BaseVAE(
                 "checkpoint does not go with warm_start=True: a fit that goes on from another is "
                 "not the fit of the checkpoint. Use one of the two."
             )
-        apart = ("checkpoint", "device", "verbose", "warm_start")
+        excluded = ("checkpoint", "device", "verbose", "warm_start")
         identity = {
             name: in_words(value)
             for name, value in self.get_params(deep=False).items()
-            if name not in apart
+            if name not in excluded
         }
         identity = {"estimator": type(self).__name__, **identity}
         identity["X"] = fingerprint(data, _floats(sample_weight))
@@ -248,7 +248,7 @@ class BaseVAE(
 
     def _prepare(self, data, reader, sample_weight, device, seeds, again, partial):
         """Return the training, before its first epoch."""
-        if again:  # else every call would meet the same noise
+        if again:  # otherwise every call would draw the same noise
             seeds = [seeds[0], (seeds[1] + self.n_iter_) % 2**31]
         module, rows = self._module_and_rows(data, reader, sample_weight, device, seeds, again)
         n_rows, dtype = len(rows), rows.dtype
@@ -256,9 +256,10 @@ class BaseVAE(
         train, held_out = self._held_out(rows, seeds[1]) if stops_early else (rows, None)
         n_batches, stopping = train.n_batches(batch_size), None
         n_epochs = 1 if partial else self.max_iter
-        if n_epochs is None:
-            least = max(200, math.ceil(N_STEPS / n_batches))
-            n_epochs = max(1_000, 10_000 // n_batches) if stops_early else least
+        if n_epochs is None and stops_early:
+            n_epochs = max(1_000, 10_000 // n_batches)
+        elif n_epochs is None:
+            n_epochs = max(200, math.ceil(N_STEPS / n_batches))
         if stops_early:
             patience = self.n_iter_no_change
             n_steps = None if patience is None else patience * n_batches
@@ -290,7 +291,7 @@ class BaseVAE(
         return training
 
     def _module_and_rows(self, data, reader, sample_weight, device, seeds, again):
-        """Return the module to train, new or a copy of the former, and the rows as it sees them."""
+        """Return the module to train, new or a copy of the last, and the rows as it sees them."""
         data, weight = _weighted(data, sample_weight)
         rows, ends = self._rows(data, reader, None, weight, device), range_of(self.tau)
         tau = self.tau if ends is None else sum(ends) / 2  # to build the posterior with
@@ -317,7 +318,7 @@ class BaseVAE(
         return module
 
     def _every_tau(self, module, again):
-        """Return the model for every tau of the range: the former one where there is one."""
+        """Return the model for every tau of the range: a copy of the last one if there is one."""
         low, high = range_of(self.tau)
         if again and self._fitted_range() == (low, high):
             return copy.deepcopy(self._model.every).float().train()
@@ -371,7 +372,7 @@ class BaseVAE(
             "_fitted_model": model,
             "history_": history,
             "validation_scores_": scores,
-            # Only partial_fit goes on from it; it would make two thirds of a pickle or a file.
+            # Only partial_fit continues from it, and it takes two thirds of a pickle or a file.
             "_optimizer_state": training.optimizer.state() if partial else None,
         }
 
@@ -381,7 +382,7 @@ class _Callbacks:
 
     def __init__(self, estimator, n_epochs, X, y):
         self.estimator, self.X = estimator, X
-        self.y = X if y is None else y  # what an autoencoder predicts, for monitors that score
+        self.y = X if y is None else y  # the target of an autoencoder, for callbacks that score
         self.context = estimator._init_callback_context(max_subtasks=n_epochs)
         self.context.call_on_fit_task_begin(estimator=estimator, X=X, y=self.y)
 
@@ -441,7 +442,7 @@ def available_device(device):
     try:
         device = torch.device(device)
         torch.empty(1, device=device)
-    # An unknown name, a build without CUDA and a backend that is not there: PyTorch raises each.
+    # PyTorch raises these for an unknown name, a build without CUDA and a missing backend.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
             f"device={str(device)!r} cannot be used here: {str(error).splitlines()[0]} "

@@ -1,9 +1,9 @@
-"""The start of a linear model: what factor analysis finds.
+"""The start of a linear model: the result of factor analysis.
 
-Without hidden layers, a VAE with a Gaussian likelihood is factor analysis, whose maximum
-likelihood an EM algorithm reaches in a second and gradient steps in minutes. Training starts
-there. Of the solutions, which are equal up to a rotation of the code, the start is the one whose
-posterior has independent components, because only that one can be expressed by the encoder::
+Without hidden layers, a VAE with a Gaussian likelihood is factor analysis. The EM algorithm reaches
+its maximum likelihood in a second, gradient steps take minutes. So training starts at that maximum.
+The code can be rotated without changing the likelihood; the start is the rotation for which the
+posterior has independent components, the only one that the encoder can express::
 
     W' diag(1/psi) W = diag(l)
     q(z_j|x) = N(w_j' diag(1/psi) (x - mean) / (1 + l_j), 1 / (1 + l_j))
@@ -19,14 +19,14 @@ from sklearn.exceptions import ConvergenceWarning
 from skvae.likelihoods import GaussianLikelihood
 from skvae.posteriors import Posterior
 
-MOST_ROWS = 10_000  # which are enough for a start
+MOST_ROWS = 10_000  # for factor analysis; enough for a start
 
 
 def start_linear(module, X, units):
     """Set a linear model to the result of factor analysis.
 
-    Nothing is done unless the model is linear and Gaussian, and X, the training rows, is an array
-    without gaps that has more rows than columns. The model sees it in the `units`.
+    Nothing is done unless the model is linear and Gaussian, and the training rows X are an array
+    without missing cells that has more rows than columns. The model sees X in the `units`.
     """
     if not (_is_linear(module) and isinstance(X, np.ndarray) and len(X) > X.shape[1]):
         return
@@ -55,8 +55,8 @@ def start_linear(module, X, units):
 def factors(x, n_components):
     """Return the factors of centered rows in the rotation whose posterior is diagonal.
 
-    These are the factors that say anything, of shape (n_features, n_factors), the variance of the
-    noise of each feature, and the ratio of signal to noise in each component of the code, in
+    The result is the factors that carry any signal, of shape (n_columns, n_factors), the variance
+    of the noise of each column, and the ratio of signal to noise in each component of the code, in
     descending order.
     """
     analysis = FactorAnalysis(min(n_components, x.shape[1]))
@@ -65,12 +65,12 @@ def factors(x, n_components):
         analysis.fit(x)
     weights, noise = analysis.components_.T, analysis.noise_variance_
     strength, rotation = np.linalg.eigh((weights / noise[:, None]).T @ weights)
-    said = np.flatnonzero(strength > 1e-3)[::-1]
-    return weights @ rotation[:, said], noise, strength[said]
+    kept = np.flatnonzero(strength > 1e-3)[::-1]
+    return weights @ rotation[:, kept], noise, strength[kept]
 
 
 def _is_linear(module):
-    """Return whether a model is a linear one of the estimator's own networks."""
+    """Return whether a model is linear and Gaussian, and made of the estimator's own networks."""
     posterior, likelihood = module.posterior_layer, module.likelihood_layer
     return (
         type(likelihood) is GaussianLikelihood

@@ -1,4 +1,4 @@
-"""The calls of a fitted estimator: what it has learned, and the use of its code."""
+"""The methods of a fitted estimator: what it has learned, and the use of its code."""
 
 from numbers import Integral, Real
 from typing import Any, Literal, Self
@@ -15,8 +15,9 @@ from skvae._fit.torch_state import plain_torch
 from skvae._random import random_state_of
 from skvae._sklearn import UNUSED
 from skvae.diagnostics import Diagnosis, diagnose
+from skvae.diagnostics.evaluation import noise_of_rows
 from skvae.model import VAE
-from skvae.objectives import BOUNDS, row_noise, shared_draws
+from skvae.objectives import BOUNDS
 
 
 class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
@@ -35,7 +36,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         raise NotImplementedError
 
     def _rows(self, X, reader, units, weight=None, device=None):
-        """Return rows of numbers as the networks see them; by default, where the module is."""
+        """Return rows of numbers as the networks see them, by default on the module's device."""
         return Rows(X, units, weight, device or self._model.device)
 
     # -- what was learned ------------------------------------------------------------------
@@ -45,7 +46,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @property
     def _model(self):
-        """All that a fit has learned; a NotFittedError, which is an AttributeError, before it."""
+        """All that a fit has learned; before a fit a NotFittedError, which is an AttributeError."""
         check_is_fitted(self)
         return self._fitted_model
 
@@ -95,7 +96,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Parameters
         ----------
         tau : float
-            Value in the range.
+            Tau in the range of the fit.
 
         Returns
         -------
@@ -141,11 +142,11 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     # -- using the code --------------------------------------------------------------------
 
-    __metadata_request__transform = {"out": UNUSED}  # it is no metadata of the rows
+    __metadata_request__transform = {"out": UNUSED}  # it is not metadata of the rows
 
     @plain_torch()
     def transform(self, X: Any, out: Any = None) -> Any:
-        """Encode rows: the posterior means.
+        """Encode rows as the means of their posteriors.
 
         Parameters
         ----------
@@ -158,13 +159,13 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         ndarray of shape (n_samples, n_components)
-            The codes. That of a row does not depend on the other rows, and nothing is random.
+            Codes, which are not random. The code of a row does not depend on the other rows.
         """
         return self._map(X, lambda module, x, context: module.posterior(x, context).loc, out)
 
     @plain_torch()
     def encode(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Encode rows: means and standard deviations of the posteriors.
+        """Encode rows as the means and standard deviations of their posteriors.
 
         Parameters
         ----------
@@ -174,7 +175,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         tuple of ndarray of shape (n_samples, n_components)
-            The means, as `transform` returns them, and the standard deviations.
+            Means, as `transform` returns them, and standard deviations.
         """
 
         def moments(module, x, context):
@@ -195,14 +196,14 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         X : {array-like, CSR} of shape (n_samples, n_features)
             The rows.
         n_draws : int, default=1
-            Codes drawn for each row.
+            Number of codes drawn for each row.
         random_state : int, RandomState instance or None, default=None
             Seed of this call; None draws different codes each time.
 
         Returns
         -------
         ndarray of shape (n_draws, n_samples, n_components)
-            The codes: posterior means plus standard deviations times standard normal noise.
+            Codes: posterior means plus standard deviations times standard normal noise.
 
         Examples
         --------
@@ -226,14 +227,14 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         bound: Literal["importance", "elbo"] = "importance",
         out: Any = None,
     ) -> np.ndarray:
-        """Lower bound on the log-density of each row.
+        """Compute a lower bound on the log-density of each row.
 
         Parameters
         ----------
         X : {array-like, CSR} of shape (n_samples, n_features)
             The rows.
         n_draws : int, default=32
-            Codes drawn for each row. The noise is a fixed function of the row.
+            Number of codes drawn for each row, with noise that is a fixed function of the row.
         bound : {"importance", "elbo"}, default="importance"
             The importance-weighted bound, which more draws tighten, or the ELBO, which more
             draws only estimate better.
@@ -243,7 +244,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         ndarray of shape (n_samples,)
-            Nats per row, in the units of the data; larger is better.
+            Bound in nats for each row, in the units of the data; larger is better.
         """
         check_is_fitted(self)
         check_number("n_draws", n_draws)
@@ -251,21 +252,14 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             raise ValueError(f"bound must be one of {sorted(BOUNDS)}; got {bound!r}")
 
         def nats(module, x, context):
-            return BOUNDS[bound](
-                module, x, self._noise_of_rows(module, x, context, n_draws), context
-            )
+            noise = noise_of_rows(module, x, context, n_draws, self._model.seed)
+            return BOUNDS[bound](module, x, noise, context)
 
         rows = self._read_rows(X)
-        return _filled(rows, self._model.map(rows, nats), out, rows.log_jacobians)
-
-    def _noise_of_rows(self, module, x, context, n_draws):
-        """Return the noise of rows that is a fixed function of each row."""
-        loc = module.posterior(x, context).loc
-        uniform, mixing = shared_draws(n_draws, self._n_features_out, self._model.seed)
-        return row_noise(uniform.to(loc), loc, mixing.to(loc))
+        return _filled(rows, self._model.map(rows, nats), out, offsets=rows.log_jacobians)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Mean of `score_samples`: a lower bound on the log-likelihood of a row.
+        """Compute the mean of `score_samples`, a lower bound on the log-likelihood of a row.
 
         Parameters
         ----------
@@ -277,7 +271,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         float
-            Nats per row; larger is better, as `GridSearchCV` expects.
+            Mean bound in nats per row; larger is better, as `GridSearchCV` expects.
         """
         return float(self.score_samples(X).mean())
 
@@ -290,8 +284,8 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         X : {array-like, CSR} of shape (n_samples, n_features)
             At least two rows, preferably held out from the training.
         n_draws : int, default=32
-            Codes drawn for each row in ELBO and importance bound, the same as in `score_samples`.
-            The fit fixes the draws, so the same rows give the same result.
+            Number of codes drawn for each row in ELBO and importance bound, the same ones as in
+            `score_samples`. The fit fixes the draws, so the same rows give the same result.
 
         Returns
         -------
@@ -326,7 +320,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return rows
 
     def _check_rows(self, likelihood, rows, reader):
-        """Refuse rows that the likelihood cannot take; unless overridden it takes all."""
+        """Refuse rows that the likelihood cannot take; there are none unless overridden."""
 
     def _map(self, X, function, out=None):
         """Apply ``function(module, x, context)`` to rows, and put the results into an array."""
@@ -353,12 +347,12 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self._model.draw(n_samples, seed, function, context)
 
 
-def _filled(rows, results, out=None, more=None):
-    """Put results of chunks of rows, plus `more`, into an array."""
+def _filled(rows, results, out=None, offsets=None):
+    """Put the results for chunks of rows, plus an offset for each row, into an array."""
     for chunk, found in results:
         values = found.numpy()
-        if more is not None:
-            values += more[chunk]  # in place: in the precision of the rows
+        if offsets is not None:
+            values += offsets[chunk]  # in place, so that the precision stays that of the rows
         shape = (len(rows), *values.shape[1:])
         if out is None:
             out = np.empty(shape, dtype=values.dtype)
@@ -370,6 +364,6 @@ def _filled(rows, results, out=None, more=None):
 
 
 def check_number(name, value, least=1):
-    """Refuse what is no number of things."""
+    """Refuse a value that is not an integer of at least `least`."""
     if not isinstance(value, Integral) or value < least:
         raise ValueError(f"{name} must be an int of at least {least}; got {value!r}")

@@ -1,4 +1,4 @@
-"""One training for a whole range of tau: some weights of the model are functions of tau.
+"""One model for a whole range of tau: some of its weights are functions of tau.
 
 In training every batch has another tau; afterwards the model at any tau of the range is a plain
 :class:`~skvae.model.VAE`, with its weights and moments worked out.
@@ -21,8 +21,8 @@ from skvae.objectives import Terms, mean_terms
 from skvae.posteriors import MomentPosterior, Moments
 
 GOLDEN_RATIO = (5**0.5 - 1) / 2
-N_MOMENTS, N_TERMS = 33, 9  # nodes at which they are measured
-N_RUNNING = 5  # nodes of the running moments: variances are polynomials of degree 4
+N_MOMENTS, N_TERMS = 33, 9  # nodes at which moments and terms of the ELBO are measured
+N_RUNNING = 5  # nodes of the running moments, since variances are polynomials of degree 4
 
 
 class EveryTau(nn.Module):
@@ -88,7 +88,8 @@ class EveryTau(nn.Module):
         self.coefficients = nn.Parameter(torch.stack([start, 0 * start, 0 * start]))
         for weight in weights.values():
             weight.requires_grad_(False)  # the coefficients are trained in their place
-        self.moments = None
+        self.moments = None  # of all rows, at the nodes; set by `finalise`
+        self.reconstruction = self.excess = None  # of all rows, at the nodes; set by `_measure`
         for name, moment in zip(
             Moments._fields, module.posterior_layer.stored_moments(), strict=True
         ):
@@ -130,13 +131,13 @@ class EveryTau(nn.Module):
     def _tau_of_step(self, number):
         """Return the tau of a training step, spread evenly however few steps are taken.
 
-        The places have the arcsine distribution, which has more of the ends: a polynomial is held
-        there by neighbors on one side only.
+        The places have the arcsine distribution, which is denser at the ends of the range, because
+        a polynomial is determined there by neighbors on one side only.
         """
         share = (self._first + (number + 1) * GOLDEN_RATIO) % 1.0
         return self.tau_at(-np.cos(np.pi * share))
 
-    # For `state_dict`, which holds it beside parameters and buffers.
+    # PyTorch keeps this state in the `state_dict`, beside parameters and buffers.
     def get_extra_state(self) -> dict[str, Any]:
         return {"n_steps": self.n_steps, "first": self._first}
 
@@ -189,13 +190,13 @@ class EveryTau(nn.Module):
 
     @contextmanager
     def _running_moments_of_all(self):
-        """Update running moments for every tau in this block, by what the posterior is given.
+        """Update the running moments of every tau when the block calls the posterior.
 
-        They are kept at five nodes. Means and variances of the mean head are polynomials of a
-        degree up to four, so that their values at any tau follow up to rounding; the logarithm of
-        the mean square is nearly one (within 0.5 percent on tables that were measured).
+        They are kept at five nodes. Means and variances of the mean head are polynomials of degree
+        four at most, so their values at any tau follow from the nodes up to rounding. The logarithm
+        of the mean square is nearly such a polynomial (within 0.5 percent on the measured tables).
         """
-        if not self.training or not len(self.posterior_layer.mean):  # it needs none
+        if not self.training or not len(self.posterior_layer.mean):  # nothing to update
             yield
             return
         handle = self.posterior_layer.register_forward_pre_hook(self._update_running)
@@ -242,7 +243,7 @@ class EveryTau(nn.Module):
         Parameters
         ----------
         log_ratio : float, default=4.0
-            Difference in nats of the variance ratio.
+            Amount by which the logarithm of the first component's ratio starts higher.
         """
         posterior = self.posterior_layer
         if not isinstance(posterior, MomentPosterior):
@@ -255,7 +256,7 @@ class EveryTau(nn.Module):
 
     @torch.no_grad()
     def _shrink(self, share):
-        """Shrink the matrices that depend on tau by a share, as weight decay shrinks the others."""
+        """Shrink the matrices that depend on tau by a share: the weight decay of these matrices."""
         for start, end in self._matrices:
             self.coefficients[:, start:end] *= 1.0 - share
 
@@ -305,9 +306,9 @@ class EveryTau(nn.Module):
         batches : iterable of skvae._data.rows.Batch
             All rows.
         previous : list of skvae.posteriors.Moments, optional
-            Moments of rows of former calls, to merge with.
+            Moments of the rows of former calls, to merge with.
         n_nodes : int, default=33
-            Values of tau at which the moments are measured.
+            Number of values of tau at which the moments are measured.
         """
         self.moments = None
         layers = []
@@ -347,7 +348,7 @@ class EveryTau(nn.Module):
         """
         module, t = self.at_tau(tau), self._place_of(tau)
         excess = np.array(self.excess)
-        # Where the floor binds the excess is next to nothing: the polynomial must not go below.
+        # Where the floor binds, the excess is almost 0, and the polynomial must not undershoot it.
         kl = np.maximum(_between(excess, t), excess.min(0))
         kl += module.posterior_layer.component_floors()
         return module, Terms(float(_between(np.array(self.reconstruction), t)), kl)
@@ -377,19 +378,19 @@ def _code_weights(decoder):
 
 
 def _interpolated(moments, t):
-    """Moments at t, of those at the nodes along the first axis."""
+    """Return the moments at t, interpolated between those at the nodes, their first axis."""
     mean_square = _between(moments.mean_square.log(), t).exp()
     mean, variance = _between(moments.mean, t), _between(moments.variance, t)
     return Moments(moments.weight[0], mean, variance, mean_square)
 
 
 def nodes(n):
-    """Return the extremes of a Chebyshev polynomial, from -1 to 1; of an odd n the middle is 0."""
+    """Return n Chebyshev nodes, from -1 to 1 inclusive; for an odd n the middle one is 0."""
     return np.sin(np.pi * np.arange(1 - n, n, 2) / (2 * (n - 1)))
 
 
 def _between(values, t):
-    """Value at t of the polynomial through values at the nodes (Salzer 1972)."""
+    """Return the value at t of the polynomial through the values at the nodes (Salzer 1972)."""
     distance = t - nodes(len(values))
     if not distance.all():
         return values[int(np.flatnonzero(distance == 0)[0])]

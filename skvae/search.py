@@ -1,4 +1,4 @@
-"""Every tau from one training run: the rate-distortion curve, and the choice of tau."""
+"""Every tau from one fit: the rate-distortion curve, and the choice of tau."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -113,7 +113,7 @@ def rate_distortion_curve(
 
 
 def _delegated(name: str) -> Any:
-    """Make a method that calls `name` of `best_estimator_`; it exists if the estimator has it."""
+    """Make a method that calls `name` of `best_estimator_` and exists only if that does."""
 
     def estimator_has(search):
         return hasattr(getattr(search, "best_estimator_", search._template()), name)
@@ -253,7 +253,7 @@ class BNVAEEstimatorCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         X : {array-like, CSR} of shape (n_samples, n_features) or iterable of str
             Rows or sentences, as the estimator takes them.
         y : array-like of shape (n_samples,), default=None
-            Target of the final estimator.
+            Targets of the final estimator and of the scorer.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows in the fits of the estimator. The final estimator and the scores
             do not use them.
@@ -347,11 +347,11 @@ class BNVAEEstimatorCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
         return get_tags(self._template())
 
     def _template(self):
-        """The estimator to clone."""
+        """Return the estimator to clone."""
         return BNVAEEstimator() if self.estimator is None else self.estimator
 
     def _candidates(self):
-        """The values of tau to choose from, in the order of `taus`."""
+        """Return the values of tau to choose from, in the order of `taus`."""
         if isinstance(self.taus, Integral):
             return _evenly_spaced(self.taus, 0.05, 0.95)
         taus = np.asarray(self.taus)
@@ -366,17 +366,17 @@ class BNVAEEstimatorCV(MetaEstimatorMixin, TransformerMixin, BaseEstimator):
 
 
 def _with_rows_by_number(X):
-    """X in a form from which folds can take rows by their numbers, in any order."""
-    if isinstance(X, Iterator):  # the first fit would use it up
+    """Return X in a form from which folds can take rows by their numbers, in any order."""
+    if isinstance(X, Iterator):  # which the first fit would use up
         return list(X)
-    if is_stream(X) and len(X.shape) == 2:  # h5py and zarr want numbers in their own ways
+    if is_stream(X) and len(X.shape) == 2:  # h5py and zarr do not take any numbers in any order
         rows = open_stream(X)
         return X if isinstance(rows, Stream) else rows
     return X
 
 
 def _score_fold(vae, final_estimator, scoring, taus, X, y, sample_weight, train, test):
-    """Scores, seconds of fitting and seconds of scoring at each tau, from a single fit."""
+    """Return scores, seconds of fitting and seconds of scoring at each tau, from a single fit."""
     X_train, X_test = (safe_indexing(X, index) for index in (train, test))
     y_train, y_test = (None if y is None else safe_indexing(y, index) for index in (train, test))
     weight = None if sample_weight is None else safe_indexing(sample_weight, train)
@@ -399,7 +399,7 @@ def _score_fold(vae, final_estimator, scoring, taus, X, y, sample_weight, train,
 
 
 def _cv_results(taus, scores, fit_seconds, score_seconds):
-    """The dictionary of `GridSearchCV.cv_results_`, from arrays of shape (n_taus, n_folds)."""
+    """Return the results in the form of GridSearchCV, from arrays of shape (n_taus, n_folds)."""
     results = {}
     for name, seconds in (("fit_time", fit_seconds), ("score_time", score_seconds)):
         results[f"mean_{name}"], results[f"std_{name}"] = seconds.mean(1), seconds.std(1)
@@ -408,13 +408,13 @@ def _cv_results(taus, scores, fit_seconds, score_seconds):
     results |= {f"split{number}_test_score": split for number, split in enumerate(scores.T)}
     mean = scores.mean(1)
     results["mean_test_score"], results["std_test_score"] = mean, scores.std(1)
-    comparable = np.where(np.isnan(mean), -np.inf, mean)  # a score that is not a number is last
+    comparable = np.where(np.isnan(mean), -np.inf, mean)  # a score of NaN ranks last
     results["rank_test_score"] = rankdata(-comparable, method="min").astype(np.int32)
     return results
 
 
 def _evenly_spaced(n, low, high):
-    """Taus from low to high, evenly spaced by their logit."""
+    """Return taus from low to high, evenly spaced by their logit."""
     taus = expit(np.linspace(logit(low), logit(high), n))
     taus[[0, -1]] = low, high  # exactly, without the rounding of logit and expit
     return taus

@@ -50,7 +50,7 @@ class BNVAETextEstimator(BaseVAE):
         Constraint on the posterior, as in `BNVAEEstimator`. "none" has no code at all: it is the
         plain language model, for comparison.
     analyzer : {"word", "char"} or callable, default="word"
-        Tokens of a sentence. A callable takes a document, of any type, and returns the list of
+        Kind of the tokens. A callable takes a document, of any type, and returns the list of
         its tokens, which are strings; `tokenizer`, `lowercase` and `token_pattern` then have no
         effect.
     tokenizer : callable or None, default=None
@@ -63,11 +63,12 @@ class BNVAETextEstimator(BaseVAE):
         and Khmer, which have no spaces between words, it is a single character. Every other mark,
         such as an emoji, is a token by itself. See `skvae._data.words.tokens`.
     min_df : int or float, default=1
-        Number or share of sentences. Words that occur in fewer are unknown words.
+        Smallest number or share of sentences in which a word occurs; rarer words are unknown words.
     max_df : int or float, default=1.0
-        Number or share of sentences. Words that occur in more are unknown words.
+        Largest number or share of sentences in which a word occurs; more frequent words are unknown
+        words.
     max_features : int or None, default=None
-        Upper bound of the size of the vocabulary, which keeps the most frequent words.
+        Largest number of words in the vocabulary, which keeps the most frequent ones.
     max_length : int, default=50
         Number of words after which a sentence is cut. A warning counts the sentences cut.
     embedding_size : int, default=128
@@ -144,8 +145,10 @@ class BNVAETextEstimator(BaseVAE):
         Mean ELBO of the training sentences after training, in nats, with one draw per sentence.
     kl_per_component_ : ndarray of shape (n_components,)
         Mean KL of each component over the training sentences, in nats.
+    tau_ : float
+        Value in use of `tau`, as in `BNVAEEstimator`.
     kl_floor_ : float
-        Lower bound that tau guarantees for the sum of `kl_per_component_`, in nats.
+        Lower bound that `tau_` guarantees for the sum of `kl_per_component_`, in nats.
 
     See Also
     --------
@@ -171,7 +174,7 @@ class BNVAETextEstimator(BaseVAE):
     2
     """
 
-    # By this name skrub knows what takes a column of a frame rather than the frame.
+    # By this attribute, skrub recognizes estimators that take a column of a frame, not the frame.
     __single_column_transformer__ = True
 
     _largest_batch = 64
@@ -392,7 +395,7 @@ class BNVAETextEstimator(BaseVAE):
     # -- using the code --------------------------------------------------------------------
 
     def transform(self, X: Iterable[Any], out: Any = None) -> Any:
-        """Encode documents: the posterior means.
+        """Encode documents as the means of their posteriors.
 
         Parameters
         ----------
@@ -404,12 +407,12 @@ class BNVAETextEstimator(BaseVAE):
         Returns
         -------
         ndarray of shape (n_samples, n_components)
-            The codes. That of a document does not depend on the others, and nothing is random.
+            Codes, which are not random. The code of a document does not depend on the others.
         """
         return super().transform(X, out)
 
     def encode(self, X: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
-        """Encode documents: means and standard deviations of the posteriors.
+        """Encode documents as the means and standard deviations of their posteriors.
 
         Parameters
         ----------
@@ -419,7 +422,7 @@ class BNVAETextEstimator(BaseVAE):
         Returns
         -------
         tuple of ndarray of shape (n_samples, n_components)
-            The means, as `transform` returns them, and the standard deviations.
+            Means, as `transform` returns them, and standard deviations.
         """
         return super().encode(X)
 
@@ -430,7 +433,7 @@ class BNVAETextEstimator(BaseVAE):
         bound: Literal["importance", "elbo"] = "importance",
         out: Any = None,
     ) -> np.ndarray:
-        """Lower bound on the log-probability of each document, its end included.
+        """Compute a lower bound on the log-probability of each document, its end included.
 
         Parameters
         ----------
@@ -447,12 +450,12 @@ class BNVAETextEstimator(BaseVAE):
         Returns
         -------
         ndarray of shape (n_samples,)
-            Nats per document; larger is better.
+            Bound in nats for each document; larger is better.
         """
         return super().score_samples(X, n_draws, bound, out)
 
     def score(self, X: Iterable[Any], y: Any = None) -> float:
-        """Mean of `score_samples`: a lower bound on the log-probability of a document.
+        """Compute the mean of `score_samples`, a lower bound on the log-probability of a document.
 
         Parameters
         ----------
@@ -464,12 +467,12 @@ class BNVAETextEstimator(BaseVAE):
         Returns
         -------
         float
-            Nats per document; larger is better.
+            Mean bound in nats per document; larger is better.
         """
         return super().score(X)
 
     def diagnose(self, X: Iterable[Any], n_draws: int = 32) -> Diagnosis:
-        """Find out whether the code is informative and whether the decoder uses it.
+        """Find out whether the code is alive and whether the decoder uses it.
 
         Parameters
         ----------
@@ -487,7 +490,7 @@ class BNVAETextEstimator(BaseVAE):
 
     @plain_torch()
     def inverse_transform(self, X: Any, n_beams: int = 1) -> list[str]:
-        """Decode codes: the most probable sentence that a search finds for each.
+        """Decode codes as the most probable sentences that a search finds.
 
         Parameters
         ----------
@@ -500,8 +503,8 @@ class BNVAETextEstimator(BaseVAE):
         Returns
         -------
         list of str
-            The sentences: tokens with a space between them where the script has one, characters
-            without. The unknown word is never written.
+            Sentences, with spaces between words where the script has them, and without spaces if
+            tokens are characters. The unknown word is never written.
         """
         check_number("n_beams", n_beams)
         return self._sentences(
@@ -524,7 +527,7 @@ class BNVAETextEstimator(BaseVAE):
         n_samples : int, default=1
             Number of sentences.
         random_state : int, RandomState instance or None, default=None
-            Seed of this call. None draws other sentences each time.
+            Seed of this call; None draws different sentences each time.
         temperature : float, default=1.0
             Divisor of the logits. Below 1, probable words become more probable.
         top_p : float, default=1.0
@@ -533,7 +536,7 @@ class BNVAETextEstimator(BaseVAE):
         Returns
         -------
         list of str
-            The sentences, in the form that `inverse_transform` returns.
+            Sentences, in the form that `inverse_transform` returns.
         """
         if not temperature > 0.0:
             raise ValueError(f"temperature must be above 0; got {temperature!r}")
@@ -561,14 +564,14 @@ class BNVAETextEstimator(BaseVAE):
         Returns
         -------
         list of str
-            The decoded sentences, from `a` to `b`.
+            Decoded sentences, from `a` to `b`.
         """
         check_number("n_samples", n_samples, least=2)
         start, end = self.transform([a, b])
         return self.inverse_transform(np.linspace(start, end, n_samples), n_beams)
 
     def perplexity(self, X: Iterable[Any], n_draws: int = 32) -> float:
-        """Exponential of the mean negative log-probability of a token, ends included.
+        """Compute the exponential of the mean negative log-probability of a token, ends included.
 
         Parameters
         ----------
@@ -580,8 +583,8 @@ class BNVAETextEstimator(BaseVAE):
         Returns
         -------
         float
-            Upper bound of the perplexity, as `score_samples` is a lower bound. Smaller is better;
-            a model that has learned nothing reaches about the size of the vocabulary.
+            Upper bound on the perplexity, because `score_samples` is a lower bound. Smaller is
+            better; a model that has learned nothing reaches about the size of the vocabulary.
         """
         check_is_fitted(self)
         documents = self._analysis().tokens(X)

@@ -777,6 +777,6 @@ def test_a_constant_column_has_no_noise():
 @pytest.mark.parametrize("likelihood", ["bernoulli", "poisson"])
 def test_only_noise_scales_have_a_noise_variance(likelihood):
     model = small(likelihood=likelihood).fit((rows() > 0).astype(float))
-    with pytest.raises(AttributeError, match=r"noise_variance_ is there for .*gaussian"):
+    with pytest.raises(AttributeError, match=r"noise_variance_ exists only under .*gaussian"):
         model.noise_variance_  # noqa: B018
     assert not hasattr(model, "noise_variance_")

@@ -220,7 +220,7 @@ def test_a_damaged_checkpoint_is_an_error_and_stays(tmp_path):
 
 def test_a_saved_estimator_is_no_checkpoint(tmp_path):
     small().fit(X).save(tmp_path / "a")
-    with pytest.raises(ValueError, match="is no checkpoint that this version"):
+    with pytest.raises(ValueError, match="is not a checkpoint that this version"):
         small(checkpoint=tmp_path / "a").fit(X)
 
 

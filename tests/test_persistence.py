@@ -478,7 +478,7 @@ def test_a_changed_byte_anywhere_is_a_clear_error(content, folder, data):
 @given(st.binary(max_size=200) | st.binary(max_size=50).map(lambda b: struct.pack("<Q", 20) + b))
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_random_bytes_are_a_clear_error(folder, data):
-    with pytest.raises(ValueError, match="is no file of skvae, or it is damaged"):
+    with pytest.raises(ValueError, match="is not a file of skvae, or it is damaged"):
         load_bytes(data, folder)
 
 
@@ -492,7 +492,7 @@ def test_a_pickle_is_not_opened(tmp_path):
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "exploded"),)
 
-    with pytest.raises(ValueError, match="is no file of skvae"):
+    with pytest.raises(ValueError, match="is not a file of skvae"):
         load_bytes(pickle.dumps(Bomb()), tmp_path)
     assert not (tmp_path / "exploded").exists()
 
@@ -554,14 +554,14 @@ MATCHED = "skvae.posteriors.matched:MomentPosterior"
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (MATCHED, "os:system", "is no class that a file may name"),
-        (MATCHED, "skvae.posteriors.matched:reduce", "is no class"),
-        (MATCHED, "skvae.posteriors.matched:Normal", "is no class"),
-        (MATCHED, "skvae.__main__:main", "is no class"),
-        (MATCHED, "skvae._data.units:Units", "is no module"),
-        (MATCHED, "skvae...:x", "is no class"),
-        ("skvae._data.units:Units", "skvae._data.rows:Rows", "is no tuple"),
-        ("skvae._data.units:Units", "subprocess:Popen", "is no class"),
+        (MATCHED, "os:system", "is not a class that a file may name"),
+        (MATCHED, "skvae.posteriors.matched:reduce", "is not a class"),
+        (MATCHED, "skvae.posteriors.matched:Normal", "is not a class"),
+        (MATCHED, "skvae.__main__:main", "is not a class"),
+        (MATCHED, "skvae._data.units:Units", "is not a module"),
+        (MATCHED, "skvae...:x", "is not a class"),
+        ("skvae._data.units:Units", "skvae._data.rows:Rows", "is not a tuple"),
+        ("skvae._data.units:Units", "subprocess:Popen", "is not a class"),
         ("skvae.objectives:FreeBits", MATCHED, "not an object of"),
         ('"nats"', '"knots"', "unexpected keyword"),
         ('{"dict"', '{"eval"', "a thing of unknown kind, 'eval'"),
@@ -720,7 +720,7 @@ def test_a_pickle_of_a_fitted_estimator_holds_no_tensor():
     [
         ({"again": "module 7"}, "KeyError: 'module 7'"),
         ({"foreign": "encoder"}, "'encoder' is missing"),
-        ({"dtype": "nn"}, "'nn' is no dtype"),
+        ({"dtype": "nn"}, "'nn' is not a dtype"),
     ],
 )
 def test_a_damaged_state_says_what_is_wrong(settings, message):

@@ -1,4 +1,4 @@
-"""Checkpoints: the file from which an interrupted fit goes on."""
+"""Checkpoints: files from which interrupted fits go on."""
 
 import os
 
@@ -10,15 +10,15 @@ from skvae._warnings import warn
 
 
 class Checkpoint:
-    """The file of a fit that is written after each epoch and read at the beginning."""
+    """A file that a fit writes after each epoch, and reads when it begins."""
 
     def __init__(self, path, identity, writes=True):
         self.path = path
-        self.identity = identity  # what must be the same for a fit to be the same, in words
-        self.writes = writes  # of several processes only the first does
+        self.identity = identity  # in words, what has to be equal for two fits to be the same
+        self.writes = writes  # False for all but the first of several processes
 
     def read(self):
-        """Return what was written last, or None; refuse a file of another fit."""
+        """Return what was written last, None if nothing was; refuse a file of another fit."""
         if not os.path.exists(self.path):
             return None
         state = read(self.path)
@@ -27,7 +27,7 @@ class Checkpoint:
             found = restored(state._replace(settings=contents))
         except (LookupError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{str(self.path)!r} is no checkpoint that this version of skvae can read: "
+                f"{str(self.path)!r} is not a checkpoint that this version of skvae can read: "
                 f"{error}. Delete it to start anew, or pass another path as checkpoint."
             ) from error
         differences = [
@@ -69,7 +69,7 @@ class NoCheckpoint:
 
 
 def in_words(value):
-    """Return a parameter in words, to be compared with that of another process."""
+    """Return a parameter in words, to compare it with that of an earlier run."""
     try:
         state_of(value)
     except CannotSave:

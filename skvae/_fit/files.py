@@ -1,4 +1,4 @@
-"""Files of plain states: safetensors, with settings as JSON in the metadata and a checksum."""
+"""Files of states: safetensors, with the settings as JSON and a checksum in the metadata."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from skvae._fit.plain import VERSION, State
 
-FORMAT = 4  # of settings and files; raised when older versions could not read new files
+FORMAT = 4  # of settings and files; raised when older versions cannot read new files
 KEY = "skvae"  # key of the settings in the metadata of a file
 
 
@@ -22,7 +22,7 @@ def write(path, state):
 
 
 def read(path):
-    """Return the state in a file that `write` wrote; a ValueError says what is wrong with it."""
+    """Return the state in a file that `write` wrote; raise a ValueError that says what is wrong."""
     if os.path.isdir(path):
         raise IsADirectoryError(
             f"path must name a file that save wrote; {str(path)!r} is a folder. Pass the file."
@@ -58,17 +58,17 @@ def _contents(path):
     """Return metadata and arrays of a safetensors file."""
     from safetensors import SafetensorError, safe_open
 
-    with open(path, "rb"):  # so that a missing file is the error it always is
+    with open(path, "rb"):  # so that a missing file raises the usual FileNotFoundError
         pass
     try:
         with safe_open(path, framework="np") as file:
-            # The file has keys, but is no mapping that could be iterated.
+            # The file has keys, but cannot be iterated.
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return file.metadata() or {}, arrays
     except (SafetensorError, ValueError, TypeError, OSError, OverflowError, KeyError) as error:
         raise ValueError(
-            f"{str(path)!r} is no file of skvae, or it is damaged or cut off: {error}. Save again, "
-            "or take another copy."
+            f"{str(path)!r} is not a file of skvae, or it is damaged or cut off: {error}. Save "
+            "again, or take another copy."
         ) from error
 
 
@@ -82,9 +82,9 @@ def _digest(settings, arrays):
 
 
 def replace(path, content):
-    """Put bytes into a file so that it holds either its former content or all of them.
+    """Put bytes into a file so that it holds either its former content or all of the new one.
 
-    They are written to a file beside it, flushed to the disk, and that file is renamed.
+    They are written to another file beside it and flushed to the disk; then that file is renamed.
     """
     path = _writable(path)
     aside = path.with_name(f".{path.name}.part")
@@ -97,7 +97,7 @@ def replace(path, content):
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
-    if os.name == "posix":  # the new name too is to survive a power cut
+    if os.name == "posix":  # the new name has to survive a power failure, too
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -106,14 +106,14 @@ def replace(path, content):
 
 
 def _writable(path):
-    """The path, if a file can be there."""
+    """Return the path; refuse one at which no file can be."""
     if not os.fspath(path):
         raise ValueError("path must name a file; got an empty name")
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(
             f"path must name a file, and {str(path)!r} is a folder. Pass a name in it, "
-            f"{str(path / 'vae.safetensors')!r} say."
+            f"for example {str(path / 'vae.safetensors')!r}."
         )
     if not path.parent.is_dir():
         raise FileNotFoundError(

@@ -1,4 +1,4 @@
-"""The fitted model: a trained VAE with everything that its use takes."""
+"""The fitted model: a trained VAE and all that is needed to use it."""
 
 import copy
 
@@ -11,13 +11,13 @@ from skvae.objectives import Terms
 
 
 class FittedModel(nn.Module):
-    """A trained VAE, the units and the reader of its rows, and what it reaches on them.
+    """A trained VAE, the units and the reader of its rows, and the ELBO that it reaches on them.
 
     An estimator holds one of these; its fitted attributes are views of it. The VAE has the moments
-    of all training rows. `terms` are their mean reconstruction and mean KL of each component, in
-    the networks' units, and `log_jacobian` leads to those of the data. `row_work` counts
-    multiplications for one row, which decide the number of threads. `every` is the `EveryTau` of
-    a range.
+    of all training rows. `terms` are the mean reconstruction and the mean KL of each component over
+    these rows, in the networks' units; adding `log_jacobian` gives the ELBO in the units of the
+    data. `row_work` is the number of multiplications for one row, which decides the number of
+    threads. `every` is the `EveryTau` of a fit for a range of tau.
     """
 
     def __init__(self, module, units, reader, *, terms, log_jacobian, seed, row_work, every=None):
@@ -25,19 +25,19 @@ class FittedModel(nn.Module):
         self.module, self.units, self.reader, self.every = module, units, reader, every
         self.reconstruction, self.kl_per_component = float(terms.reconstruction), _array(terms.kl)
         self.log_jacobian, self.row_work = log_jacobian, row_work
-        self.seed = seed  # of the draws that scores and diagnoses use
+        self.seed = seed  # of the draws for scores and diagnoses
         self.eval()
 
     def at_tau(self, tau):
         """Return the model at another tau of its range; it shares everything else with this one."""
         module, terms = self.every._at(tau)
-        return self._but(module=module, terms=terms)
+        return self._with(module=module, terms=terms)
 
     def alone(self):
-        """Return the same model without those at other values of tau."""
-        return self._but(every=None)
+        """Return the same model without the `EveryTau`."""
+        return self._with(every=None)
 
-    def _but(self, **changes):
+    def _with(self, **changes):
         names = ("module", "units", "reader", "log_jacobian", "seed", "row_work", "every")
         fields = {name: getattr(self, name) for name in names}
         fields["terms"] = Terms(self.reconstruction, self.kl_per_component)
@@ -59,7 +59,7 @@ class FittedModel(nn.Module):
 
     @property
     def tau(self):
-        """The operating point."""
+        """The tau of the module."""
         return float(self.module.posterior_layer.tau)
 
     @property

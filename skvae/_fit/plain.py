@@ -27,15 +27,15 @@ MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in RO
 
 
 class State(NamedTuple):
-    """An object in terms of plain things."""
+    """An object as settings, arrays and what is neither."""
 
-    settings: object  # all that JSON can hold, with the names of the others
-    arrays: dict  # of ndarray
-    foreign: dict  # of what neither can hold, such as functions of the user's own
+    settings: object  # what JSON can hold; it refers to the other two by name
+    arrays: dict  # of ndarray, by name
+    foreign: dict  # of what neither can hold, such as functions of the user's own, by name
 
 
 class CannotSave(TypeError):
-    """The object is of a kind that a file cannot hold."""
+    """Error for an object that a file cannot hold."""
 
 
 def state_of(value, keep_foreign=False):
@@ -43,9 +43,9 @@ def state_of(value, keep_foreign=False):
 
     It may be made of numbers, strings, lists, tuples, sets, dicts, arrays, tensors, and of
     objects and modules whose classes are those of this package and of `torch.nn`. Other objects
-    are kept as they are for pickle (`keep_foreign`). Otherwise they are an error, but for a module
-    that a function given by name built: of that the weights are kept, and the function has to be
-    given again.
+    are kept as they are for pickle (`keep_foreign`). Otherwise they are an error, except a module
+    that a function of the user's own has built: its weights are kept, and `restored` needs the
+    function among the `foreign`.
     """
     writer = _Writer(keep_foreign)
     settings = writer.plain(value)
@@ -53,10 +53,10 @@ def state_of(value, keep_foreign=False):
 
 
 def restored(state):
-    """Return the object that `state_of` turned into a state; a ValueError if the state is damaged.
+    """Return the object that `state_of` turned into a state; raise a ValueError if it is damaged.
 
-    The object has memory of its own; tensors are on the CPU. The state's `foreign` must hold
-    everything that the settings mention.
+    The object has memory of its own, and its tensors are on the CPU. The state's `foreign` must
+    hold everything that the settings mention.
     """
     try:
         return _Reader(state).value(state.settings)
@@ -69,7 +69,7 @@ def restored(state):
 
 
 class _Unreadable(ValueError):
-    """The state cannot be restored, for the reason given."""
+    """Error for a state that cannot be restored, with the reason."""
 
 
 class _Writer:
@@ -78,7 +78,7 @@ class _Writer:
     def __init__(self, keep_foreign):
         self.keep_foreign = keep_foreign
         self.arrays, self.foreign = {}, {}
-        self.seen = {}  # by id: a name, and the object to keep the id from being used again
+        self.seen = {}  # by id: a name, and the object, so that no other one gets the same id
 
     def plain(self, value):
         kind = type(value)
@@ -90,11 +90,11 @@ class _Writer:
         for kinds, write in _WRITE_SUBCLASSES.items():
             if isinstance(value, kinds):
                 return write(self, value)
-        if isinstance(value, type) and _is_ours(value):
+        if isinstance(value, type) and _is_ours(value.__module__):
             return {"class": _name(value)}
-        if _is_ours(kind):
+        if _is_ours(kind.__module__):
             return self._object(value)
-        # Without the inner modules, between which pandas moves its types.
+        # By package and class only, because pandas moves its types from module to module.
         name = f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
         if name in VALUES:
             return {"value": name, "words": self.plain(VALUES[name][0](value))}
@@ -126,7 +126,7 @@ class _Writer:
         return {"tensor": name}
 
     def _named(self, value, array):
-        """Return a name for an array: the same for the same object, so that sharing is kept."""
+        """Return a name for an array, the same for the same object, so that it stays shared."""
         if id(value) not in self.seen:
             name = str(len(self.arrays))
             self.seen[id(value)], self.arrays[name] = (name, value), array
@@ -135,13 +135,14 @@ class _Writer:
     def _module(self, module):
         if id(module) in self.seen:
             return {"again": self.seen[id(module)][0]}
-        if not _is_ours(type(module)) and not type(module).__module__.startswith(OF_TORCH):
+        home = type(module).__module__
+        if not _is_ours(home) and not home.startswith(OF_TORCH):
             return self._foreign_module(module)
         name = self.seen.setdefault(id(module), (f"module {len(self.seen)}", module))[0]
         state = {
             key: value
             for key, value in module.__getstate__().items()
-            if not (type(value) is OrderedDict and not value)  # a table of hooks with none in it
+            if not (type(value) is OrderedDict and not value)  # an empty table of hooks
         }
         return {"module": _name(type(module)), "name": name, "state": self.plain(state)}
 
@@ -231,7 +232,7 @@ class _Reader:
     def module(self, plain):
         cls = _class(plain["module"])
         if not issubclass(cls, nn.Module):
-            raise _Unreadable(f"{plain['module']} is no module")
+            raise _Unreadable(f"{plain['module']} is not a module")
         module = self.seen[plain["name"]] = cls.__new__(cls)
         nn.Module.__init__(module)
         module.__setstate__({**vars(module), **self.items(plain["state"])})
@@ -262,7 +263,7 @@ class _Reader:
 
     def object(self, plain):
         cls = _class(plain["object"])
-        if issubclass(cls, nn.Module | tuple) or not _is_ours(cls):
+        if issubclass(cls, nn.Module | tuple) or not _is_ours(cls.__module__):
             raise _Unreadable(f"{plain['object']} is not an object of settings")
         state = self.items(plain["state"])
         if is_dataclass(cls):
@@ -273,8 +274,8 @@ class _Reader:
 
     def named(self, plain):
         cls = _class(plain["named"])
-        if not (issubclass(cls, tuple) and _is_ours(cls)):
-            raise _Unreadable(f"{plain['named']} is no tuple")
+        if not (issubclass(cls, tuple) and _is_ours(cls.__module__)):
+            raise _Unreadable(f"{plain['named']} is not a tuple")
         return cls(*self.value(plain["values"]))
 
     def random_state(self, plain):
@@ -317,7 +318,7 @@ def _pandas(name, *args, **options):
     return getattr(import_module("pandas"), name)(*args, **options)
 
 
-# Values that stand in tables, as categories say: how to put them into words, and back.
+# Values in tables, such as categories: how each type is written as plain values, and read again.
 VALUES = {
     "datetime.datetime": (datetime.isoformat, datetime.fromisoformat),
     "datetime.date": (date.isoformat, date.fromisoformat),
@@ -352,9 +353,10 @@ VALUES = {
 }
 
 
-def _is_ours(cls):
-    package, _, room = cls.__module__.partition(".")
-    return package == PACKAGE and room in MODULES
+def _is_ours(module):
+    """Whether a module of Python, given by its name, is one of this package."""
+    package, _, name = module.partition(".")
+    return package == PACKAGE and name in MODULES
 
 
 def _name(cls):
@@ -364,19 +366,18 @@ def _name(cls):
 def _class(name):
     """The class of a name, if it is one of this package or of torch.nn."""
     module, _, attribute = name.partition(":")
-    package, _, room = module.partition(".")
     cls = None
-    if package == PACKAGE and room in MODULES:
+    if _is_ours(module):
         cls = getattr(import_module(module), attribute, None)
     elif module.startswith(OF_TORCH):
         cls = getattr(sys.modules.get(module), attribute, None)
     if not (isinstance(cls, type) and _name(cls) == name):  # not what the module itself imports
-        raise _Unreadable(f"it asks for {name!r}, which is no class that a file may name")
+        raise _Unreadable(f"it asks for {name!r}, which is not a class that a file may name")
     return cls
 
 
 def _dtype(name):
     dtype = getattr(torch, name)
     if not isinstance(dtype, torch.dtype):
-        raise _Unreadable(f"{name!r} is no dtype")
+        raise _Unreadable(f"{name!r} is not a dtype")
     return dtype

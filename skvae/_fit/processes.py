@@ -2,7 +2,7 @@
 
 Every process draws the same permutation and the same noise, and encodes its part of each batch.
 The features of all parts are gathered before the posterior, so that its moments are those of the
-whole batch; gradients are summed. What needs no gradient each process does for itself.
+whole batch; gradients are summed. Whatever needs no gradient is computed by every process.
 """
 
 import torch
@@ -13,7 +13,7 @@ from skvae.objectives import Terms
 
 
 class LostProcess(RuntimeError):
-    """Another process of the fit has ended or does not answer."""
+    """Error for a fit of which another process has ended or does not answer."""
 
 
 def processes():
@@ -29,7 +29,7 @@ def processes():
 
 
 class OneProcess:
-    """A process that fits by itself, so that a fit need not ask which it has."""
+    """A process that fits alone: the methods of `Processes`, with nothing to share."""
 
     rank, size = 0, 1
 
@@ -69,9 +69,10 @@ class Processes:
             )
 
     def check_equal(self, name, digest):
-        """Refuse, in all processes, to go on if their digests differ.
+        """Raise an error in all processes if their digests differ.
 
-        `digest` returns hexadecimal digits, as many in all processes; `name` is for the error.
+        `digest` returns the same number of hexadecimal digits in all processes; the error mentions
+        `name`.
         """
         mine = torch.frombuffer(bytearray(bytes.fromhex(digest())), dtype=torch.uint8).long()
         unequal = torch.tensor([self.from_first(mine.tolist()) != mine.tolist()]).long()
@@ -85,8 +86,8 @@ class Processes:
     def shared(self, model):
         """Return a model of whole batches that computes the rows of this process only.
 
-        It is called as the model and returns what the model does. The gradient of its result is
-        that of this process's rows; `total` adds up those of all.
+        It has the arguments and the result of the model. The gradient of the result is that of this
+        process's rows; `total` adds up those of all.
         """
         return _SharedModel(model, self)
 
@@ -97,7 +98,7 @@ class Processes:
         return [part.view_as(one) for part, one in zip(parts, gradients, strict=True)]
 
     def from_first(self, numbers):
-        """Return the list of integers, as long as that of this process, that process 0 holds."""
+        """Return the integers that process 0 passed, which are as many as here."""
         return self._collective(distributed.broadcast, torch.tensor(numbers), 0).tolist()
 
     def sum(self, tensor):
@@ -147,7 +148,7 @@ class _SharedModel:
 
 
 class _Gathered(torch.autograd.Function):
-    """Features of all processes, each of which uses all: their gradients are summed."""
+    """Features of all processes. Each process uses all of them, so their gradients are summed."""
 
     @staticmethod
     def forward(ctx, rows, processes, n_rows, own):
@@ -162,7 +163,7 @@ class _Gathered(torch.autograd.Function):
 
 
 class _GatheredTerms(_Gathered):
-    """Terms of all processes, each of which computes the same loss: its own gradient is enough."""
+    """Terms of all processes, which compute the same loss: each takes the gradient of its rows."""
 
     @staticmethod
     def backward(ctx, gradient):

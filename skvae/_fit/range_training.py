@@ -20,7 +20,7 @@ class RangeTraining(Training):
     rows, reader : object
         Training rows and their reader, as for `Training`.
     tau : float
-        Operating point of the finished model.
+        Tau of the finished model.
     **settings : dict
         Settings as for `Training`.
     """

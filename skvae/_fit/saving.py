@@ -16,7 +16,7 @@ from skvae._warnings import warn
 class SavingMixin:
     """`save`, `load` and pickle of an estimator that has `_fitted_model` once it is fitted.
 
-    It comes before `BaseEstimator` among the bases, because it extends what that does for pickle.
+    It precedes `BaseEstimator` among the bases, because it extends how that is pickled.
     Every attribute that is not a parameter was learned by `fit`; `skvae._fit.plain` turns it into
     plain arrays and settings, both for a file and for pickle. If a parameter is a function or an
     object of the user's own, a file has only its name, and `load` asks for it again; pickle stores
@@ -101,8 +101,8 @@ class SavingMixin:
         Raises
         ------
         ValueError
-            If the file is damaged, of another estimator or of a later version, or if a
-            parameter has to be given or must not be.
+            If the file is damaged, of another estimator or of another version, or if a parameter is
+            missing from `given` or must not be in it.
         """
         state = read(path)
         try:
@@ -130,9 +130,9 @@ class SavingMixin:
         return self
 
     def _fitted(self):
-        """What `fit` has learnt, by name of the attribute."""
-        apart = {*self._get_param_names(), "_skl_callbacks"}
-        return {name: value for name, value in vars(self).items() if name not in apart}
+        """Return what `fit` has learned, by the name of the attribute."""
+        excluded = {*self._get_param_names(), "_skl_callbacks"}
+        return {name: value for name, value in vars(self).items() if name not in excluded}
 
     def __getstate__(self):
         state = super().__getstate__().copy()
@@ -169,7 +169,7 @@ class SavingMixin:
 
 
 def _check_given(path, needed, given):
-    """Refuse a file without what it needs, and needless gifts."""
+    """Refuse to go on without a parameter that the file needs, or with one that it does not."""
     missing = [f"{name}=... (it was {needed[name]})" for name in needed if name not in given]
     if missing:
         raise ValueError(

@@ -17,8 +17,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from skvae._torch import TorchDispatchMode
 
-# Held for moments, never around code of others. Reentrant, because a signal handler or a garbage
-# collection can run such code even there, in the thread that holds it.
+# Held briefly, and never while foreign code is called. It is reentrant, because a signal handler or
+# a garbage collection can run such code all the same, in the thread that holds the lock.
 _lock = threading.RLock()
 _dtype = {"users": 0}
 AUTOCASTING = ("cpu", "cuda", "mps", "xpu")
@@ -30,8 +30,8 @@ def plain_torch() -> Iterator[None]:
 
     Gradients are on, inference mode and autocast are off, the default precision is single and the
     default device the CPU. So neither a ``torch.no_grad()`` around a call nor a
-    ``torch.set_default_dtype`` before it changes what the call does. It decorates every public
-    method that computes.
+    ``torch.set_default_dtype`` before it changes what the call does. Every public method that
+    computes is decorated with it.
     """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
@@ -78,14 +78,14 @@ class SeededDraws(TorchDispatchMode):
 
     def generator(self, device):
         """Return the generator of a device, the same object for each call."""
-        device = torch.empty(0, device=device).device  # "cuda" is one of those with a number
+        device = torch.empty(0, device=device).device  # "cuda" becomes "cuda:0", for example
         if device not in self._generators:
             self._generators[device] = torch.Generator(device).manual_seed(self.seed)
         return self._generators[device]
 
     @classmethod
     def _should_skip_dynamo(cls):
-        return False  # else PyTorch imports its compiler, 2 s, to keep it away from this class
+        return False  # otherwise PyTorch imports its compiler, for 2 s, only to bypass this class
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         drawing = _taking_a_generator(func)
@@ -125,7 +125,7 @@ def restored_process(n_multiplications, device, seed=None):
 
     The multiplications of one step decide the number of threads: below about 1e9 a second thread
     gains little on an idle machine, and costs many times the step on a busy one. The generators are
-    those of the CPU and the device, from which networks draw that take none, as dropout does.
+    those of the CPU and of the device, which layers use that take none of their own, like dropout.
     """
     with _lock:
         if not _found["users"]:
@@ -153,9 +153,9 @@ def restored_process(n_multiplications, device, seed=None):
 
 @torch.no_grad()
 def multiplications_per_row(model, batches):
-    """Count the multiplications by weights for one row, from x to ``log p(x|z)``: their mean.
+    """Count the mean number of multiplications by weights for one row, from x to ``log p(x|z)``.
 
-    A weight of a convolution counts once for every position, one of a recurrence once for every
+    A weight of a convolution counts once for every position, and one of a recurrence once for every
     token. All rows of the batches pass through the model once, in evaluation mode.
     """
     weights = {layer: _n_weights(layer) for layer in model.modules()}
@@ -178,13 +178,13 @@ def multiplications_per_row(model, batches):
             hook.remove()
     total = 0.0
     for layer, n in weights.items():
-        # A layer that is never called, because another one reads its weights, counts once a row.
+        # A layer that is not called, because another one reads its weights, counts once per row.
         total += n * uses.get(layer, n_rows)
     return total / n_rows
 
 
 def _n_weights(layer):
-    """Count the layer's own weights that are multiplied with; lookup tables are not."""
+    """Count the layer's own weights that take part in products; those of lookup tables do not."""
     if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
         return 0
     return sum(p.numel() for p in layer.parameters(recurse=False) if p.dim() > 1)
@@ -193,7 +193,7 @@ def _n_weights(layer):
 def _n_uses(layer, x, output):
     """Count how often a call of the layer uses each of its weights."""
     if isinstance(layer, nn.modules.conv._ConvNd):
-        # Once for each output; in a transposed convolution once for each input: the fewer of both.
+        # Once for each output or, in a transposed convolution, for each input: whichever is fewer.
         return min(x.numel() / layer.in_channels, output.numel() / layer.out_channels)
     return prod(x.shape[:-1])
 

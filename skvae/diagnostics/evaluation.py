@@ -1,4 +1,4 @@
-"""What a model makes of rows: posteriors, bounds, and the loss with the codes of other rows."""
+"""What a model makes of rows: posteriors, bounds, and the loss if codes are exchanged."""
 
 from typing import NamedTuple
 
@@ -19,22 +19,22 @@ def require_draws(n_draws):
 
 
 def _batches(model, rows):
-    """Batches of all rows, in order and in the floating-point type of the model."""
+    """Yield batches of all rows, in order and in the precision of the model."""
     return rows.in_order(model.prior().loc.dtype)
 
 
 def _as_float64(tensor):
-    """The values of a tensor as an array in double precision."""
+    """Return a tensor as an array in double precision."""
     return tensor.cpu().double().numpy()
 
 
 def _total(tensor):
-    """The sum of a tensor, in double precision."""
+    """Return the sum of a tensor, in double precision."""
     return float(tensor.cpu().double().sum())
 
 
 def _derangement(n, rng):
-    """A random permutation that leaves nothing in place: one cycle through all places."""
+    """Return a random permutation that leaves nothing in place: one cycle through all places."""
     order = rng.permutation(n)
     partner = np.empty(n, dtype=int)
     partner[order] = np.roll(order, 1)
@@ -75,14 +75,19 @@ def encode(model: VAE, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     return loc, scale
 
 
+def noise_of_rows(model, x, context, n_draws, seed):
+    """Return the noise of the draws for each row, a fixed function of the row and of the seed."""
+    loc = model.posterior(x, context).loc
+    uniform, mixing = shared_draws(n_draws, loc.shape[1], seed)
+    return row_noise(uniform.to(loc), loc, mixing.to(loc))
+
+
 @torch.no_grad()
 def mean_bounds(model, rows, n_draws, seed):
     """Return mean ELBO and mean importance bound of rows, in nats and in the units of the data."""
-    uniform, mixing = shared_draws(n_draws, model.posterior_layer.n_components, seed)
     totals = np.zeros(2)
     for x, _, context in _batches(model, rows):
-        loc = model.posterior(x, context).loc
-        noise = row_noise(uniform.to(loc), loc, mixing.to(loc))
+        noise = noise_of_rows(model, x, context, n_draws, seed)
         for k, bound in enumerate((elbo, importance_bound)):
             totals[k] += _total(bound(model, x, noise, context))
     return totals / len(rows) + rows.log_jacobian()
@@ -170,7 +175,7 @@ def reconstruction_gaps(
 
 
 def _total_log_likelihoods(model, rows, code_sets):
-    """Sum over the rows of ``log p(x|z)`` for each set of codes, in one pass over the rows."""
+    """Sum ``log p(x|z)`` over the rows for each set of codes, in one pass over the rows."""
     totals = np.zeros(len(code_sets))
     like_prior = model.prior().loc
     start = 0
