@@ -531,6 +531,14 @@ def test_plane_names_no_tau_that_has_no_effect(fits):
     assert RateDistortionDisplay.from_estimators(fits[2:]).labels_ == []
 
 
+@pytest.mark.parametrize("display", [RateDistortionDisplay, TauTableDisplay])
+def test_fits_may_come_from_a_generator(display, fits):
+    one, other = display.from_estimators(iter(fits)), display.from_estimators(fits)
+    np.testing.assert_array_equal(one.rate, other.rate)
+    np.testing.assert_array_equal(one.elbo, other.elbo)
+    np.testing.assert_array_equal(one.tau, other.tau)
+
+
 def test_labels_are_tau_and_neighbours_share_one():
     display = RateDistortionDisplay([5, 1, 1.01], [20, 30, 30], tau=[0.9, 0.1, 0.2]).plot()
     assert [text.get_text() for text in display.labels_] == [r"$\tau$ = 0.1, 0.2", "0.9"]

@@ -16,12 +16,12 @@ from skvae.bounds import gaussian_kl
 
 # A component is live if its mean varies by more than this over the rows (Burda et al. 2016).
 LIVE_VARIANCE = 0.01
-# Draws for the energy distance: its error is of the order 1 / N, its time of N^2.
+# Limit of the N draws for the energy distance: the error falls as 1 / N, the time grows as N^2.
 MOST_ENERGY_DRAWS = 4096
 
 
 def _checked_rows(name, array):
-    """Finite numbers of shape (n_samples, n_components), in double precision."""
+    """Return numbers in double precision; refuse any but (n_samples, n_components) finite ones."""
     array = np.asarray(array, dtype=np.float64)
     if array.ndim != 2 or not array.size:
         raise ValueError(
@@ -34,7 +34,7 @@ def _checked_rows(name, array):
 
 
 def checked_posteriors(loc, scale):
-    """Means and standard deviations in double precision, if that is what they can be."""
+    """Return loc and scale in double precision; refuse them if they cannot be of posteriors."""
     loc, scale = _checked_rows("loc", loc), _checked_rows("scale", scale)
     if loc.shape != scale.shape:
         raise ValueError(
@@ -52,12 +52,12 @@ def require_two_rows(loc):
 
 
 def _covariance(loc):
-    """Covariance over the rows, of shape (n_components, n_components) also for one component."""
+    """Return the covariance over the rows, which is a matrix even for one component."""
     return np.cov(loc, rowvar=False, bias=True).reshape(loc.shape[1], -1)
 
 
 def participation_of_covariance(covariance):
-    """``(tr C)^2 / tr C^2`` of a covariance matrix C, and 0 for C = 0."""
+    """Return ``(tr C)^2 / tr C^2`` of a covariance matrix C, and 0 for C = 0."""
     largest = np.abs(covariance).max(initial=0.0)
     if largest == 0:
         return 0.0
@@ -66,12 +66,12 @@ def participation_of_covariance(covariance):
 
 
 def _total_distance(a, b):
-    """Sum of the Euclidean distances of all rows of a from all rows of b."""
+    """Sum the Euclidean distances of all rows of a from all rows of b."""
     return sum(cdist(a[rows], b).sum() for rows in chunk_slices(len(a), len(b)))
 
 
 def kl_per_component(loc: ArrayLike, scale: ArrayLike) -> np.ndarray:
-    """Mean KL divergence from posterior to prior, per component.
+    """Compute the mean KL divergence from posterior to prior, per component.
 
     ``KL_j = 1/2 E(mu_j^2 + sigma_j^2 - log sigma_j^2 - 1)``, with the mean taken over the rows.
     The sum over the components is the rate.
@@ -149,7 +149,7 @@ def participation_ratio(loc: ArrayLike) -> float:
     Returns
     -------
     float
-        A number from 1 to n_components, or 0 if the mean is the same for all rows.
+        Number from 1 to n_components, or 0 if the mean is the same for all rows.
 
     Raises
     ------
@@ -190,8 +190,8 @@ def mutual_information(
     Returns
     -------
     float
-        Nats, at most ``log n_samples``; `missing_information` says how much an estimate close to
-        that limit misses. The estimate can be slightly negative if the code carries almost no
+        Estimate in nats, at most ``log n_samples``; `missing_information` says how much an estimate
+        close to that limit misses. It can be slightly negative if the code carries almost no
         information, and is not clipped at 0.
 
     Raises
@@ -220,7 +220,7 @@ def mutual_information(
 
 
 def _summed_log_ratios(loc, scale, noise):
-    """Sum over the rows i of ``log sum_k q(z_i|x_k) / q(z_i|x_i)``, each at one draw ``z_i``."""
+    """Sum ``log sum_k q(z_i|x_k) / q(z_i|x_i)`` over the rows i, each at one draw ``z_i``."""
     n_samples, z = len(loc), loc + scale * noise
     precision, log_scale = scale**-2.0, np.log(scale).sum(1)
     # log q(z|x_k) is a polynomial in z, here without -d/2 log(2 pi), which cancels in every ratio.

@@ -4,11 +4,11 @@ from html import escape
 
 import numpy as np
 
-MOST_COMPONENTS = 16  # in text; of more, the first and the last eight
+MOST_COMPONENTS = 16  # shown in text; of more, the first and the last eight
 
 
 def as_text(diagnosis):
-    """The verdict, a line for each measure and a line for each component."""
+    """Return the verdict, a line for each measure and a line for each component."""
     summary = summary_lines(diagnosis)
     names, values = (max(len(line[k]) for line in summary) for k in (0, 1))
     lines = [_title(diagnosis) + diagnosis.verdict, ""]
@@ -23,7 +23,7 @@ def as_text(diagnosis):
 
 
 def as_html(diagnosis):
-    """The verdict and a table of the measures, with the components folded away below."""
+    """Return the verdict and a table of the measures, with the components folded away below."""
     header = "component", "KL (nats)", "floor (nats)", "variance of the mean"
     return (
         f"<p><b>{_title(diagnosis)}</b>{escape(diagnosis.verdict)}</p>"
@@ -34,7 +34,7 @@ def as_html(diagnosis):
 
 
 def summary_lines(diagnosis):
-    """Name, value and remark of each measure, as text."""
+    """Return name, value and remark of each measure, as text."""
     d = len(diagnosis.kl_per_component)
     n_samples = diagnosis.n_samples
     moments = diagnosis.moments
@@ -63,7 +63,7 @@ def summary_lines(diagnosis):
 
 
 def component_lines(diagnosis):
-    """Index, KL, floor and variance of the mean of each component, as text."""
+    """Return index, KL, floor and variance of the mean of each component, as text."""
     columns = (
         diagnosis.kl_per_component,
         diagnosis.floor_per_component,
@@ -80,6 +80,6 @@ def _title(diagnosis):
 
 
 def _html_rows(tag, rows):
-    """Rows of a table of HTML, with cells of a kind of tag."""
+    """Return the rows of an HTML table, with each cell in this kind of tag."""
     cells = ("".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) for row in rows)
     return "".join(f"<tr>{row}</tr>" for row in cells)

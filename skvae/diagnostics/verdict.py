@@ -1,4 +1,4 @@
-"""The verdict on a code: every measure of it in one result, and a warning if it collapsed."""
+"""The verdict on a code: all its measures in one result, and a warning if it collapsed."""
 
 from dataclasses import dataclass
 
@@ -22,12 +22,13 @@ from skvae.diagnostics.printing import as_html, as_text
 from skvae.model import VAE
 
 # A code cannot say more about a row than its rate, since I(x;z) <= rate. Below this rate, a
-# fourteenth of a bit, it is dead. A plain VAE of pure noise, partly memorized, ends at 0.03.
+# fourteenth of a bit, it is dead. A plain VAE fitted to pure noise, which it partly memorizes, ends
+# at 0.03.
 COLLAPSED_RATE = 0.05
-# Adam moves a weight by at most about learning_rate per step. Before the weights could travel this
-# far, 100 steps at the default rate, a code has had no time to come alive, so there is no warning.
+# Adam moves a weight by at most about learning_rate per step. Until weights can have moved this far
+# (34 steps at the default rate), a code has had no time to come alive, and there is no warning.
 SHORTEST_TRAVEL = 0.1
-# The mutual information is called saturated if too few rows hide half a nat of it.
+# The mutual information is called saturated if there are so few rows that half a nat is missing.
 SATURATED_BY = 0.5
 # A decoder that knows p(x|z) loses at least I(x;z) when codes are exchanged, see
 # `reconstruction_gaps`. A decoder ignores the code if it loses less than a tenth of the mutual
@@ -44,14 +45,14 @@ LEAST_ROWS_TO_CORRELATE = 10
 
 
 def _frozen(array):
-    """A read-only copy in double precision."""
+    """Return a read-only copy in double precision."""
     array = np.array(array, dtype=np.float64)
     array.flags.writeable = False
     return array
 
 
 def _named(indices, most=8):
-    """Components by their indices, as a phrase that spells out only the first few."""
+    """Name components by their indices, in a phrase that spells out only the first few."""
     noun = "component" if len(indices) == 1 else "components"
     rest = f" and {len(indices) - most} more" * (len(indices) > most)
     return f"{noun} {', '.join(map(str, indices[:most]))}{rest}"
@@ -103,7 +104,7 @@ def warn_if_collapsed(kl: np.ndarray, travel: float) -> None:
 class Diagnosis:
     """Measures of a code over some rows, with a verdict in words; information in nats per row.
 
-    It is printed as a table, in a notebook as a table of HTML.
+    It prints as a table, and a notebook shows it as an HTML table.
 
     Parameters
     ----------
@@ -173,12 +174,12 @@ class Diagnosis:
 
     @property
     def saturated(self) -> bool:
-        """Whether too few rows hide more than half a nat of the mutual information."""
+        """Whether there are so few rows that more than half a nat of the information is missing."""
         return missing_information(self.mutual_information, self.n_samples) > SATURATED_BY
 
     @property
     def participation_ratio(self) -> float:
-        """Number of directions that the code uses, see `skvae.diagnostics.participation_ratio`."""
+        """Number of directions that the code uses (`skvae.diagnostics.participation_ratio`)."""
         return participation_of_covariance(self.moments.signal)
 
     @property
@@ -229,7 +230,7 @@ class Diagnosis:
         return verdict
 
     def _faults(self):
-        """Phrases that say what is wrong with a code that has not collapsed."""
+        """Yield phrases that say what is wrong with a code that has not collapsed."""
         information = max(self.mutual_information, LEAST_INFORMATION)
         if self.shuffled_gap < LEAST_LOST_SHARE * information:
             yield "ignored by the decoder"
@@ -244,11 +245,11 @@ class Diagnosis:
             yield f"{_named(repeated)} repeat{'s' * (len(repeated) == 1)} others"
 
     def _live(self):
-        """Which components are live, as an array of bool."""
+        """Return which components are live, as an array of bool."""
         return np.diag(self.moments.signal) > LIVE_VARIANCE
 
     def _correlation(self):
-        """Correlation matrix of the posterior means of the live components."""
+        """Return the correlation matrix of the posterior means of the live components."""
         live = self._live()
         signal = self.moments.signal[np.ix_(live, live)]
         scale = np.sqrt(np.diag(signal))

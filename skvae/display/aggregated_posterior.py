@@ -1,4 +1,4 @@
-"""The aggregated posterior against the prior."""
+"""Density of the aggregated posterior against that of the prior."""
 
 from typing import TYPE_CHECKING, Any, Self
 
@@ -149,12 +149,12 @@ class AggregatedPosteriorDisplay(Display):
 
 
 def _normal(x):
-    """Density of the standard normal."""
+    """Return the density of the standard normal distribution."""
     return np.exp(-0.5 * np.square(x)) / np.sqrt(2 * np.pi)
 
 
 def _mixture(grid, loc, scale):
-    """Mean density of ``N(loc, scale**2)`` over the rows, of shape (n_components, n_points)."""
+    """Return the density of each component, the mean over the rows of ``N(loc, scale**2)``."""
     density = np.zeros((loc.shape[1], len(grid)))
     chunk_size = max(1, 2**21 // density.size)
     for start in range(0, len(loc), chunk_size):

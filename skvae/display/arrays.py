@@ -1,4 +1,4 @@
-"""Arrays as the displays draw them: checked numbers, images and classes."""
+"""Checks and conversions of the arrays that displays draw: numbers, images and classes."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from skvae.display.colors import CLASSES, GRAYS, PRIOR
 
 
 def finite(name, values):
-    """Values in double precision, all of which must be finite."""
+    """Return values in double precision; refuse NaN and infinity."""
     values = np.asarray(values, dtype=float)
     if not np.isfinite(values).all():
         raise ValueError(f"{name} must be finite; it holds NaN or infinity")
@@ -14,7 +14,7 @@ def finite(name, values):
 
 
 def vector(name, values, length=None):
-    """Finite numbers in one dimension, optionally of a given length."""
+    """Return finite numbers in one dimension; refuse any but a given length, if one is given."""
     values = finite(name, values)
     if values.ndim != 1 or not len(values) or (length is not None and len(values) != length):
         shape = "(n,) with n > 0" if length is None else f"({length},)"
@@ -23,7 +23,7 @@ def vector(name, values, length=None):
 
 
 def component_numbers(components, d):
-    """Indices of components, each of which must exist."""
+    """Return indices of components as an array; refuse any that does not exist."""
     components = np.asarray(components)
     are_indices = components.ndim == 1 and components.dtype.kind in "iu" and len(components)
     if not are_indices or not np.all((components >= 0) & (components < d)):
@@ -34,7 +34,7 @@ def component_numbers(components, d):
 
 
 def as_images(name, images, n_axes):
-    """An array of images behind `n_axes` leading axes, with color values in [0, 1]."""
+    """Return images behind `n_axes` leading axes, with color values in [0, 1]."""
     images = np.asarray(images)
     has_color = images.ndim == n_axes + 3 and images.shape[-1] == 3
     if not images.size or not (has_color or images.ndim == n_axes + 2):
@@ -49,7 +49,7 @@ def as_images(name, images, n_axes):
 
 
 def rows_as_images(name, rows, image_shape):
-    """Rows of numbers as images."""
+    """Return rows of numbers as images."""
     rows, shape = np.asarray(rows), tuple(np.atleast_1d(image_shape).tolist())
     if len(shape) not in (2, 3) or shape[2:] not in ((), (3,)):
         raise ValueError(f"{name} must be (h, w) or (h, w, 3); got {image_shape!r}")
@@ -61,9 +61,10 @@ def rows_as_images(name, rows, image_shape):
 
 
 def tiled(images, gap, n_grouped=1):
-    """One mosaic of images (n_rows, n_columns, h, w, ...), and the centers of its rows and columns.
+    """Join images (n_rows, n_columns, h, w, ...) into a mosaic; return it and its centers.
 
-    The gaps between images are NaN, and larger below each group of `n_grouped` rows.
+    The space between images is NaN, and larger below each group of `n_grouped` rows. The centers
+    are those of the rows, and those of the columns.
     """
     n_rows, n_columns, h, w = images.shape[:4]
     groups = np.arange(n_rows) // n_grouped if n_grouped > 1 else np.zeros(n_rows, dtype=int)
@@ -77,7 +78,7 @@ def tiled(images, gap, n_grouped=1):
 
 
 def is_continuous(y):
-    """Whether y holds amounts and not names of classes."""
+    """Return whether y holds amounts, as opposed to names of classes."""
     if y.dtype.kind not in "fiu":
         return False
     values = np.unique(finite("y", y))
@@ -87,7 +88,7 @@ def is_continuous(y):
 def class_styles(y):
     """Yield a mask of rows and a matplotlib style for each class.
 
-    Of more than ten classes, the small ones are drawn as one, in gray.
+    If there are more than ten classes, the small ones are drawn as one, in gray.
     """
     y = y.astype(str) if y.dtype.kind == "O" else y
     values, numbers, counts = np.unique(y, return_inverse=True, return_counts=True)

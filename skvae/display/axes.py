@@ -1,4 +1,4 @@
-"""Drawing that the displays share: figures, mosaics of images and labels."""
+"""Drawing code that the displays share: figures, mosaics of images and labels."""
 
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,7 +25,7 @@ class Display:
         ax : matplotlib Axes, default=None
             Axes to draw into; None makes a new figure.
         **kwargs : dict
-            Keyword arguments of the method of matplotlib that `from_estimator` names.
+            Keyword arguments for the method of matplotlib that `from_estimator` names.
 
         Returns
         -------
@@ -36,7 +36,7 @@ class Display:
 
 
 def pyplot(display):
-    """The module matplotlib.pyplot, or an error that says what to install."""
+    """Return the module matplotlib.pyplot, or raise an error that says what to install."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -48,7 +48,7 @@ def pyplot(display):
 
 
 def axes_for(display, ax, figsize):
-    """The given axes, or those of a new figure; the display remembers them."""
+    """Return the given axes, or those of a new figure, and keep them in the display."""
     plt = pyplot(display)
     if ax is None:
         _, ax = plt.subplots(figsize=figsize, layout="constrained")
@@ -61,7 +61,7 @@ def draw_mosaic(display, ax, images, n_grouped=1, **kwargs):
     gap = max(1, round(max(images.shape[2:4]) / 12))
     mosaic, rows, columns = tiled(images, gap, n_grouped)
     h, w = mosaic.shape[:2]
-    scale = min(6.4 / w, 7 / h, 0.8 / images.shape[3])  # 0.8 inches a tile, about 8 by 8 in total
+    scale = min(6.4 / w, 7 / h, 0.8 / images.shape[3])  # 0.8 inches per tile, about 8 by 8 in total
     ax = axes_for(display, ax, (w * scale + 1.2, h * scale + 0.6))
     settings = {"interpolation": "nearest"}
     if images.ndim == 4:
@@ -85,12 +85,12 @@ def tidy(ax, grid="both"):
 
 
 def component_name(component, kl, gap=" "):
-    """Name of a component, with its KL if that is given."""
+    """Name a component, with its KL if that is given."""
     return f"component {component}" + ("" if kl is None else f"{gap}({kl[component]:.2f} nats)")
 
 
 def as_texts(values, n_decimals):
-    """Numbers as text with a true minus sign; None keeps the decimals they need, up to 4."""
+    """Write numbers with a true minus sign; None stands for the decimals needed, up to 4."""
     if n_decimals is None:
         n_decimals = max(len(f"{v:.4f}".rstrip("0").partition(".")[2]) for v in values)
     return [f"{v:.{n_decimals}f}".replace("-", "\N{MINUS SIGN}") for v in values]

@@ -1,10 +1,10 @@
-"""The meaning of colors, which is the same in every picture."""
+"""Colors, each of which means the same in every picture."""
 
 MODEL = "tab:blue"
 FLOOR = "tab:red"
 PRIOR = "0.75"
 ANNOTATION = "0.45"  # text beside the data
-# Ten colors that color-blind readers can distinguish: Petroff (2021), arXiv:2107.02270.
+# Ten colors that color-blind readers can tell apart: Petroff (2021), arXiv:2107.02270.
 CLASSES = ["#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#94a4a2"]
 CLASSES += ["#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"]
 GRAYS = "#94a4a2", "#717581"  # the gray ones of CLASSES

@@ -180,7 +180,7 @@ class LatentMapDisplay(Display):
             handle.set(sizes=[36], alpha=1)
 
     def _plane(self):
-        """Both coordinates of the codes; those of a single component are spread evenly."""
+        """Return two coordinates of each code, of which a single component gives only the first."""
         codes = self.codes[:, self.components].T
         if len(codes) == 2:
             return codes

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # matplotlib may not be installed
     from matplotlib.text import Annotation, Text
 
 
-EQUAL_ELBO = "equal ELBO"  # marks the artists of these lines
+EQUAL_ELBO = "equal ELBO"  # group id of the lines of equal ELBO and of their labels
 
 
 class RateDistortionDisplay(Display):
@@ -98,6 +98,7 @@ class RateDistortionDisplay(Display):
         RateDistortionDisplay
             Display with its drawn artists.
         """
+        estimators = list(estimators)
         rate, elbo = rates_and_elbos(estimators, X)
         has_floor = any(fitted_attribute(estimator, "kl_floor_") > 0 for estimator in estimators)
         tau = [estimator.tau_ for estimator in estimators] if has_floor else None
@@ -160,7 +161,10 @@ class RateDistortionDisplay(Display):
         groups = []
         for i, position in enumerate(positions):
             is_close = groups and np.all(np.abs(position - positions[groups[-1][0]]) < (30, 12))
-            groups[-1].append(i) if is_close else groups.append([i])
+            if is_close:
+                groups[-1].append(i)
+            else:
+                groups.append([i])
         for group in groups:
             text = ", ".join(f"{tau:g}" for tau in self.tau[group])
             self.labels_.append(
@@ -212,7 +216,7 @@ class RateDistortionDisplay(Display):
         self.elbo_labels_.append(label)
 
     def _is_free(self, position):
-        """Whether a label at this position overlaps neither curves nor the labels of points."""
+        """Return whether a label at this position overlaps neither curves nor labels of points."""
         x, y = self._in_typographic_points(position)
         for line in self.ax_.lines:
             if line.get_gid() == EQUAL_ELBO:
@@ -228,5 +232,5 @@ class RateDistortionDisplay(Display):
         return True
 
     def _in_typographic_points(self, positions):
-        """Positions in the axes, from the units of the data to 1/72 inch."""
+        """Convert positions in the axes from the units of the data to typographic points."""
         return self.ax_.transData.transform(positions) * 72 / self.figure_.dpi

@@ -93,6 +93,7 @@ class TauTableDisplay(Display):
         TauTableDisplay
             Display with its drawn artists.
         """
+        estimators = list(estimators)
         rate, elbo = rates_and_elbos(estimators, X)
         return cls(
             [estimator.tau_ for estimator in estimators],

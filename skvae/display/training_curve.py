@@ -96,7 +96,7 @@ class TrainingCurveDisplay:
         ax : matplotlib Axes or array-like of three of them, default=None
             Axes to draw into, which `plot` describes.
         **kwargs : dict
-            Passed to the `plot` method of the axes.
+            Keyword arguments for `matplotlib.axes.Axes.plot`.
 
         Returns
         -------
@@ -121,7 +121,7 @@ class TrainingCurveDisplay:
             Three axes to draw into, or one whose place is divided among three; None makes a new
             figure.
         **kwargs : dict
-            Passed to the `plot` method of the axes.
+            Keyword arguments for `matplotlib.axes.Axes.plot`.
 
         Returns
         -------
@@ -157,10 +157,11 @@ class TrainingCurveDisplay:
             )
         if self.validation is not None:
             label = "held-out rows" if is_elbo else "objective, held-out rows"
-            judged = ~np.isnan(self.validation)  # a single value between others has no line
-            style = {"color": "black", "lw": 1.2, "marker": "." if judged.sum() == 1 else None}
+            scored = ~np.isnan(self.validation)
+            # A line through a single point would be invisible.
+            style = {"color": "black", "lw": 1.2, "marker": "." if scored.sum() == 1 else None}
             (self.validation_line_,) = panel.plot(
-                epochs[judged], self.validation[judged], "--", label=label, **style
+                epochs[scored], self.validation[scored], "--", label=label, **style
             )
         if not is_elbo or self.validation is not None:
             self.elbo_line_.set_label("training rows" if is_elbo else "ELBO")
@@ -177,7 +178,7 @@ class TrainingCurveDisplay:
         panel.set_ylim(0, 1.3 * max(self.rate.max(), self.floor or 0) or 1)
 
     def _three_axes(self, ax):
-        """Three axes: those given, three in the place of a single one, or those of a new figure."""
+        """Return three axes: those given, three in place of a single one, or new ones."""
         plt = pyplot(self)
         if ax is None:
             _, ax = plt.subplots(1, 3, figsize=(9, 2.9), layout="constrained")

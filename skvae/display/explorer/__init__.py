@@ -152,7 +152,7 @@ class Explorer:
 
 
 def _ranges(values, image_shape):
-    """Ranges of the columns, or of the pixels, over the rows of the page; NaN does not count."""
+    """Return the ranges of the columns, or of the pixels, over the rows of the page without NaN."""
     low = np.where(np.isnan(values), np.inf, values).min(axis=0)
     high = np.where(np.isnan(values), -np.inf, values).max(axis=0)
     low, high = (np.where(np.isfinite(end), end, 0.0) for end in (low, high))
@@ -166,7 +166,7 @@ def _ranges(values, image_shape):
 
 
 def _colored(y, index, n_samples, y_name):
-    """Color and label of each row of the page, and the legend of the colors."""
+    """Return color and label of each row of the page, and the legend of the colors."""
     if y is None:
         return {"colors": {"rows": [MODEL_ON_PAGES] * len(index)}}
     y = np.asarray(y)
@@ -180,9 +180,8 @@ def _colored(y, index, n_samples, y_name):
         shares = (values - low) / ((high - low) or 1.0)
         colors = [SCALE[round(share * (len(SCALE) - 1))] for share in shares]
         legend["scale"] = {"colors": SCALE, "low": low, "high": high}
-        labels = [
-            f"{float(f'{value:.4g}'):g}" for value in values
-        ]  # four digits, and no power of ten
+        # Rounded to four digits first, so that 12345 is written as 12340 and not as 1.234e+04.
+        labels = [f"{float(f'{value:.4g}'):g}" for value in values]
     else:
         colors, labels, legend["classes"] = [""] * len(y), [str(value) for value in y], []
         for of_class, style in class_styles(y):
@@ -196,7 +195,7 @@ def _colored(y, index, n_samples, y_name):
 
 
 def _summary(estimator, n_shown, n_samples):
-    """A paragraph below the title."""
+    """Write the paragraph below the title."""
     rate, floor = estimator.kl_per_component_.sum(), estimator.kl_floor_
     return (
         f"{type(estimator).__name__}, tau {estimator.tau_:.3g}: rate {rate:.2f} nats, floor "

@@ -1,7 +1,7 @@
 """A fitted estimator as plain data, from which a page computes codes and decoded rows.
 
-Private attributes of estimators are read here, and nowhere else in the explorer. A model for a
-range of tau is described by the plain models that it becomes at some values of tau.
+The explorer reads private attributes of estimators in this file only. A model for a range of tau is
+described by the plain models that it becomes at some values of tau.
 """
 
 import numpy as np
@@ -79,11 +79,11 @@ class Weights:
         self._names = {id(module): name for name, module in estimator.module_.named_modules()}
 
     def ends(self):
-        """The ends of the range of tau; nothing for a model of a single tau."""
+        """Return the ends of the range of tau; nothing for a model of a single tau."""
         return {} if self.every is None else {"low": self.every.low, "high": self.every.high}
 
     def of(self, layer, name):
-        """The packed weights of a layer, or the packed coefficients of their parabolas."""
+        """Return the packed weights of a layer, or the packed coefficients of their parabolas."""
         full = f"{self._names[id(layer)]}.{name}"
         values = [state[full].detach().double().cpu().numpy() for state in self._states]
         first = values[0]
@@ -98,7 +98,7 @@ class Weights:
 
 
 def _posterior(estimator, weights):
-    """Kind, heads, moments along the range of tau, and further weights of the posterior."""
+    """Describe the posterior: kind, heads, moments along the range of tau, further weights."""
     layer = estimator.module_.posterior_layer
     if type(layer) is posteriors.PriorPosterior:
         raise NotComputable("posterior='none' has no code to explore. Fit another posterior.")
@@ -126,7 +126,7 @@ def _posterior(estimator, weights):
 
 
 def _models(estimator, n_nodes):
-    """The plain models at the values of tau that `nodes` gives, or the only model there is."""
+    """Return the plain models at the nodes of the range of tau, or the only model there is."""
     every = estimator._model.every
     if every is None:
         return [estimator.module_]
@@ -134,7 +134,7 @@ def _models(estimator, n_nodes):
 
 
 def _terms(estimator):
-    """Mean KL and floor of each component, and distortion, along the range of tau; in nats."""
+    """Describe KL and floor of each component, and distortion, along the range of tau."""
     every = estimator._model.every
     taus = [] if every is None else [every.tau_at(t) for t in nodes(N_TERMS)]
     moved = [estimator.at_tau(tau) for tau in taus] or [estimator]
@@ -148,7 +148,7 @@ def _terms(estimator):
 
 
 def _likelihood(layer, weights):
-    """Kind, columns, number of outputs and constants for each kind of columns."""
+    """Describe the likelihood, in one part for each kind of columns."""
     pairs = [(layer, range(layer.n_features))]
     if type(layer) is likelihoods.MixedLikelihood:
         pairs = zip(layer.parts, layer.columns, strict=True)
@@ -159,7 +159,7 @@ def _likelihood(layer, weights):
 
 
 def _kind(layer, weights):
-    """A likelihood whose columns are all of one kind."""
+    """Describe a likelihood whose columns are all of one kind."""
     if type(layer) not in LIKELIHOOD_NAMES:
         raise NotComputable(
             f"The page cannot compute the custom likelihood {type(layer).__name__}; it "
@@ -183,7 +183,7 @@ def _kind(layer, weights):
 
 
 def _columns(estimator):
-    """Names and categories of the columns that the model describes."""
+    """List names and categories of the columns that the model describes."""
     table = estimator._model.reader
     described = table.modeled.tolist() if table.has_kinds else range(estimator.n_features_in_)
     names, columns = table.names, []
@@ -198,7 +198,7 @@ def _columns(estimator):
 
 
 def _conditions(estimator):
-    """Name and categories, or name and range, of each condition, in the order of the context."""
+    """List name and categories, or name and range, of each condition, in the context's order."""
     table, conditions = estimator._model.reader, []
     if not table.n_context:
         return []
@@ -217,7 +217,7 @@ def _conditions(estimator):
 
 
 def described_rows(estimator, X, n_rows):
-    """Describe evenly spaced rows as plain data."""
+    """Describe evenly spaced rows; return this, their positions and the number of all rows."""
     rows = estimator._read_rows(X)
     index = np.unique(np.linspace(0, len(rows) - 1, min(n_rows, len(rows))).astype(int))
     chosen = rows.subset(index)

@@ -1,4 +1,4 @@
-"""Networks as lists of layers, which a page can compute."""
+"""Networks as lists of layers that the page can compute."""
 
 from torch import nn
 

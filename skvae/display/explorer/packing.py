@@ -1,4 +1,4 @@
-"""Arrays as text, which a page can contain and a browser turns back into numbers."""
+"""Arrays as text that a page can contain and a browser can turn back into numbers."""
 
 import base64
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def packed(values):
-    """Pack numbers in float32, with one byte per number if there are few distinct values."""
+    """Pack numbers in float32, or in one byte each if there are few distinct values."""
     values = np.asarray(values, dtype="<f4")
     shape = list(values.shape)
     distinct, indices = np.unique(values, return_inverse=True)

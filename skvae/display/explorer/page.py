@@ -1,4 +1,4 @@
-"""One file of HTML, made from the modules of JavaScript, the style sheet and the data."""
+"""One file of HTML, made of the JavaScript modules, the style sheet and the data."""
 
 import json
 import re

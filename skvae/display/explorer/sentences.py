@@ -10,7 +10,7 @@ from skvae.networks.recurrent import N_SPECIAL, RecurrentEncoder
 def described_reader(encoder, analysis, weights):
     """Describe the encoder of sentences and how a sentence is cut into tokens.
 
-    Where the page cannot do the same, the result has the reason, and sentences cannot be typed.
+    If the page cannot do the same, the result is the reason, and sentences cannot be typed.
     """
     refusal = _refusal(encoder, analysis)
     if refusal is not None:
@@ -28,7 +28,7 @@ def described_reader(encoder, analysis, weights):
 
 
 def _refusal(encoder, analysis):
-    """Why the page cannot encode a sentence; None if it can."""
+    """Return why the page cannot encode a sentence; None if it can."""
     cut = "the model cuts them into tokens by {}, which only Python can call"
     if callable(analysis.analyzer):
         return cut.format("a function of its own, its analyzer")
@@ -62,14 +62,14 @@ def described_writer(module, vocabulary, analysis, weights):
         "output": output,
         "max_length": module.likelihood_layer.max_length,
         "words": in_order,
-        # Whether no space is written after, or before, each word.
+        # 1 for each word after which, or before which, no space is written.
         "tight_after": [int(join([word, "x"]) == word + "x") for word in in_order],
         "tight_before": [int(join(["x", word]) == "x" + word) for word in in_order],
     }
 
 
 def _recurrence(network, weights):
-    """Cell, weights and word vectors of a recurrent network."""
+    """Describe cell, weights and word vectors of a recurrent network."""
     recurrence = network.recurrence
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     return {
