@@ -18,23 +18,23 @@ if TYPE_CHECKING:  # what type checkers and editors see, without running it
     from skvae import priors as priors
     from skvae import search as search
     from skvae import text as text
-    from skvae.diagnostics import PosteriorCollapseWarning
-    from skvae.display import (
-        AggregatedPosteriorDisplay,
-        Explorer,
-        KLDisplay,
-        LatentMapDisplay,
-        RateDistortionDisplay,
-        ReconstructionDisplay,
-        TauTableDisplay,
-        TrainingCurveDisplay,
-        TraversalDisplay,
-    )
-    from skvae.estimator import BNVAEEstimator
-    from skvae.networks import ConvDecoder, ConvEncoder
-    from skvae.posteriors import MomentPosterior
-    from skvae.search import BNVAEEstimatorCV, rate_distortion_curve
-    from skvae.text import BNVAETextEstimator
+    from skvae.diagnostics import PosteriorCollapseWarning as PosteriorCollapseWarning
+    from skvae.display import AggregatedPosteriorDisplay as AggregatedPosteriorDisplay
+    from skvae.display import Explorer as Explorer
+    from skvae.display import KLDisplay as KLDisplay
+    from skvae.display import LatentMapDisplay as LatentMapDisplay
+    from skvae.display import RateDistortionDisplay as RateDistortionDisplay
+    from skvae.display import ReconstructionDisplay as ReconstructionDisplay
+    from skvae.display import TauTableDisplay as TauTableDisplay
+    from skvae.display import TrainingCurveDisplay as TrainingCurveDisplay
+    from skvae.display import TraversalDisplay as TraversalDisplay
+    from skvae.estimator import BNVAEEstimator as BNVAEEstimator
+    from skvae.networks import ConvDecoder as ConvDecoder
+    from skvae.networks import ConvEncoder as ConvEncoder
+    from skvae.posteriors import MomentPosterior as MomentPosterior
+    from skvae.search import BNVAEEstimatorCV as BNVAEEstimatorCV
+    from skvae.search import rate_distortion_curve as rate_distortion_curve
+    from skvae.text import BNVAETextEstimator as BNVAETextEstimator
 
 __version__ = "0.1.0"
 
@@ -74,25 +74,7 @@ _HOMES = {
     "text": None,
 }
 
-__all__ = [
-    "AggregatedPosteriorDisplay",
-    "BNVAEEstimator",
-    "BNVAEEstimatorCV",
-    "BNVAETextEstimator",
-    "ConvDecoder",
-    "ConvEncoder",
-    "Explorer",
-    "KLDisplay",
-    "LatentMapDisplay",
-    "MomentPosterior",
-    "PosteriorCollapseWarning",
-    "RateDistortionDisplay",
-    "ReconstructionDisplay",
-    "TauTableDisplay",
-    "TrainingCurveDisplay",
-    "TraversalDisplay",
-    "rate_distortion_curve",
-]
+__all__ = sorted(name for name, home in _HOMES.items() if home)
 
 
 def __getattr__(name: str) -> object:

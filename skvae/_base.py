@@ -56,12 +56,7 @@ def unchanged_on_error(estimator):
         raise
 
 
-class BaseVAE(
-    SavingMixin,
-    CallbackSupportMixin,
-    UseMixin,
-    BaseEstimator,
-):
+class BaseVAE(SavingMixin, CallbackSupportMixin, UseMixin, BaseEstimator):
     """Abstract base of the estimators.
 
     A subclass defines how rows are read (`_read`), how the module is built (`_build`) and in which
@@ -401,10 +396,7 @@ class _Callbacks:
             return self.estimator._learned(training.finished(), training)
 
         return self.epoch.call_on_fit_task_end(
-            estimator=self.estimator,
-            X=self.X,
-            y=self.y,
-            reconstruction_attributes=learned,
+            estimator=self.estimator, X=self.X, y=self.y, reconstruction_attributes=learned
         )
 
     def end_fit(self):

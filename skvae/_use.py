@@ -116,7 +116,6 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         tau 0.5: at least 0.69 nats
         tau 0.9: at least 2.30 nats
         """
-        check_is_fitted(self)
         low, high = self._ends()
         if not isinstance(tau, Real) or not low <= tau <= high:
             raise ValueError(
@@ -246,7 +245,6 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         ndarray of shape (n_samples,)
             Bound in nats for each row, in the units of the data; larger is better.
         """
-        check_is_fitted(self)
         check_number("n_draws", n_draws)
         if bound not in BOUNDS:
             raise ValueError(f"bound must be one of {sorted(BOUNDS)}; got {bound!r}")
@@ -329,22 +327,22 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _map_codes(self, X, function, context=None):
         """Apply ``function(module, z, context)`` to codes."""
-        check_is_fitted(self)
+        d = self._n_features_out
         X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
-        if X.shape[1] != self._n_features_out:
+        if X.shape[1] != d:
             raise ValueError(
-                f"X has {X.shape[1]} columns, but inverse_transform takes codes of "
-                f"{self._n_features_out} components, as transform returns them"
+                f"X has {X.shape[1]} columns, but inverse_transform takes codes of {d} components, "
+                "as transform returns them"
             )
-        codes = Rows(X, Units.identity(X.shape[1]), None, self._model.device, context)
+        codes = Rows(X, Units.identity(d), None, self._model.device, context)
         return torch.cat([found for _, found in self._model.map(codes, function)])
 
     def _draw(self, n_samples, random_state, function, context=None):
         """Draw codes from the prior, and apply ``function(likelihood, draws)``."""
-        check_is_fitted(self)
+        model = self._model
         check_number("n_samples", n_samples)
         seed = int(random_state_of(random_state).randint(2**31 - 1))
-        return self._model.draw(n_samples, seed, function, context)
+        return model.draw(n_samples, seed, function, context)
 
 
 def _filled(rows, results, out=None, offsets=None):

@@ -6,12 +6,8 @@ from skvae._random import random_state_of
 
 SENTENCE_FACTORS = {"sentiment": ("negative", "positive"), "tense": ("present", "past")}
 
-SPRITE_FACTORS = {
-    "shape": ("disc", "ring", "cross"),
-    "height": (),
-    "width": (),
-    "size": (),
-}
+# The values of each factor; () stands for a continuous one.
+SPRITE_FACTORS = {"shape": ("disc", "ring", "cross"), "height": (), "width": (), "size": ()}
 
 _OPENINGS = ("honestly", "as always", "this time", "for once", "to be fair", "well")
 _NOUNS = ("soup", "pizza", "salad", "coffee", "bread", "fish", "cake", "pie")

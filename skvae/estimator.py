@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 from torch import nn
 
 from skvae._base import BaseVAE
@@ -451,10 +451,8 @@ class BNVAEEstimator(BaseVAE):
             result is a frame of the same columns and types. It has the labels of the rows of `X` if
             that is a frame of pandas.
         """
-        check_is_fitted(self)
-        X = unmasked(X)
+        model, X = self._model, unmasked(X)
         given = self._read_conditions(conditions, n_samples_of(X))
-        model = self._model
         if given is None and model.reader.n_context:
             raise ValueError(
                 "inverse_transform needs conditions=..., the values of the columns "
@@ -494,10 +492,9 @@ class BNVAEEstimator(BaseVAE):
         ndarray or DataFrame of shape (n_samples, n_features)
             Rows in the units of the data, of the type that `inverse_transform` returns.
         """
-        check_is_fitted(self)
+        model, context = self._model, None
         check_number("n_samples", n_samples)
         given = self._read_conditions(conditions, n_samples)
-        model, context = self._model, None
         if model.reader.n_context:
             random_state = random_state_of(random_state)
             if given is None:
@@ -532,9 +529,8 @@ class BNVAEEstimator(BaseVAE):
         Mattei and Frellsen (2019), *MIWAE: deep generative modelling and imputation of incomplete
         data sets*, ICML 2019, arXiv:1812.02633.
         """
-        check_is_fitted(self)
-        check_number("n_draws", n_draws)
         model = self._model
+        check_number("n_draws", n_draws)
         numbers, _ = self._read(X, model.reader)
         if issparse(numbers):
             raise TypeError("impute fills dense rows; got a sparse matrix. Pass X.toarray().")
@@ -598,7 +594,6 @@ class BNVAEEstimator(BaseVAE):
         >>> bool((abs(codes.numpy() - vae.transform(X)) < 1e-5).all())
         True
         """
-        check_is_fitted(self)
         if not self._model.reader.is_homogeneous:
             raise ValueError(
                 "export takes tables of numbers under one likelihood; here columns are categories, "

@@ -186,14 +186,8 @@ class BNVAETextEstimator(BaseVAE):
         "tokenizer": [callable, None],
         "lowercase": ["boolean"],
         "token_pattern": [str, None],
-        "min_df": [
-            Interval(Integral, 1, None, closed="left"),
-            Interval(Real, 0, 1, closed="both"),
-        ],
-        "max_df": [
-            Interval(Integral, 1, None, closed="left"),
-            Interval(Real, 0, 1, closed="both"),
-        ],
+        "min_df": [Interval(Integral, 1, None, closed="left"), Interval(Real, 0, 1, closed="both")],
+        "max_df": [Interval(Integral, 1, None, closed="left"), Interval(Real, 0, 1, closed="both")],
         "max_features": [Interval(Integral, 1, None, closed="left"), None],
         "max_length": [Interval(Integral, 1, None, closed="left")],
         "embedding_size": [Interval(Integral, 1, None, closed="left")],

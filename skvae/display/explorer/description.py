@@ -186,15 +186,19 @@ def _columns(estimator):
     """List names and categories of the columns that the model describes."""
     table = estimator._model.reader
     described = table.modeled.tolist() if table.has_kinds else range(estimator.n_features_in_)
-    names, columns = table.names, []
+    columns = []
     for j in described:
-        column = {
-            "name": f"column {j}" if names is None or isinstance(names[j], int) else str(names[j])
-        }
+        column = {"name": _column_name(table, j)}
         if table.has_kinds and j in table.categories:
             column["categories"] = [str(one) for one in table.categories[j]]
         columns.append(column)
     return columns
+
+
+def _column_name(table, j):
+    """Return the name of a column or, if it has none, its number."""
+    is_named = table.names is not None and not isinstance(table.names[j], int)
+    return str(table.names[j]) if is_named else f"column {j}"
 
 
 def _conditions(estimator):
@@ -205,7 +209,7 @@ def _conditions(estimator):
     distribution = table.conditions.distribution
     ranges = zip(distribution.low.tolist(), distribution.high.tolist(), strict=True)
     for j in table.conditions.columns:
-        condition = {"name": str(table.names[j]) if table.schema else f"column {j}"}
+        condition = {"name": _column_name(table, j)}
         if j in table.categories:
             condition["categories"] = [str(one) for one in table.categories[j]]
         else:
