@@ -31,7 +31,7 @@ BEST = "BN-VAE, tau 0.5"
 
 
 def encoders(max_iter, seed):
-    """The encoders to compare, by name."""
+    """Make the encoders to compare, by name."""
 
     def vae(posterior, tau=0.5):
         return BNVAEEstimator(
@@ -90,7 +90,7 @@ def compare(max_iter, seeds, show_progress):
 
 
 def evaluate(encoder, X, X_test, y, y_test):
-    """Accuracy with all labels and with few, ELBO, rate, floor and number of live components."""
+    """Measure accuracy with all labels and with few, ELBO, rate, floor and live components."""
     code, code_test = encoder.transform(X), encoder.transform(X_test)
     draws = [np.random.RandomState(seed).choice(len(X), N_LABELS, False) for seed in range(10)]
     accuracies = np.max(
@@ -147,7 +147,7 @@ def draw(fitted, data, path):
 
 
 def plane_of_class_means(code, y):
-    """An orthonormal basis of the plane in which the mean codes of the classes differ most.
+    """Return an orthonormal basis of the plane in which the mean codes of the classes differ most.
 
     A standard normal prior is standard normal in this plane, too.
     """

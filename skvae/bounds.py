@@ -1,4 +1,4 @@
-"""The closed forms of the theory: KL floors, tau and rate, channel capacity, probabilistic PCA.
+"""Closed forms of the theory: KL floors, tau and rate, channel capacity, probabilistic PCA.
 
 Every function takes floats or NumPy arrays and returns the same; every amount of information is
 in nats. No function needs a fitted model, so each statement of the theory can be tried at once.
@@ -12,7 +12,7 @@ Floats = float | np.ndarray
 
 
 def gaussian_kl(loc: Floats, scale: Floats) -> Any:
-    """KL divergence from ``N(loc, scale**2)`` to the standard normal, per component.
+    """Compute the KL divergence from ``N(loc, scale**2)`` to the standard normal, per component.
 
     It is ``1/2 (loc^2 + scale^2 - log scale^2 - 1)``.
 
@@ -39,7 +39,7 @@ def gaussian_kl(loc: Floats, scale: Floats) -> Any:
 def mean_kl_floor(
     gamma: Floats, beta: Floats = 0.0, *, variance: Floats = np.inf, eps: float = 0.0
 ) -> Any:
-    """Floor of batch normalization on the posterior mean alone (Zhu et al. 2020).
+    """Compute the floor of batch normalization on the posterior mean alone (Zhu et al. 2020).
 
     ``KL_j >= 1/2 (gamma^2 v / (v + eps) + beta^2)``, averaged over the rows whose moments
     the normalization used. It holds whatever the standard deviation head does, because
@@ -70,7 +70,7 @@ def mean_kl_floor(
 
 
 def shrinkage(variance: Floats, eps: float) -> Any:
-    """Share ``v / (v + eps)`` of unit variance that remains after a normalization with eps.
+    """Compute the share ``v / (v + eps)`` of unit variance that a normalization with eps leaves.
 
     Parameters
     ----------
@@ -98,12 +98,12 @@ def shrinkage(variance: Floats, eps: float) -> Any:
 
 
 def article_kl_floor(tau: Floats, n_components: int = 1) -> Any:
-    """The article's floor ``d tau / 2``, from the mean's second moment alone (Su 2020).
+    """Compute the article's floor ``d tau / 2``, from the mean's second moment alone (Su 2020).
 
     Parameters
     ----------
     tau : float or ndarray
-        Lower bound of ``gamma_mu^2``, in (0, 1).
+        Lower bound on ``gamma_mu^2``, in (0, 1).
     n_components : int, default=1
         Number of components ``d``.
 
@@ -122,7 +122,7 @@ def article_kl_floor(tau: Floats, n_components: int = 1) -> Any:
 
 
 def kl_floor(tau: Floats, n_components: int = 1) -> Any:
-    """The floor of moment matching, ``-d/2 log(1 - tau)``.
+    """Compute the floor of moment matching, ``-d/2 log(1 - tau)``.
 
     With ``E mu^2 + E sigma^2 = 1`` the mean KL is exactly ``-1/2 E log sigma^2`` per component,
     and by Jensen's inequality at least ``-1/2 log E sigma^2 >= -1/2 log(1 - tau)``. This floor is
@@ -132,7 +132,7 @@ def kl_floor(tau: Floats, n_components: int = 1) -> Any:
     Parameters
     ----------
     tau : float or ndarray
-        Lower bound of ``E mu^2`` over the rows whose moments are matched, in [0, 1).
+        Lower bound on ``E mu^2`` over the rows whose moments are matched, in [0, 1).
     n_components : int, default=1
         Number of components ``d``.
 
@@ -151,7 +151,9 @@ def kl_floor(tau: Floats, n_components: int = 1) -> Any:
 
 
 def tau_for_rate(rate: Floats, n_components: int = 1) -> Any:
-    """The tau whose floor is a given rate, ``1 - exp(-2 R / d)``: the inverse of :func:`kl_floor`.
+    """Compute the tau whose floor is a given rate, ``1 - exp(-2 R / d)``.
+
+    This is the inverse of :func:`kl_floor`.
 
     Parameters
     ----------
@@ -175,7 +177,7 @@ def tau_for_rate(rate: Floats, n_components: int = 1) -> Any:
 
 
 def layer_norm_kl_floor(tau: Floats, n_components: int) -> Any:
-    """The floor of layer normalization, for each row's total KL and not for any component.
+    """Compute the floor of layer normalization, for each row's total KL but for no component.
 
     Normalization of the ``d`` means *within* a row fixes ``sum_j mu_j^2 = d tau``, so the row's
     KL is at least ``d tau / 2``. A mean vector that is the same for every row reaches this floor
@@ -203,7 +205,7 @@ def layer_norm_kl_floor(tau: Floats, n_components: int) -> Any:
 
 
 def snr(tau: Floats) -> Any:
-    """Signal-to-noise ratio ``tau / (1 - tau)`` of a component at its floor.
+    """Compute the signal-to-noise ratio ``tau / (1 - tau)`` of a component at its floor.
 
     Parameters
     ----------
@@ -226,7 +228,7 @@ def snr(tau: Floats) -> Any:
 
 
 def channel_capacity(ratio: Floats) -> Any:
-    """Capacity ``1/2 log(1 + SNR)`` of a Gaussian channel (Shannon 1948).
+    """Compute the capacity ``1/2 log(1 + SNR)`` of a Gaussian channel (Shannon 1948).
 
     At ``SNR = tau / (1 - tau)`` it equals :func:`kl_floor`: the floor is the capacity of the
     channel that tau guarantees.
@@ -251,7 +253,7 @@ def channel_capacity(ratio: Floats) -> Any:
 
 
 def std_shape_cost(shape: Literal["constant", "normal", "uniform"]) -> float:
-    """Extra KL of a zero-mean head for the standard deviation over a constant one, per component.
+    """Return the extra KL of a zero-mean head for the standard deviation over a constant one.
 
     The KL of a component with matched moments is ``-1/2 E log sigma^2``. If batch normalization
     centers the head ``s`` of the standard deviation at 0, the shape of its distribution adds
@@ -290,7 +292,7 @@ def std_shape_cost(shape: Literal["constant", "normal", "uniform"]) -> float:
 
 
 def pca_gamma(eigenvalues: Floats, noise_variance: float) -> Any:
-    """The optimal ``gamma_mu^2`` of a linear-Gaussian VAE: ``1 - s^2 / lambda``, at least 0.
+    """Compute the optimal ``gamma_mu^2`` of a linear-Gaussian VAE, ``max(0, 1 - s^2 / lambda)``.
 
     In probabilistic PCA (Tipping & Bishop 1999), this is the share of signal in a component's unit
     second moment.
@@ -318,9 +320,9 @@ def pca_gamma(eigenvalues: Floats, noise_variance: float) -> Any:
 
 
 def pca_rate(eigenvalues: Floats, noise_variance: float) -> Any:
-    """The optimal rate of each component, ``1/2 log(lambda / s^2)``: reverse water-filling.
+    """Compute the optimal rate of each component by reverse water-filling.
 
-    Components whose eigenvalue lies below the water level ``s^2`` have rate 0.
+    It is ``1/2 log(lambda / s^2)``, and 0 where the eigenvalue lies below the water level ``s^2``.
 
     Parameters
     ----------

@@ -144,7 +144,7 @@ def _kind_of(object_type):
 
 
 def _empty(values):
-    """Mask of the cells that hold None, NaN, NaT or pandas' NA."""
+    """Return the mask of the cells that hold None, NaN, NaT or pandas' NA."""
     if values.dtype.kind == "f":
         return np.isnan(values)
     if values.dtype.kind in "mM":

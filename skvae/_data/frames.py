@@ -24,7 +24,7 @@ def library_of(X):
 
 
 def is_frame(X):
-    """Tell whether an object is a frame of pandas, polars or pyarrow that is not lazy."""
+    """Return whether an object is a frame of pandas, polars or pyarrow that is not lazy."""
     return library_of(X) is not None
 
 
@@ -34,7 +34,7 @@ def names_of(X):
 
 
 def has_float_columns(X):
-    """Tell whether an object is a frame of pandas or polars, all of whose columns are floats."""
+    """Return whether an object is a frame of pandas or polars, all of whose columns are floats."""
     library = library_of(X)
     if library == "pandas":
         return {str(dtype) for dtype in X.dtypes} <= {"float64", "float32"}
@@ -42,7 +42,7 @@ def has_float_columns(X):
 
 
 def has_sparse_columns(X):
-    """Tell whether an object is a frame of pandas, all of whose columns are sparse around 0."""
+    """Return whether an object is a frame of pandas, all of whose columns are sparse around 0."""
     if library_of(X) != "pandas" or not len(X.dtypes):
         return False
     return all(getattr(dtype, "fill_value", None) == 0 for dtype in X.dtypes)

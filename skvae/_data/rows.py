@@ -54,9 +54,9 @@ def fingerprint(X, weight=None, n_rows=1024):
 class Rows:
     """All rows of a fit, as shuffled batches or in order.
 
-    X is an array, CSR matrix or `Stream`, not yet in the `units` of the networks. Of the weights
-    only the ratios matter. `context` (n_samples, n_context) holds inputs of encoder and decoder in
-    addition to rows and code. Batches go to `device`, and so do dense rows, once, if they fit.
+    X is an array, CSR matrix or `Stream`, not yet in the `units` of the networks. Only the ratios
+    of the weights matter. `context` (n_samples, n_context) is the second input of encoder and
+    decoder. Batches are moved to `device`; dense rows are moved there as a whole if they fit.
     """
 
     def __init__(self, X, units, weight, device, context=None):
@@ -160,7 +160,7 @@ class Rows:
             yield index, self._rows_at(index)
 
     def _batches_of_stream(self, n_batches, generator):
-        """Do the same with a buffer, in which the rows of some blocks are shuffled together."""
+        """Yield the same with a buffer, in which the rows of some blocks are shuffled together."""
 
         def permutation(n):
             return torch.randperm(n, generator=generator, device=generator.device).cpu()

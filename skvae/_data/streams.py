@@ -20,7 +20,7 @@ _C = ctypes.CDLL(None) if os.name == "posix" else None
 
 
 def is_stream(X):
-    """Tell whether `X` is an array that is not in memory.
+    """Return whether `X` is an array that is not in memory.
 
     It is one if it is a `numpy.memmap`, or has shape, dtype and rows but is no array of NumPy or of
     the array API, sparse matrix, frame or tensor.

@@ -72,7 +72,7 @@ class Table:
         )
 
     def _choices(self, X, likelihood, conditions):
-        """The likelihood that the user chose for each column that is not a condition."""
+        """Return the likelihood that the user chose for each column that is not a condition."""
         if not isinstance(likelihood, list):
             return dict.fromkeys(self.modeled.tolist(), likelihood)
         named = _read_pairs("likelihood", likelihood, X, LIKELIHOODS)
@@ -200,7 +200,7 @@ class Table:
         return table.astype(numbers.dtype) if numeric and not holds_objects else table
 
     def _values(self, j, column):
-        """The values that the numbers of a column stand for."""
+        """Return the values that the numbers of a column stand for."""
         if j in self.categories:
             return [self.categories[j][position] for position in column.astype(int)]
         if j in self.booleans:

@@ -50,7 +50,7 @@ class Analysis(NamedTuple):
         )
 
     def _has_default_words(self):
-        """Whether words are those of `skvae._data.words`."""
+        """Return whether words are those of `skvae._data.words`."""
         return self.analyzer == "word" and self.tokenizer is None and self.token_pattern is None
 
     def joined(self, tokens):

@@ -69,7 +69,7 @@ def _token():
 
 
 def _ranges(belongs):
-    """The characters for which `belongs` is true, as ranges of a character class."""
+    """Return the characters for which `belongs` is true, as ranges of a character class."""
     assigned = map(chr, (*range(0xA0, 0x20000), *range(0xE0000, 0xE0200)))
     runs = [[*run] for kept, run in groupby(assigned, belongs) if kept]
     return "".join(f"{run[0]}-{run[-1]}" for run in runs)

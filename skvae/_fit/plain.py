@@ -354,7 +354,7 @@ VALUES = {
 
 
 def _is_ours(module):
-    """Whether a module of Python, given by its name, is one of this package."""
+    """Return whether a Python module, given by its name, is one of this package."""
     package, _, name = module.partition(".")
     return package == PACKAGE and name in MODULES
 
@@ -364,7 +364,7 @@ def _name(cls):
 
 
 def _class(name):
-    """The class of a name, if it is one of this package or of torch.nn."""
+    """Return the class of this name; refuse any but those of this package and of torch.nn."""
     module, _, attribute = name.partition(":")
     cls = None
     if _is_ours(module):

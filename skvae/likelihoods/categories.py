@@ -114,5 +114,5 @@ class CategoricalLikelihood(Likelihood):
         return self.row(Categories(self._by_column(outputs + self.bias, missing=-torch.inf)))
 
     def _by_column(self, values, missing):
-        """Values of all categories as (..., n_features, most categories)."""
+        """Return the values of all categories as (..., n_features, most categories)."""
         return nn.functional.pad(values, (0, 1), value=missing)[..., self.place]

@@ -13,12 +13,12 @@ from skvae.likelihoods.base import Likelihood, fractional_values, value_range
 
 
 def _totals(x):
-    """Sum of each row's present cells; never 0, whose logarithm would not be finite."""
+    """Sum the present cells of each row; never 0, whose logarithm would not be finite."""
     return x.nansum(-1, keepdim=True).clamp_min(0.5)
 
 
 def _positive_means(marginals):
-    """Mean of each column as if half a row of ones had been added, since log 0 is not finite."""
+    """Return the means as if half a row of ones had been added, because log 0 is not finite."""
     return marginals.mean + 0.5 / marginals.n_samples
 
 
@@ -41,7 +41,7 @@ def _log_factorial(value):
 
 
 def _log_combinations(value, total_count):
-    """Logarithm of the binomial coefficient of `value` and ``total_count + value - 1``."""
+    """Return the log of the binomial coefficient of `value` and ``total_count + value - 1``."""
     return (total_count + value).lgamma() - (1.0 + value).lgamma() - total_count.lgamma()
 
 
@@ -211,7 +211,7 @@ class CountLikelihood(Likelihood):
         return self.row(self.cells(self._slowed(outputs) + self.log_mean))
 
     def _slowed(self, outputs):
-        """Outputs whose exponential grows only linearly from `exponential_until` on."""
+        """Return outputs whose exponential grows only linearly from `exponential_until` on."""
         # Usually no output is so large, and finding that out takes a tenth of the time of the rest.
         if outputs.device.type == "cpu" and bool(outputs.max() <= self.exponential_until):
             return outputs

@@ -94,7 +94,7 @@ class MixedLikelihood(Likelihood):
         return zip(self.parts, self.columns, strict=True)
 
     def _column_tensors(self):
-        """Numbers of the columns of each part as tensors, on the device of the parameters."""
+        """Return the numbers of each part's columns as tensors, on the device of the parameters."""
         return [getattr(self, f"columns_{i}") for i in range(len(self.parts))]
 
     def check_support(self, X: Any) -> None:

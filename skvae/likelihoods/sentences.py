@@ -68,19 +68,19 @@ def nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
 
 
 def _writable(logits):
-    """A copy of the logits in which the tokens that are never written have probability 0."""
+    """Return a copy of logits in which the tokens that are never written have probability 0."""
     logits = logits.clone()
     logits[:, [PADDING, UNKNOWN]] = -torch.inf
     return logits
 
 
 def _has_ended(newest, step):
-    """Whether each sentence ended before this step; the boundary of step 0 begins it."""
+    """Return whether each sentence ended before this step; the boundary of step 0 begins it."""
     return (newest == PADDING) | ((newest == BOUNDARY) & (step > 1))
 
 
 def _with_final_boundary(tokens):
-    """Sentences with a boundary after the last word, even those cut at the greatest length."""
+    """Write a boundary after the last word of each sentence, even of those cut for length."""
     lengths = (tokens != PADDING).sum(1)
     ends_in_boundary = tokens.gather(1, (lengths - 1).unsqueeze(1)).squeeze(1) == BOUNDARY
     unfinished = ~(ends_in_boundary & (lengths > 1))
@@ -288,7 +288,7 @@ class Sentences(Distribution):
         return _with_final_boundary(tokens.view(n, k, -1)[:, 0])
 
     def _empty_sentences(self, n):
-        """Rows of padding after a boundary."""
+        """Make n rows of padding after a boundary."""
         tokens = torch.full((n, self.likelihood.max_length + 2), PADDING, device=self.z.device)
         tokens[:, 0] = BOUNDARY
         return tokens

@@ -60,7 +60,7 @@ class Convolutions:
             )
 
     def _sizes(self):
-        """Height and width of the image and of the output of each convolution."""
+        """List height and width of the image and of the output of each convolution."""
         sizes = [self.shape[1:]]
         for _ in self.channels:
             sizes.append(tuple(-(-side // 2) for side in sizes[-1]))

@@ -42,14 +42,14 @@ def pack(values: torch.Tensor, lengths: torch.Tensor) -> tuple[PackedSequence, t
 
 
 def _one_step_earlier(first, packed, sizes):
-    """Each row's value one step before each packed value; `first` before the first step."""
+    """Return each row's value one step before each packed value; `first` before the first step."""
     earlier = packed.split(sizes)[:-1]
     blocks = [block[:n] for block, n in zip(earlier, sizes[1:], strict=True)]
     return torch.cat([first[: sizes[0]], *blocks])
 
 
 def _last_of_each_row(packed, sizes, unsorted_indices):
-    """Last value of each row, in the order of the rows."""
+    """Return the last value of each row, in the order of the rows."""
     # Rows are sorted by length, so those that end at a step are the last ones of its block.
     n_continuing = [*sizes[1:], 0]
     ends = [block[n:] for block, n in zip(packed.split(sizes), n_continuing, strict=True)]

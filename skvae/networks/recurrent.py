@@ -243,5 +243,5 @@ class RecurrentDecoder(nn.Module):
         return self.output(self._hidden(states.data, self.to_output(z))), state
 
     def _hidden(self, states, code):
-        """Input of the output layer."""
+        """Return the input of the output layer."""
         return self.dropout(self.narrow(states) + code)
