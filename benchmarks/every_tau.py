@@ -68,7 +68,7 @@ class Variant(BNVAEEstimator):
 
     kind = EveryTau
 
-    def _every_tau(self, module, again):
+    def _every_tau(self, module, continues):
         every = self.kind(module, *self.tau)
         every.stagger()
         return every

@@ -66,8 +66,8 @@ class BaseVAE(SavingMixin, CallbackSupportMixin, UseMixin, BaseEstimator):
 
     _doc_link_module = "skvae"
     _doc_link_template = "https://skvae.readthedocs.io/en/stable/api/skvae.{estimator_name}.html"
-    _training_type = Training
-    _largest_batch = 128  # rows of a batch of automatic size
+    _training_type = Training  # for one tau; a subclass can train in another way
+    _largest_batch = 128  # rows of a batch if batch_size is "auto"
 
     _parameter_constraints = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
@@ -137,8 +137,7 @@ class BaseVAE(SavingMixin, CallbackSupportMixin, UseMixin, BaseEstimator):
         UserWarning
             If training was interrupted by Ctrl-C: the weights are those of the last complete epoch.
         """
-        again = self.warm_start and self.__sklearn_is_fitted__()
-        return self._fit(X, y, sample_weight, again=again)
+        return self._fit(X, y, sample_weight)
 
     @plain_torch()
     @managing_callbacks
@@ -174,17 +173,17 @@ class BaseVAE(SavingMixin, CallbackSupportMixin, UseMixin, BaseEstimator):
         ValueError
             As for `fit`.
         """
-        again = self.__sklearn_is_fitted__()
-        return self._fit(X, y, sample_weight, again=again, partial=True)
+        return self._fit(X, y, sample_weight, partial=True)
 
-    def _fit(self, X, y, sample_weight, *, again, partial=False):
+    def _fit(self, X, y, sample_weight, partial=False):
         with unchanged_on_error(self):
             self._validate_params()
             range_of(self.tau)  # raises an error if it is neither a tau nor a range
+            continues = (partial or self.warm_start) and self.__sklearn_is_fitted__()
             device = available_device(self.device)
-            data, reader = self._read(X, self._model.reader if again else None)
-            checkpoint, found, seeds = self._beginning(data, sample_weight, again, partial)
-            training = self._prepare(data, reader, sample_weight, device, seeds, again, partial)
+            data, reader = self._read(X, self._model.reader if continues else None)
+            checkpoint, found, seeds = self._beginning(data, sample_weight, continues, partial)
+            training = self._prepare(data, reader, sample_weight, device, seeds, continues, partial)
             callbacks = _Callbacks(self, training.n_epochs, X, y)
             with restored_process(training.step_work(), device, training.seed):
                 if found:
@@ -199,18 +198,18 @@ class BaseVAE(SavingMixin, CallbackSupportMixin, UseMixin, BaseEstimator):
                     model = training.finished()
                     if not partial:
                         training.warn_if_still_improving()
-            vars(self).update(self._learned(model, training, again, partial))
+            vars(self).update(self._learned(model, training, continues, partial))
             callbacks.end_fit()
             if not partial and not isinstance(model.module.posterior_layer, PriorPosterior):
                 warn_if_collapsed(model.kl_per_component, training.optimizer.travel())
         return self
 
-    def _beginning(self, data, sample_weight, again, partial):
+    def _beginning(self, data, sample_weight, continues, partial):
         """Return the checkpoint, what it holds, and the seeds of weights and training.
 
         All processes of a fit agree on them.
         """
-        checkpoint = self._checkpoint(data, sample_weight, again, partial)
+        checkpoint = self._checkpoint(data, sample_weight, continues, partial)
         found = checkpoint.read()
         if found:
             seeds, n_done = found["seeds"], len(found["history"]["loss"])
@@ -222,11 +221,11 @@ class BaseVAE(SavingMixin, CallbackSupportMixin, UseMixin, BaseEstimator):
         group.check_equal("checkpoint", lambda: f"{n_done:08x}")
         return checkpoint, found, group.from_first(seeds)
 
-    def _checkpoint(self, data, sample_weight, again, partial):
+    def _checkpoint(self, data, sample_weight, continues, partial):
         """Return the checkpoint of the fit, which does nothing unless a file is wanted."""
         if self.checkpoint is None or partial:
             return NoCheckpoint()
-        if again:
+        if continues:
             raise ValueError(
                 "checkpoint does not go with warm_start=True: a fit that goes on from another is "
                 "not the fit of the checkpoint. Use one of the two."
@@ -241,11 +240,11 @@ class BaseVAE(SavingMixin, CallbackSupportMixin, UseMixin, BaseEstimator):
         identity["X"] = fingerprint(data, _floats(sample_weight))
         return Checkpoint(self.checkpoint, identity, writes=processes().rank == 0)
 
-    def _prepare(self, data, reader, sample_weight, device, seeds, again, partial):
+    def _prepare(self, data, reader, sample_weight, device, seeds, continues, partial):
         """Return the training, before its first epoch."""
-        if again:  # otherwise every call would draw the same noise
+        if continues:  # otherwise every call would draw the same noise
             seeds = [seeds[0], (seeds[1] + self.n_iter_) % 2**31]
-        module, rows = self._module_and_rows(data, reader, sample_weight, device, seeds, again)
+        module, rows = self._module_and_rows(data, reader, sample_weight, device, seeds, continues)
         n_rows, dtype = len(rows), rows.dtype
         batch_size, stops_early = self._batch_size(n_rows), self._stops_early(n_rows, partial)
         train, held_out = self._held_out(rows, seeds[1]) if stops_early else (rows, None)
@@ -277,20 +276,21 @@ class BaseVAE(SavingMixin, CallbackSupportMixin, UseMixin, BaseEstimator):
         if range_of(self.tau) is None:
             training = self._training_type(module.to(device), rows, reader, **settings)
         else:
-            every = self._every_tau(module, again)
-            tau = self.tau_ if again and every.low <= self.tau_ <= every.high else every.tau_at(0.0)
+            every = self._every_tau(module, continues)
+            keeps_tau = continues and every.low <= self.tau_ <= every.high
+            tau = self.tau_ if keeps_tau else every.tau_at(0.0)
             training = RangeTraining(every.to(device), rows, reader, tau=tau, **settings)
-        if partial and again:
+        if partial and continues:
             self._check_range_of_former_calls()
             training.continue_from(self._optimizer_state)
         return training
 
-    def _module_and_rows(self, data, reader, sample_weight, device, seeds, again):
+    def _module_and_rows(self, data, reader, sample_weight, device, seeds, continues):
         """Return the module to train, new or a copy of the last, and the rows as it sees them."""
         data, weight = _weighted(data, sample_weight)
         rows, ends = self._rows(data, reader, None, weight, device), range_of(self.tau)
         tau = self.tau if ends is None else sum(ends) / 2  # to build the posterior with
-        if again:
+        if continues:
             module, units = self._module_to_go_on_with(tau), self._model.units
             self._check_rows(module.likelihood_layer, rows, reader)
             return module, rows.seen_in(units)
@@ -312,13 +312,13 @@ class BaseVAE(SavingMixin, CallbackSupportMixin, UseMixin, BaseEstimator):
         module.posterior_layer.tau = tau
         return module
 
-    def _every_tau(self, module, again):
+    def _every_tau(self, module, continues):
         """Return the model for every tau of the range: a copy of the last one if there is one."""
         low, high = range_of(self.tau)
-        if again and self._fitted_range() == (low, high):
+        if continues and self._fitted_range() == (low, high):
             return copy.deepcopy(self._model.every).float().train()
         every = EveryTau(module, low, high)
-        if not again:
+        if not continues:
             every.stagger()
         return every
 
@@ -356,11 +356,11 @@ class BaseVAE(SavingMixin, CallbackSupportMixin, UseMixin, BaseEstimator):
             return min(max(n_rows // 8, 32), self._largest_batch)
         return self.batch_size
 
-    def _learned(self, model, training, again=False, partial=False):
+    def _learned(self, model, training, continues=False, partial=False):
         """Return the attributes that a training sets."""
         history = {name: list(curve) for name, curve in training.history.items()}
         scores = list(training.scores)
-        if again:
+        if continues:
             history = {name: [*self.history_[name], *curve] for name, curve in history.items()}
             scores = [*self.validation_scores_, *scores]
         return {

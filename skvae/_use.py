@@ -116,7 +116,7 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         tau 0.5: at least 0.69 nats
         tau 0.9: at least 2.30 nats
         """
-        low, high = self._ends()
+        low, high = self._required_range()
         if not isinstance(tau, Real) or not low <= tau <= high:
             raise ValueError(
                 f"tau must lie in the range of the fit, from {low:g} to {high:g}; got {tau!r}. "
@@ -127,11 +127,12 @@ class UseMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return moved
 
     def _fitted_range(self):
+        """Return the range of tau of the fit; None after a fit at a single tau."""
         every = self._model.every
         return None if every is None else (every.low, every.high)
 
-    def _ends(self):
-        """Return the range of tau of the fit; refuse a fit at a single tau."""
+    def _required_range(self):
+        """Return the range of tau of the fit; raise an error after a fit at a single tau."""
         if self._model.every is None:
             raise ValueError(
                 f"a range of tau is needed, and this was fitted for tau={self.tau_:g} alone. "

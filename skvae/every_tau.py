@@ -88,8 +88,8 @@ class EveryTau(nn.Module):
         self.coefficients = nn.Parameter(torch.stack([start, 0 * start, 0 * start]))
         for weight in weights.values():
             weight.requires_grad_(False)  # the coefficients are trained in their place
-        self.moments = None  # of all rows, at the nodes; set by `finalise`
-        self.reconstruction = self.excess = None  # of all rows, at the nodes; set by `_measure`
+        # Of all rows, at nodes of the range; set by `finalise` and by `_measure_terms`.
+        self.moments = self.reconstruction = self.excess = None
         for name, moment in zip(
             Moments._fields, module.posterior_layer.stored_moments(), strict=True
         ):
@@ -327,7 +327,7 @@ class EveryTau(nn.Module):
             raise ValueError("finalise needs at least one batch of rows; got none")
         self.moments = found
 
-    def _measure(self, batches, generator):
+    def _measure_terms(self, batches, generator):
         """Measure the mean terms of all rows at nine values of tau; after `finalise`.
 
         `batches` and `generator` are functions that return all rows, and the same noise, each time.
@@ -340,8 +340,8 @@ class EveryTau(nn.Module):
             floors = module.posterior_layer.component_floors()
             self.excess.append(terms.kl.double().cpu().numpy() - floors)
 
-    def _at(self, tau):
-        """Return the plain VAE of one tau and its mean terms; after `_measure`.
+    def _at_tau_with_terms(self, tau):
+        """Return the plain VAE of one tau and its mean terms; after `_measure_terms`.
 
         The terms are exact at nine values of tau, the ends and the middle of the range among them,
         and interpolated between.

@@ -97,7 +97,7 @@ def rate_distortion_curve(
     check_is_fitted(estimator)
     estimator = getattr(estimator, "best_estimator_", estimator)
     if taus is None:
-        taus = _evenly_spaced(9, *estimator._ends())
+        taus = _evenly_spaced(9, *estimator._required_range())
     models = [estimator.at_tau(tau) for tau in sorted(taus)]
     if not models:
         raise ValueError("taus must hold at least one number; got none. None stands for nine.")

@@ -311,8 +311,7 @@ class BNVAETextEstimator(BaseVAE):
             If documents were cut, if most tokens are unknown words, or if training was
             interrupted by Ctrl-C: the weights are those of the last complete epoch.
         """
-        again = self.warm_start and self.__sklearn_is_fitted__()
-        return self._fit(X, y, sample_weight, again=again)
+        return self._fit(X, y, sample_weight)
 
     def partial_fit(self, X: Iterable[Any], y: Any = None, sample_weight: Any = None) -> Self:
         """Train for one epoch on documents, continuing from the last call.

@@ -30,7 +30,7 @@ class FittedModel(nn.Module):
 
     def at_tau(self, tau):
         """Return the model at another tau of its range; it shares everything else with this one."""
-        module, terms = self.every._at(tau)
+        module, terms = self.every._at_tau_with_terms(tau)
         return self._with(module=module, terms=terms)
 
     def alone(self):

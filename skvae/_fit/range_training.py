@@ -43,8 +43,8 @@ class RangeTraining(Training):
     def measured(self):
         every = self.best()
         every.finalise(self.rows.in_order(self.dtype), self.previous)
-        every._measure(partial(self.rows.in_order, self.dtype), self.same_noise)
-        return *every._at(self.tau), every
+        every._measure_terms(partial(self.rows.in_order, self.dtype), self.same_noise)
+        return *every._at_tau_with_terms(self.tau), every
 
     def continue_from(self, optimizer_state):
         self.continue_steps(optimizer_state)
