@@ -22,8 +22,8 @@ _C = ctypes.CDLL(None) if os.name == "posix" else None
 def is_stream(X):
     """Return whether `X` is an array that is not in memory.
 
-    It is one if it is a `numpy.memmap`, or has shape, dtype and rows but is no array of NumPy or of
-    the array API, sparse matrix, frame or tensor.
+    Such are a `numpy.memmap`, and any object with shape, dtype and rows that is not an array of
+    NumPy or of the array API, a sparse matrix, a frame or a tensor.
     """
     if isinstance(X, np.memmap):
         return True

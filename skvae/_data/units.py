@@ -158,7 +158,7 @@ class _Mapped(Stream):
 
 
 def _moments_of(rows, weight=None):
-    """Sum of weights, mean and variance of each column, over the cells that are not missing."""
+    """Return the sum of weights, mean and variance of each column, without missing cells."""
     if issparse(rows):
         mean, variance, total = mean_variance_axis(rows, 0, weight, return_sum_weights=True)
         return total.astype(float), mean.astype(float), variance.astype(float)
