@@ -369,7 +369,7 @@ def _with_rows_by_number(X):
     """Return X in a form from which folds can take rows by their numbers, in any order."""
     if isinstance(X, Iterator):  # which the first fit would use up
         return list(X)
-    if is_stream(X) and len(X.shape) == 2:  # h5py and zarr do not take any numbers in any order
+    if is_stream(X) and len(X.shape) == 2:  # h5py and zarr restrict the order of row numbers
         rows = open_stream(X)
         return X if isinstance(rows, Stream) else rows
     return X

@@ -122,7 +122,7 @@ def release_memory():
     """Return free memory to the system, if the C library can.
 
     The small results of one training step end up between the large arrays of the next, and glibc
-    does not reuse such scattered space. Without this call, the process grows by 100 kB a step.
+    does not reuse such scattered space. Without this call, the process grows by some 100 kB a step.
     """
     trim = getattr(_C, "malloc_trim", None)  # of glibc
     if trim is not None:

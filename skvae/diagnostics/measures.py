@@ -21,7 +21,7 @@ MOST_ENERGY_DRAWS = 4096
 
 
 def _checked_rows(name, array):
-    """Return numbers in double precision; refuse any but (n_samples, n_components) finite ones."""
+    """Return rows of finite numbers, in double precision; refuse anything else."""
     array = np.asarray(array, dtype=np.float64)
     if array.ndim != 2 or not array.size:
         raise ValueError(
@@ -34,7 +34,7 @@ def _checked_rows(name, array):
 
 
 def checked_posteriors(loc, scale):
-    """Return loc and scale in double precision; refuse them if they cannot be of posteriors."""
+    """Return loc and scale in double precision; refuse impossible means and deviations."""
     loc, scale = _checked_rows("loc", loc), _checked_rows("scale", scale)
     if loc.shape != scale.shape:
         raise ValueError(
