@@ -564,7 +564,7 @@ MATCHED = "skvae.posteriors.matched:MomentPosterior"
         ("skvae._data.units:Units", "subprocess:Popen", "is not a class"),
         ("skvae.objectives:FreeBits", MATCHED, "not an object of"),
         ('"nats"', '"knots"', "unexpected keyword"),
-        ('{"dict"', '{"eval"', "a thing of unknown kind, 'eval'"),
+        ('{"dict"', '{"eval"', "an object of an unknown kind, 'eval'"),
         ('"estimator": "BNVAEEstimator"', '"estimator": "Other"', "holds a Other, not a BNVAE"),
         ('"estimator": "BNVAEEstimator"', '"animator": "Other"', "holds no estimator"),
         ('"n_components", 2', '"n_parts", 2', "unexpected keyword"),

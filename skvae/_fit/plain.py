@@ -190,7 +190,7 @@ _WRITE_SUBCLASSES = {(np.generic, np.ndarray): _Writer._array, (nn.Module,): _Wr
 
 
 class _Reader:
-    """Turns settings into objects; each kind of thing has a method."""
+    """Turns settings into objects, with a method for each kind of object."""
 
     def __init__(self, state):
         self.arrays, self.foreign = state.arrays, state.foreign
@@ -204,7 +204,7 @@ class _Reader:
         kind = next(iter(plain), None)
         read = _READ.get(kind)
         if read is None:
-            raise _Unreadable(f"it holds a thing of unknown kind, {kind!r}")
+            raise _Unreadable(f"it holds an object of an unknown kind, {kind!r}")
         return read(self, plain)
 
     def items(self, plain):

@@ -67,7 +67,7 @@ def draw_mosaic(display, ax, images, n_grouped=1, **kwargs):
     if images.ndim == 4:
         settings |= {"cmap": "gray_r", "vmin": np.nanmin(images), "vmax": np.nanmax(images)}
     else:
-        opaque = np.isfinite(mosaic[..., :1])  # the gaps are transparent
+        opaque = np.isfinite(mosaic[..., :1])  # the space between images is transparent
         mosaic = np.concatenate([np.nan_to_num(mosaic), opaque], axis=-1)
     display.image_ = ax.imshow(mosaic, **(settings | kwargs))
     ax.set_facecolor("none")
