@@ -1,7 +1,7 @@
 """From rows to batches of tensors, in the units of the networks.
 
-Only this file knows whether rows come from an array, a CSR matrix, a stream or sentences. Batches
-are made by operations on whole arrays.
+The training loop need not know whether rows come from an array, a CSR matrix, a stream or
+sentences. Batches are made by operations on whole arrays.
 """
 
 import copy
