@@ -16,6 +16,7 @@ Peers that are not installed are left out; speed.py says how to install them.
 """
 
 import argparse
+import math
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -123,7 +124,17 @@ def ours(name, X, held_out, hidden, d, seed):
     class JudgedTraining(Training):
         def settle_if_no_better(self):
             super().settle_if_no_better()
-            judge.note(lambda: parts(self.finished().module))
+            judge.note(lambda: parts(self.ended_here()))
+
+        def ended_here(self):
+            """The model of a fit whose limit is the present epoch: that epoch is always scored."""
+            before = self.stopping.state()
+            if not self.settled and math.isnan(self.scores[-1]):
+                self.should_stop()
+                self.scores.pop()
+            module = self.finished().module
+            self.stopping.load(before)
+            return module
 
     class Judged(BNVAEEstimator):
         _training_type = JudgedTraining

@@ -175,7 +175,8 @@ class BNVAEEstimator(BaseVAE):
         weight of the KL.
     validation_scores_ : list of float
         Mean objective of the held-out rows after each epoch, in nats. They are scored about every
-        50 steps; epochs without a score have NaN. Empty without early stopping.
+        50 steps, and after the last epoch before the limit; epochs without a score have NaN. Empty
+        without early stopping.
     lower_bound_ : float
         Mean ELBO of the training rows after training, in nats, with one draw per row.
     kl_per_component_ : ndarray of shape (n_components,)

@@ -297,6 +297,14 @@ def test_early_stopping_goes_back_to_the_best_weights():
         assert_close(weight, best[name], rtol=0, atol=0)
 
 
+def test_the_last_epoch_before_the_limit_is_scored_however_near_the_former_score():
+    fit = start(patience=100, n_epochs=3)
+    fit.stopping.patience = None  # a score every 50 steps
+    run(fit, 3)
+    assert [math.isnan(score) for score in fit.scores] == [False, True, False]
+    assert fit.stopping.kept_at == fit.n_steps
+
+
 def test_without_early_stopping_no_epoch_is_the_last():
     fit = start()
     assert run(fit, 20).n_epochs_done == 10

@@ -257,8 +257,8 @@ class Training:
         """Score the held-out rows where that is due; begin the end if they get no better."""
         if self.stopping is None:
             return
-        stop = False
-        if self.settled or not self.stopping.is_due(self.n_steps):
+        stop, is_last = False, self.n_epochs_done == self.n_epochs
+        if self.settled or not (is_last or self.stopping.is_due(self.n_steps)):
             self.scores.append(math.nan)
         else:
             stop = self.should_stop()
