@@ -293,6 +293,7 @@ class BNVAEEstimator(BaseVAE):
         else:
             has_kinds = reader.has_kinds
         X = unmasked(X.detach().cpu().numpy() if isinstance(X, torch.Tensor) else X)
+        X = summed(X)
         if is_stream(X):
             X = open_stream(X)
         numbers = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
@@ -636,6 +637,18 @@ def unmasked(X):
     if X.dtype.kind in "biuf":
         return X.astype(np.promote_types(X.dtype, np.float32)).filled(np.nan)
     return X.astype(object).filled(None)
+
+
+def summed(X):
+    """The same with one entry for each stored cell of a sparse matrix, which is their sum.
+
+    Supports and moments are read off the entries.
+    """
+    if not issparse(X) or X.format not in ("csr", "csc") or X.has_canonical_format:
+        return X
+    X = X.copy()
+    X.sum_duplicates()
+    return X
 
 
 @contextmanager

@@ -63,6 +63,29 @@ def test_sparse_rows_give_what_dense_rows_give(container, likelihood):
     )
 
 
+@pytest.mark.parametrize("container", [csr_array, csc_array])
+@pytest.mark.parametrize("likelihood", ["gaussian", "poisson"])
+def test_cells_that_are_stored_in_parts_are_their_sums(container, likelihood):
+    parts = np.random.RandomState(0).poisson(2.0, (60, 3, 2)).astype(float)
+    place = np.repeat(np.arange(3), 2)
+    entries = parts.ravel(), np.tile(place, 60), np.arange(0, 361, 6)
+    X = csr_array(entries, shape=(60, 3))
+    if container is csc_array:
+        columns = parts.swapaxes(0, 1)
+        entries = columns.ravel(), np.tile(np.repeat(np.arange(60), 2), 3), np.arange(0, 361, 120)
+        X = csc_array(entries, shape=(60, 3))
+    dense = small(likelihood=likelihood).fit(parts.sum(2))
+    sparse = small(likelihood=likelihood).fit(X)
+    np.testing.assert_allclose(sparse.transform(X), dense.transform(parts.sum(2)), atol=1e-6)
+    assert X.nnz == 360  # that of the caller stays as it was
+
+
+def test_cells_that_are_stored_in_parts_have_the_support_of_their_sums():
+    X = csr_array((np.full(4, 0.7), [0, 0, 1, 1], [0, 2, 4]), shape=(2, 2))
+    with pytest.raises(ValueError, match=r"bernoulli.* 1\.4"):
+        small(likelihood="bernoulli").fit(X)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_outputs_have_the_precision_of_the_rows(fitted, dtype):
     X = rows().astype(dtype)
