@@ -237,6 +237,14 @@ def test_what_is_small_is_fitted_as_an_array(source, tmp_path):
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=IDS)
+def test_what_is_small_may_have_missing_cells_as_an_array(source, tmp_path):
+    X = rows(100)
+    X[::7, 2] = np.nan
+    found = small().fit(source(X, tmp_path))
+    np.testing.assert_array_equal(found.transform(X), small().fit(X).transform(X))
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=IDS)
 def test_a_stream_is_encoded_and_scored_as_an_array(tiny_memory, source, tmp_path):
     X = rows()
     model, stream = small().fit(X), source(X, tmp_path)
