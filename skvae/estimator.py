@@ -294,7 +294,7 @@ class BNVAEEstimator(BaseVAE):
             has_kinds = reader.has_kinds
         X = unmasked(X.detach().cpu().numpy() if isinstance(X, torch.Tensor) else X)
         X = summed(X)
-        if is_stream(X):
+        if is_stream(X) and not isinstance(X, Stream):
             X = open_stream(X)
         numbers = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
         if not (is_frame(X) or has_kinds):

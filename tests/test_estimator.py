@@ -13,7 +13,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from scipy.sparse import csc_array, csr_array, csr_matrix
+from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.callback import ProgressBar, ScoringMonitor
@@ -139,6 +139,33 @@ def test_rows_of_weight_0_are_as_if_they_were_not_there():
     np.testing.assert_allclose(
         code, small().fit(X[weight > 0], sample_weight=np.ones(40)).transform(X)
     )
+
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame])
+def test_of_rows_of_weight_0_nothing_is_learned(library):
+    random = np.random.RandomState(0)
+    table = {
+        "a": random.randn(60),
+        "kind": ["x", "y"] * 20 + ["z"] * 20,
+        "number": [*range(40), *[-1] * 20],
+        "given": np.r_[random.randn(40), np.full(20, 100.0)],
+        "group": ["u", "v"] * 20 + ["w"] * 20,
+    }
+    X, weight = library(table), np.repeat([1.0, 0.0], [40, 20])
+    settings = {"likelihood": "auto", "conditions": ["given", "group"]}
+    all_rows = small(**settings).fit(X, sample_weight=weight)
+    there = small(**settings).fit(X[:40], sample_weight=weight[:40])
+    np.testing.assert_array_equal(all_rows.transform(X[:40]), there.transform(X[:40]))
+    drawn = (vae.sample(50, random_state=0) for vae in (all_rows, there))
+    assert next(drawn).equals(next(drawn))
+
+
+@pytest.mark.parametrize("container", [list, csr_matrix, csc_array, coo_array, torch.tensor])
+def test_rows_of_weight_0_are_left_out_of_any_container(container):
+    X, weight = rows(), np.repeat([1.0, 0.0], [40, 20])
+    found = small().fit(container(X), sample_weight=weight)
+    expected = small().fit(X[:40], sample_weight=weight[:40])
+    np.testing.assert_allclose(found.transform(X), expected.transform(X), atol=1e-6)
 
 
 def test_only_the_ratios_of_weights_matter():

@@ -204,6 +204,18 @@ def test_a_checkpoint_of_other_weights_is_an_error(tmp_path):
         small(checkpoint=tmp_path / "a").fit(X, sample_weight=np.arange(1.0, 61.0))
 
 
+@pytest.mark.parametrize("weight", [2.0, np.ones(60)])
+def test_a_checkpoint_of_equal_weights_goes_on(tmp_path, weight):
+    found = small(checkpoint=tmp_path / "a").fit(X, sample_weight=np.ones(60))
+    again = small(checkpoint=tmp_path / "a").fit(X, sample_weight=weight)
+    np.testing.assert_array_equal(found.transform(X), again.transform(X))
+
+
+def test_with_a_checkpoint_weights_of_another_length_are_named(tmp_path):
+    with pytest.raises(ValueError, match=r"sample_weight.shape == \(59,\), expected \(60,\)"):
+        small(checkpoint=tmp_path / "a").fit(X, sample_weight=np.ones(59))
+
+
 def test_where_the_fit_runs_and_what_it_prints_may_change(tmp_path):
     small(checkpoint=tmp_path / "a").fit(X)
     small(checkpoint=str(tmp_path / "a"), verbose=1, device="cpu").fit(X)

@@ -260,6 +260,19 @@ def test_a_stream_is_fitted_as_well_as_an_array(tiny_memory, tmp_path):
     assert model.kl_per_component_.sum() >= model.kl_floor_
 
 
+@pytest.mark.parametrize("source", SOURCES[:4], ids=IDS[:4])
+@pytest.mark.parametrize("n_bytes", [0, 2**30])
+def test_rows_of_weight_0_are_left_out_of_a_file(
+    tiny_memory, monkeypatch, n_bytes, source, tmp_path
+):
+    monkeypatch.setattr(streams, "IN_MEMORY", n_bytes)
+    X, weight = rows(100), np.repeat([1.0, 0.0], [70, 30])
+    (tmp_path / "some").mkdir()
+    found = small().fit(source(X, tmp_path), sample_weight=weight)
+    expected = small().fit(source(X[:70], tmp_path / "some"), sample_weight=weight[:70])
+    np.testing.assert_array_equal(found.transform(X), expected.transform(X))
+
+
 @pytest.mark.parametrize("source", SOURCES[1:4], ids=IDS[1:4])
 def test_every_kind_of_stream_is_fitted(tiny_memory, source, tmp_path):
     X = rows()

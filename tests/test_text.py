@@ -7,6 +7,7 @@ import warnings
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from sklearn.base import clone
@@ -427,6 +428,16 @@ def test_weights_count():
     )
     gain = tilted - even
     assert gain[FACTORS[:, 0] == 0].mean() > gain[FACTORS[:, 0] != 0].mean() + 1.0
+
+
+@pytest.mark.parametrize("kind", [list, iter, pd.Series, pl.Series, np.array])
+def test_words_of_documents_of_weight_0_are_not_learned(kind):
+    weight = np.repeat([1.0, 0.0], [50, 10])
+    documents = SENTENCES[:50] + ["zyx zyx"] * 10
+    found = small().fit(kind(documents), sample_weight=weight)
+    expected = small().fit(SENTENCES[:50], sample_weight=weight[:50])
+    assert found.vocabulary_ == expected.vocabulary_
+    np.testing.assert_array_equal(found.transform(documents), expected.transform(documents))
 
 
 def test_callbacks_see_the_documents():
