@@ -289,6 +289,13 @@ def test_a_checkpoint_is_no_saved_estimator(tmp_path):
         BNVAEEstimator.load(tmp_path / "a")
 
 
+def test_a_checkpoint_that_names_no_file_is_refused_before_the_fit(tmp_path):
+    with pytest.raises(ValueError, match="checkpoint must name a file; got an empty name"):
+        small(checkpoint="").fit(X)
+    with pytest.raises(IsADirectoryError, match="checkpoint must name a file, and .* is a folder"):
+        small(checkpoint=tmp_path).fit(X)
+
+
 def test_a_checkpoint_does_not_go_with_a_warm_start(tmp_path):
     model = small(checkpoint=tmp_path / "a", warm_start=True).fit(X)
     with pytest.raises(ValueError, match="checkpoint does not go with warm_start=True"):

@@ -21,6 +21,13 @@ class Checkpoint:
 
     def read(self):
         """Return what was written last, or None; refuse a file of another fit."""
+        if not os.fspath(self.path):
+            raise ValueError("checkpoint must name a file; got an empty name. None writes none.")
+        if os.path.isdir(self.path):
+            raise IsADirectoryError(
+                f"checkpoint must name a file, and {str(self.path)!r} is a folder. Pass a name in "
+                "it."
+            )
         if not os.path.exists(self.path):
             return None
         state = read(self.path)
