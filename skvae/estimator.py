@@ -298,6 +298,7 @@ class BNVAEEstimator(BaseVAE):
             X = open_stream(X)
         numbers = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
         if not (is_frame(X) or has_kinds):
+            _check_no_dates(X)
             if isinstance(X, Stream):
                 validate_data(self, X, reset=reset, skip_check_array=True)
             else:
@@ -614,6 +615,16 @@ class BNVAEEstimator(BaseVAE):
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _check_no_dates(X):
+    """Refuse an array of dates, which NumPy would turn into numbers, missing ones too."""
+    dtype = getattr(X, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind in "mM":
+        raise ValueError(
+            f"X is of type {dtype}, which is not a number. Convert it to numbers, of days since "
+            "the first date for example."
+        )
 
 
 def _check_unique(names):
