@@ -186,6 +186,15 @@ def test_complex_numbers_are_refused_by_name(likelihood):
         small(likelihood).fit(X)
 
 
+@pytest.mark.parametrize("likelihood", ["gaussian", "auto"])
+def test_a_lazy_frame_is_to_be_collected(likelihood):
+    X = pl.DataFrame({"x": np.arange(40.0)})
+    model = small(likelihood).fit(X)
+    for call in (small(likelihood).fit, model.transform):
+        with pytest.raises(TypeError, match=r"X is a lazy frame.* Pass X.collect\(\)"):
+            call(X.lazy())
+
+
 def test_identifiers_are_noted():
     X = mixed().assign(key=[f"key {i}" for i in range(N)]).loc[np.arange(3 * N) % N]
     X["key"] = [f"key {i}" for i in range(3 * N)]

@@ -9,7 +9,12 @@ from typing import NamedTuple
 
 import narwhals as nw
 import numpy as np
-from narwhals.dependencies import is_pandas_dataframe, is_polars_dataframe, is_pyarrow_table
+from narwhals.dependencies import (
+    is_pandas_dataframe,
+    is_polars_dataframe,
+    is_polars_lazyframe,
+    is_pyarrow_table,
+)
 
 LIBRARIES = {
     "pandas": is_pandas_dataframe,
@@ -26,6 +31,12 @@ def library_of(X):
 def is_frame(X):
     """Tell whether an object is a frame of pandas, polars or pyarrow, and not a lazy one."""
     return library_of(X) is not None
+
+
+def check_not_lazy(X):
+    """Refuse a lazy frame of polars, which has no rows yet."""
+    if is_polars_lazyframe(X):
+        raise TypeError("X is a lazy frame, which has no rows yet. Pass X.collect().")
 
 
 def names_of(X):
