@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
 from os import PathLike
@@ -10,11 +10,13 @@ from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.model_selection import train_test_split
 
 from skvae._data.rows import fingerprint
+from skvae._data.streams import Stream, is_stream, open_stream
 from skvae._fit.checkpoints import Checkpoint, NoCheckpoint, in_words
 from skvae._fit.course import Course, EarlyStopping
 from skvae._fit.processes import LostProcess, processes
@@ -23,7 +25,7 @@ from skvae._fit.saving import SavingMixin
 from skvae._fit.torch_state import SeededDraws, plain_torch, restored_process
 from skvae._fit.training import SMALL, NotFinite, Training
 from skvae._random import random_state_of
-from skvae._sklearn import Interval, StrOptions, check_sample_weight
+from skvae._sklearn import Interval, StrOptions, check_sample_weight, safe_indexing
 from skvae._use import UseMixin
 from skvae.diagnostics import warn_if_collapsed
 from skvae.every_tau import EveryTau
@@ -181,9 +183,10 @@ class BaseVAE(SavingMixin, CallbackSupportMixin, UseMixin, BaseEstimator):
             range_of(self.tau)  # raises an error if it is neither a tau nor a range
             continues = (partial or self.warm_start) and self.__sklearn_is_fitted__()
             device = available_device(self.device)
-            data, reader = self._read(X, self._model.reader if continues else None)
-            checkpoint, found, seeds = self._beginning(data, sample_weight, continues, partial)
-            training = self._prepare(data, reader, sample_weight, device, seeds, continues, partial)
+            weighted, weight = _weighted(X, sample_weight)
+            data, reader = self._read(weighted, self._model.reader if continues else None)
+            checkpoint, found, seeds = self._beginning(data, weight, continues, partial)
+            training = self._prepare(data, reader, weight, device, seeds, continues, partial)
             callbacks = _Callbacks(self, training.n_epochs, X, y)
             with restored_process(training.step_work(), device, training.seed):
                 if found:
@@ -204,12 +207,12 @@ class BaseVAE(SavingMixin, CallbackSupportMixin, UseMixin, BaseEstimator):
                 warn_if_collapsed(model.kl_per_component, training.optimizer.travel())
         return self
 
-    def _beginning(self, data, sample_weight, continues, partial):
+    def _beginning(self, data, weight, continues, partial):
         """Return the checkpoint, what it holds, and the seeds of weights and training.
 
         All processes of a fit agree on them.
         """
-        checkpoint = self._checkpoint(data, sample_weight, continues, partial)
+        checkpoint = self._checkpoint(data, weight, continues, partial)
         found = checkpoint.read()
         if found:
             seeds, n_done = found["seeds"], len(found["history"]["loss"])
@@ -217,11 +220,11 @@ class BaseVAE(SavingMixin, CallbackSupportMixin, UseMixin, BaseEstimator):
             source, n_done = random_state_of(self.random_state), 0
             seeds = source.randint(2**31 - 1, size=2).tolist()
         group = processes()
-        group.check_equal("X and sample_weight", lambda: fingerprint(data, _floats(sample_weight)))
+        group.check_equal("X and sample_weight", lambda: fingerprint(data, weight))
         group.check_equal("checkpoint", lambda: f"{n_done:08x}")
         return checkpoint, found, group.from_first(seeds)
 
-    def _checkpoint(self, data, sample_weight, continues, partial):
+    def _checkpoint(self, data, weight, continues, partial):
         """Return the checkpoint of the fit, which does nothing unless a file is wanted."""
         if self.checkpoint is None or partial:
             return NoCheckpoint()
@@ -237,14 +240,14 @@ class BaseVAE(SavingMixin, CallbackSupportMixin, UseMixin, BaseEstimator):
             if name not in excluded
         }
         identity = {"estimator": type(self).__name__, **identity}
-        identity["X"] = fingerprint(data, _floats(sample_weight))
+        identity["X"] = fingerprint(data, weight)
         return Checkpoint(self.checkpoint, identity, writes=processes().rank == 0)
 
-    def _prepare(self, data, reader, sample_weight, device, seeds, continues, partial):
+    def _prepare(self, data, reader, weight, device, seeds, continues, partial):
         """Return the training, before its first epoch."""
         if continues:  # otherwise every call would draw the same noise
             seeds = [seeds[0], (seeds[1] + self.n_iter_) % 2**31]
-        module, rows = self._module_and_rows(data, reader, sample_weight, device, seeds, continues)
+        module, rows = self._module_and_rows(data, reader, weight, device, seeds, continues)
         n_rows, dtype = len(rows), rows.dtype
         batch_size, stops_early = self._batch_size(n_rows), self._stops_early(n_rows, partial)
         train, held_out = self._held_out(rows, seeds[1]) if stops_early else (rows, None)
@@ -285,9 +288,8 @@ class BaseVAE(SavingMixin, CallbackSupportMixin, UseMixin, BaseEstimator):
             training.continue_from(self._optimizer_state)
         return training
 
-    def _module_and_rows(self, data, reader, sample_weight, device, seeds, continues):
+    def _module_and_rows(self, data, reader, weight, device, seeds, continues):
         """Return the module to train, new or a copy of the last, and the rows as it sees them."""
-        data, weight = _weighted(data, sample_weight)
         rows, ends = self._rows(data, reader, None, weight, device), range_of(self.tau)
         tau = self.tau if ends is None else sum(ends) / 2  # to build the posterior with
         if continues:
@@ -406,10 +408,6 @@ class _Callbacks:
         )
 
 
-def _floats(sample_weight):
-    return None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
-
-
 def range_of(tau):
     """Return the ends of a range of tau; None for a single tau."""
     single = isinstance(tau, Real)
@@ -444,9 +442,21 @@ def available_device(device):
 
 
 def _weighted(X, sample_weight):
-    """Return the rows of positive weight, and those weights (None if there are none)."""
+    """Return the rows of positive weight, and those weights (None if there are none).
+
+    The others are left out before they are read: their categories and words are not learned.
+    """
     if sample_weight is None:
         return X, None
+    if isinstance(X, Iterator):
+        X = list(X)
     weight = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     weight = weight / weight.max()  # only ratios matter, and sums of large ones may overflow
-    return X[weight > 0], weight[weight > 0]
+    if (weight > 0).all():
+        return X, weight
+    if is_stream(X) and len(X.shape) == 2:  # a series of polars has one dimension
+        X = open_stream(X)
+    if isinstance(X, Stream):
+        return X[weight > 0], weight[weight > 0]
+    X = X.tocsr() if issparse(X) else X
+    return safe_indexing(X, np.flatnonzero(weight)), weight[weight > 0]

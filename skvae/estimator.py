@@ -16,7 +16,7 @@ from sklearn.utils.validation import validate_data
 from torch import nn
 
 from skvae._base import BaseVAE
-from skvae._data.frames import is_frame, library_of, names_of
+from skvae._data.frames import check_not_lazy, is_frame, library_of, names_of
 from skvae._data.numbers import Numbers
 from skvae._data.rows import Rows, missing_cells
 from skvae._data.streams import Stream, is_stream, open_stream
@@ -299,10 +299,13 @@ class BNVAEEstimator(BaseVAE):
         else:
             has_kinds = reader.has_kinds
         X = unmasked(X.detach().cpu().numpy() if isinstance(X, torch.Tensor) else X)
-        if is_stream(X):
+        X = summed(X)
+        check_not_lazy(X)
+        if is_stream(X) and not isinstance(X, Stream):
             X = open_stream(X)
         numbers = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
         if not (is_frame(X) or has_kinds):
+            _check_no_dates(X)
             if isinstance(X, Stream):
                 validate_data(self, X, reset=reset, skip_check_array=True)
             else:
@@ -615,6 +618,16 @@ class BNVAEEstimator(BaseVAE):
         return tags
 
 
+def _check_no_dates(X):
+    """Refuse an array of dates, which NumPy would turn into numbers, missing ones too."""
+    dtype = getattr(X, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind in "mM":
+        raise ValueError(
+            f"X is of type {dtype}, which is not a number. Convert it to numbers, of days since "
+            "the first date for example."
+        )
+
+
 def _check_unique(names):
     """Refuse a frame in which two columns have the same name."""
     twice = sorted((name for name, n in Counter(names).items() if n > 1), key=str)
@@ -636,6 +649,18 @@ def unmasked(X):
     if X.dtype.kind in "biuf":
         return X.astype(np.promote_types(X.dtype, np.float32)).filled(np.nan)
     return X.astype(object).filled(None)
+
+
+def summed(X):
+    """The same with one entry for each stored cell of a sparse matrix, which is their sum.
+
+    Supports and moments are read off the entries.
+    """
+    if not issparse(X) or X.format not in ("csr", "csc") or X.has_canonical_format:
+        return X
+    X = X.copy()
+    X.sum_duplicates()
+    return X
 
 
 @contextmanager

@@ -531,9 +531,11 @@ class BNVAETextEstimator(BaseVAE):
         list of str
             Sentences, in the form that `inverse_transform` returns.
         """
-        if not temperature > 0.0:
+        if not (isinstance(temperature, Real) and temperature > 0.0):
             raise ValueError(f"temperature must be above 0; got {temperature!r}")
-        if not 0.0 < top_p <= 1.0:
+        if np.isinf(temperature):
+            raise ValueError(f"temperature must be finite; got {temperature!r}")
+        if not (isinstance(top_p, Real) and 0.0 < top_p <= 1.0):
             raise ValueError(f"top_p must lie in (0, 1]; got {top_p!r}")
 
         def draw(likelihood, draws):

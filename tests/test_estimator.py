@@ -13,7 +13,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from scipy.sparse import csc_array, csr_array, csr_matrix
+from scipy.sparse import coo_array, csc_array, csr_array, csr_matrix
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.callback import ProgressBar, ScoringMonitor
@@ -61,6 +61,29 @@ def test_sparse_rows_give_what_dense_rows_give(container, likelihood):
     np.testing.assert_allclose(
         sparse.score_samples(container(X)), dense.score_samples(X), rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("container", [csr_array, csc_array])
+@pytest.mark.parametrize("likelihood", ["gaussian", "poisson"])
+def test_cells_that_are_stored_in_parts_are_their_sums(container, likelihood):
+    parts = np.random.RandomState(0).poisson(2.0, (60, 3, 2)).astype(float)
+    place = np.repeat(np.arange(3), 2)
+    entries = parts.ravel(), np.tile(place, 60), np.arange(0, 361, 6)
+    X = csr_array(entries, shape=(60, 3))
+    if container is csc_array:
+        columns = parts.swapaxes(0, 1)
+        entries = columns.ravel(), np.tile(np.repeat(np.arange(60), 2), 3), np.arange(0, 361, 120)
+        X = csc_array(entries, shape=(60, 3))
+    dense = small(likelihood=likelihood).fit(parts.sum(2))
+    sparse = small(likelihood=likelihood).fit(X)
+    np.testing.assert_allclose(sparse.transform(X), dense.transform(parts.sum(2)), atol=1e-6)
+    assert X.nnz == 360  # that of the caller stays as it was
+
+
+def test_cells_that_are_stored_in_parts_have_the_support_of_their_sums():
+    X = csr_array((np.full(4, 0.7), [0, 0, 1, 1], [0, 2, 4]), shape=(2, 2))
+    with pytest.raises(ValueError, match=r"bernoulli.* 1\.4"):
+        small(likelihood="bernoulli").fit(X)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -116,6 +139,33 @@ def test_rows_of_weight_0_are_as_if_they_were_not_there():
     np.testing.assert_allclose(
         code, small().fit(X[weight > 0], sample_weight=np.ones(40)).transform(X)
     )
+
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame])
+def test_of_rows_of_weight_0_nothing_is_learned(library):
+    random = np.random.RandomState(0)
+    table = {
+        "a": random.randn(60),
+        "kind": ["x", "y"] * 20 + ["z"] * 20,
+        "number": [*range(40), *[-1] * 20],
+        "given": np.r_[random.randn(40), np.full(20, 100.0)],
+        "group": ["u", "v"] * 20 + ["w"] * 20,
+    }
+    X, weight = library(table), np.repeat([1.0, 0.0], [40, 20])
+    settings = {"likelihood": "auto", "conditions": ["given", "group"]}
+    all_rows = small(**settings).fit(X, sample_weight=weight)
+    there = small(**settings).fit(X[:40], sample_weight=weight[:40])
+    np.testing.assert_array_equal(all_rows.transform(X[:40]), there.transform(X[:40]))
+    drawn = (vae.sample(50, random_state=0) for vae in (all_rows, there))
+    assert next(drawn).equals(next(drawn))
+
+
+@pytest.mark.parametrize("container", [list, csr_matrix, csc_array, coo_array, torch.tensor])
+def test_rows_of_weight_0_are_left_out_of_any_container(container):
+    X, weight = rows(), np.repeat([1.0, 0.0], [40, 20])
+    found = small().fit(container(X), sample_weight=weight)
+    expected = small().fit(X[:40], sample_weight=weight[:40])
+    np.testing.assert_allclose(found.transform(X), expected.transform(X), atol=1e-6)
 
 
 def test_only_the_ratios_of_weights_matter():

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from browsing import Opener, chromium, put
@@ -653,6 +654,18 @@ def test_settings_that_make_no_page(settings, message):
 def test_an_estimator_that_is_not_fitted():
     with pytest.raises(ValueError, match="must have module_"):
         Explorer.from_estimator(BNVAEEstimator(), X)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [tuple, np.array, pl.Series, lambda s: pd.Series(s, index=range(39, -1, -1))],
+    ids=["tuple", "array", "polars", "pandas"],
+)
+def test_rows_of_any_sequence_have_their_own_sentences(kind):
+    vae = BNVAETextEstimator(2, hidden_size=4, embedding_size=4, max_iter=1, random_state=0)
+    vae.fit(SENTENCES[:40])
+    rows = Explorer.from_estimator(vae, kind(SENTENCES[:40])).data["rows"]
+    assert rows["sentences"] == SENTENCES[:40]
 
 
 def test_images_of_sentences():

@@ -168,6 +168,33 @@ def test_dates_are_no_numbers():
         small("gaussian").fit(X)
 
 
+@pytest.mark.parametrize("dtype", ["datetime64[D]", "timedelta64[s]"])
+@pytest.mark.parametrize("likelihood", ["gaussian", "auto"])
+def test_dates_in_an_array_are_no_numbers(dtype, likelihood):
+    X = np.arange(40).astype(dtype)[:, None]
+    with pytest.raises(ValueError, match=r"is of type (date|time).*64"):
+        small(likelihood).fit(X)
+    model = small(likelihood).fit(np.arange(40.0)[:, None])
+    with pytest.raises(ValueError, match=r"is of type (date|time).*64"):
+        model.transform(X)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "auto"])
+def test_complex_numbers_are_refused_by_name(likelihood):
+    X = pd.DataFrame({"a": np.arange(40.0), "wave": np.arange(40) * 1j})
+    with pytest.raises(ValueError, match="Column 'wave' is of type complex128"):
+        small(likelihood).fit(X)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "auto"])
+def test_a_lazy_frame_is_to_be_collected(likelihood):
+    X = pl.DataFrame({"x": np.arange(40.0)})
+    model = small(likelihood).fit(X)
+    for call in (small(likelihood).fit, model.transform):
+        with pytest.raises(TypeError, match=r"X is a lazy frame.* Pass X.collect\(\)"):
+            call(X.lazy())
+
+
 def test_identifiers_are_noted():
     X = mixed().assign(key=[f"key {i}" for i in range(N)]).loc[np.arange(3 * N) % N]
     X["key"] = [f"key {i}" for i in range(3 * N)]
@@ -324,6 +351,17 @@ def test_whole_numbers_stay_within_their_type():
     drawn = small().fit(X).sample(500, random_state=0)["a"]
     assert drawn.dtype == np.int8
     assert (drawn.min(), drawn.max()) == (-128, 127)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [("int64", 2**62), ("int64", -(2**63)), ("uint64", 2**63), ("int64", 2**63 - 1)],
+)
+def test_whole_numbers_beyond_those_that_doubles_count_keep_their_size(dtype, value):
+    X = pd.DataFrame({"a": np.full(40, value, dtype), "b": np.arange(40.0)})
+    drawn = small().fit(X).sample(5, random_state=0)["a"]
+    assert drawn.dtype == dtype
+    assert all(abs(int(one) - value) <= 2**10 for one in drawn)
 
 
 def test_what_is_there_is_not_touched_by_what_may_be_drawn():

@@ -191,6 +191,53 @@ def test_a_checkpoint_of_other_parameters_is_an_error_that_names_them(tmp_path, 
         small(checkpoint=tmp_path / "a", **changed).fit(X)
 
 
+def drops(n_features, share=0.3):
+    return Drops(n_features)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "message"),
+    [
+        (
+            {"encoder": functools.partial(drops, share=0.1)},
+            {"encoder": functools.partial(drops, share=0.2)},
+            r"encoder was partial\(drops, share=0.1\) and is partial\(drops, share=0.2\)",
+        ),
+        (
+            {"likelihood": [("gaussian", slice(0, 4))]},
+            {"likelihood": [("student_t", slice(0, 4))]},
+            r"likelihood was \[\('gaussian', slice\(0, 4, None\)\)\] and is \[\('student_t'",
+        ),
+        (
+            {"conditions": [("numeric", slice(0, 1))]},
+            {"conditions": [("numeric", slice(1, 2))]},
+            "conditions was .*0, 1, None.* and is .*1, 2, None",
+        ),
+    ],
+)
+def test_a_checkpoint_knows_parameters_that_hold_functions_or_slices(tmp_path, was, now, message):
+    small(checkpoint=tmp_path / "a", **was).fit(X)
+    small(checkpoint=tmp_path / "a", **was).fit(X)
+    with pytest.raises(ValueError, match=message):
+        small(checkpoint=tmp_path / "a", **now).fit(X)
+
+
+def test_a_checkpoint_knows_each_number_of_a_long_mask(tmp_path):
+    wide = np.random.RandomState(0).randn(20, 1200)
+    masks = np.ones((2, 1200), dtype=bool)
+    masks[:, :9], masks[1, 600] = False, False  # in the middle, which NumPy would not print
+    was, now = ([("student_t", mask)] for mask in masks)
+    small(checkpoint=tmp_path / "a", likelihood=was, max_iter=1).fit(wide)
+    with pytest.raises(ValueError, match=r"likelihood was .* the shape \(1200,\) and"):
+        small(checkpoint=tmp_path / "a", likelihood=now, max_iter=1).fit(wide)
+
+
+def test_numbers_of_numpy_are_the_same_parameters(tmp_path):
+    small(checkpoint=tmp_path / "a", tau=0.25, hidden_layer_sizes=(8,)).fit(X)
+    numpy = {"tau": np.float64(0.25), "hidden_layer_sizes": (np.int64(8),)}
+    assert small(checkpoint=tmp_path / "a", **numpy).fit(X).n_iter_ == 6
+
+
 @pytest.mark.parametrize("other", [X[:-1], X + 1, X.astype(np.float32)])
 def test_a_checkpoint_of_other_rows_is_an_error(tmp_path, other):
     small(checkpoint=tmp_path / "a").fit(X)
@@ -202,6 +249,18 @@ def test_a_checkpoint_of_other_weights_is_an_error(tmp_path):
     small(checkpoint=tmp_path / "a").fit(X)
     with pytest.raises(ValueError, match="is of another fit: X was"):
         small(checkpoint=tmp_path / "a").fit(X, sample_weight=np.arange(1.0, 61.0))
+
+
+@pytest.mark.parametrize("weight", [2.0, np.ones(60)])
+def test_a_checkpoint_of_equal_weights_goes_on(tmp_path, weight):
+    found = small(checkpoint=tmp_path / "a").fit(X, sample_weight=np.ones(60))
+    again = small(checkpoint=tmp_path / "a").fit(X, sample_weight=weight)
+    np.testing.assert_array_equal(found.transform(X), again.transform(X))
+
+
+def test_with_a_checkpoint_weights_of_another_length_are_named(tmp_path):
+    with pytest.raises(ValueError, match=r"sample_weight.shape == \(59,\), expected \(60,\)"):
+        small(checkpoint=tmp_path / "a").fit(X, sample_weight=np.ones(59))
 
 
 def test_where_the_fit_runs_and_what_it_prints_may_change(tmp_path):
@@ -228,6 +287,13 @@ def test_a_checkpoint_is_no_saved_estimator(tmp_path):
     small(checkpoint=tmp_path / "a").fit(X)
     with pytest.raises(ValueError, match="if it is a checkpoint, pass it as the parameter"):
         BNVAEEstimator.load(tmp_path / "a")
+
+
+def test_a_checkpoint_that_names_no_file_is_refused_before_the_fit(tmp_path):
+    with pytest.raises(ValueError, match="checkpoint must name a file; got an empty name"):
+        small(checkpoint="").fit(X)
+    with pytest.raises(IsADirectoryError, match="checkpoint must name a file, and .* is a folder"):
+        small(checkpoint=tmp_path).fit(X)
 
 
 def test_a_checkpoint_does_not_go_with_a_warm_start(tmp_path):

@@ -237,6 +237,14 @@ def test_what_is_small_is_fitted_as_an_array(source, tmp_path):
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=IDS)
+def test_what_is_small_may_have_missing_cells_as_an_array(source, tmp_path):
+    X = rows(100)
+    X[::7, 2] = np.nan
+    found = small().fit(source(X, tmp_path))
+    np.testing.assert_array_equal(found.transform(X), small().fit(X).transform(X))
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=IDS)
 def test_a_stream_is_encoded_and_scored_as_an_array(tiny_memory, source, tmp_path):
     X = rows()
     model, stream = small().fit(X), source(X, tmp_path)
@@ -250,6 +258,19 @@ def test_a_stream_is_fitted_as_well_as_an_array(tiny_memory, tmp_path):
     whole = small(max_iter=60, learning_rate=5e-3).fit(X)
     assert model.lower_bound_ == pytest.approx(whole.lower_bound_, abs=0.05)
     assert model.kl_per_component_.sum() >= model.kl_floor_
+
+
+@pytest.mark.parametrize("source", SOURCES[:4], ids=IDS[:4])
+@pytest.mark.parametrize("n_bytes", [0, 2**30])
+def test_rows_of_weight_0_are_left_out_of_a_file(
+    tiny_memory, monkeypatch, n_bytes, source, tmp_path
+):
+    monkeypatch.setattr(streams, "IN_MEMORY", n_bytes)
+    X, weight = rows(100), np.repeat([1.0, 0.0], [70, 30])
+    (tmp_path / "some").mkdir()
+    found = small().fit(source(X, tmp_path), sample_weight=weight)
+    expected = small().fit(source(X[:70], tmp_path / "some"), sample_weight=weight[:70])
+    np.testing.assert_array_equal(found.transform(X), expected.transform(X))
 
 
 @pytest.mark.parametrize("source", SOURCES[1:4], ids=IDS[1:4])

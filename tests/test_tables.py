@@ -550,6 +550,27 @@ def test_a_numeric_condition_is_standardised():
     np.testing.assert_allclose(other.score_samples(moved), model.score_samples(X), atol=1e-4)
 
 
+@pytest.mark.parametrize("magnitude", [-1000, -600, 0, 600, 1000])
+def test_a_numeric_condition_may_be_of_any_magnitude(magnitude):
+    X = np.random.RandomState(0).randn(60, 3)
+    far = X.copy()
+    far[:, 0] = np.ldexp(X[:, 0], magnitude)
+    one, other = (small(conditions=[0], likelihood="gaussian").fit(rows) for rows in (X, far))
+    np.testing.assert_allclose(other.transform(far), one.transform(X), atol=1e-5)
+    drawn, expected = other.sample(50, random_state=0), one.sample(50, random_state=0)
+    expected[:, 0] = np.ldexp(expected[:, 0], magnitude)
+    np.testing.assert_allclose(drawn, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["sample", "inverse_transform"])
+@pytest.mark.parametrize("bad", [np.inf, -np.inf])
+def test_a_condition_that_is_not_finite_is_refused_by_name(method, bad):
+    model = small(conditions=["length"]).fit(frame())
+    rows = 2 if method == "sample" else np.zeros((2, model.n_components))
+    with pytest.raises(ValueError, match="Column 'length' is a condition, .* must be finite"):
+        getattr(model, method)(rows, conditions={"length": bad})
+
+
 def test_labels_in_an_array_are_conditions_by_number():
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, size=150)

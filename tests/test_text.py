@@ -7,6 +7,7 @@ import warnings
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from sklearn.base import clone
@@ -268,6 +269,9 @@ def test_long_documents_are_cut_and_counted():
         (lambda m: m.inverse_transform(np.zeros((2, 3)), 0), "n_beams must be an int of at least"),
         (lambda m: m.sample(0), "n_samples must be an int of at least 1; got 0"),
         (lambda m: m.sample(temperature=0.0), "temperature must be above 0; got 0.0"),
+        (lambda m: m.sample(temperature="1"), "temperature must be above 0; got '1'"),
+        (lambda m: m.sample(temperature=np.inf), "temperature must be finite; got inf"),
+        (lambda m: m.sample(top_p="1"), r"top_p must lie in \(0, 1\]; got '1'"),
         (lambda m: m.sample(top_p=0.0), r"top_p must lie in \(0, 1\]; got 0.0"),
         (lambda m: m.interpolate("a", "b", 1), "n_samples must be an int of at least 2; got 1"),
         (lambda m: m.transform([1.0]), "X must hold strings; document 0 is of type float"),
@@ -276,6 +280,24 @@ def test_long_documents_are_cut_and_counted():
 def test_calls_that_mean_nothing(fitted, call, message):
     with pytest.raises(ValueError, match=message):
         call(fitted)
+
+
+@pytest.mark.parametrize("settings", [{"temperature": 1e-300}, {"top_p": 1e-300}])
+def test_the_smallest_settings_draw_the_most_probable_words(fitted, settings):
+    draw = {"random_state": 0}
+    assert fitted.sample(20, **draw, **settings) == fitted.sample(20, **draw, top_p=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("(", r"token_pattern must be a regular expression; got '\(': missing \)"),
+        (r"(\w)(\w)", "token_pattern must have at most one capturing group; got .* with 2"),
+    ],
+)
+def test_a_pattern_that_is_none_is_named(pattern, message):
+    with pytest.raises(ValueError, match=message):
+        small(token_pattern=pattern).fit(SENTENCES)
 
 
 # -- as any estimator ----------------------------------------------------------------------------
@@ -427,6 +449,16 @@ def test_weights_count():
     )
     gain = tilted - even
     assert gain[FACTORS[:, 0] == 0].mean() > gain[FACTORS[:, 0] != 0].mean() + 1.0
+
+
+@pytest.mark.parametrize("kind", [list, iter, pd.Series, pl.Series, np.array])
+def test_words_of_documents_of_weight_0_are_not_learned(kind):
+    weight = np.repeat([1.0, 0.0], [50, 10])
+    documents = SENTENCES[:50] + ["zyx zyx"] * 10
+    found = small().fit(kind(documents), sample_weight=weight)
+    expected = small().fit(SENTENCES[:50], sample_weight=weight[:50])
+    assert found.vocabulary_ == expected.vocabulary_
+    np.testing.assert_array_equal(found.transform(documents), expected.transform(documents))
 
 
 def test_callbacks_see_the_documents():

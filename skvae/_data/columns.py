@@ -129,13 +129,16 @@ def column_of(name, values, missing=None, declared=None, type_name=None):
 def _integer_limits(type_name):
     """Find the smallest and largest number of an integer type; None for other types.
 
-    The limits stay within 2**53, beyond which doubles skip whole numbers.
+    Both are numbers that doubles can hold.
     """
     name = type_name.lower().removeprefix("sparse[").partition("[")[0].partition(",")[0]
     if name not in {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}:
         return None
-    limits, exact = np.iinfo(name), 2**53
-    return max(int(limits.min), -exact), min(int(limits.max), exact)
+    limits = np.iinfo(name)
+    largest = float(limits.max)
+    if largest > int(limits.max):  # rounded up
+        largest = np.nextafter(largest, 0.0)
+    return int(limits.min), int(largest)
 
 
 def _kind_of(object_type):

@@ -4,6 +4,7 @@ import numpy as np
 
 from skvae._data.columns import column_of, columns_of, numbers_of
 from skvae._data.frames import is_frame, names_of
+from skvae._data.units import safe_exponent
 
 
 class LocationModel:
@@ -25,12 +26,19 @@ class LocationModel:
         group = group.ravel()
         counts = np.bincount(group)
         self.shares = counts / len(numbers)
-        sums = np.zeros((len(counts), numeric.shape[1]))
-        np.add.at(sums, group, numeric)
-        self.means = sums / counts[:, None]
-        deviations = numeric - self.means[group]
-        self.covariance = deviations.T @ deviations / len(numbers)
         self.low, self.high = numeric.min(0), numeric.max(0)
+        divided = np.ldexp(numeric, -self._exponent)
+        sums = np.zeros((len(counts), numeric.shape[1]))
+        np.add.at(sums, group, divided)
+        means = sums / counts[:, None]
+        deviations = divided - means[group]
+        self.means = np.ldexp(means, self._exponent)
+        self.covariance = deviations.T @ deviations / len(numbers)  # of the divided numbers
+
+    @property
+    def _exponent(self):
+        """Powers of 2 by which to divide the numeric columns before they are squared."""
+        return safe_exponent(self.low, self.high)
 
     def sample(self, n_samples, random_state):
         """Draw combinations of categories that occurred, and numbers within the observed range."""
@@ -40,6 +48,7 @@ class LocationModel:
         if len(self.low):
             zeros = np.zeros(len(self.low))
             deviations = random_state.multivariate_normal(zeros, self.covariance, size=n_samples)
+            deviations = np.ldexp(deviations, self._exponent)
             numeric = (self.means[group] + deviations).clip(self.low, self.high)
             numbers[:, ~self.categorical] = numeric
         return numbers
@@ -63,8 +72,11 @@ class Conditions:
         for j, column in zip(columns, numbers.T, strict=True):
             if j not in categories:
                 # A constant carries no information, not even if a new row has another value.
-                scale = column.std() if column.min() < column.max() else np.inf
-                self.standards[j] = float(column.mean()), float(scale)
+                low, high = column.min(), column.max()
+                exponent = safe_exponent(low, high)
+                divided = np.ldexp(column, -exponent)
+                scale = np.ldexp(divided.std(), exponent) if low < high else np.inf
+                self.standards[j] = float(np.ldexp(divided.mean(), exponent)), float(scale)
 
     def _check_complete(self, numbers):
         for name, column in zip(self.names, numbers.T, strict=True):
@@ -72,6 +84,8 @@ class Conditions:
                 raise ValueError(
                     f"Column {name!r} is a condition, and none of its cells may be missing"
                 )
+            if np.isinf(column).any():
+                raise ValueError(f"Column {name!r} is a condition, and its cells must be finite")
 
     @property
     def n_context(self):

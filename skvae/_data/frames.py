@@ -9,7 +9,12 @@ from typing import NamedTuple
 
 import narwhals as nw
 import numpy as np
-from narwhals.dependencies import is_pandas_dataframe, is_polars_dataframe, is_pyarrow_table
+from narwhals.dependencies import (
+    is_pandas_dataframe,
+    is_polars_dataframe,
+    is_polars_lazyframe,
+    is_pyarrow_table,
+)
 
 LIBRARIES = {
     "pandas": is_pandas_dataframe,
@@ -26,6 +31,12 @@ def library_of(X):
 def is_frame(X):
     """Return whether an object is a frame of pandas, polars or pyarrow that is not lazy."""
     return library_of(X) is not None
+
+
+def check_not_lazy(X):
+    """Refuse a lazy frame of polars, which has no rows yet."""
+    if is_polars_lazyframe(X):
+        raise TypeError("X is a lazy frame, which has no rows yet. Pass X.collect().")
 
 
 def names_of(X):
@@ -90,13 +101,20 @@ def _of_pandas(name, series):
         values = series.to_numpy()
     elif declared is None and hasattr(dtype, "fill_value"):  # sparse
         values = np.asarray(series)
-    elif declared is None and types.is_numeric_dtype(dtype) and "decimal" not in str(dtype):
+    elif declared is None and _is_real(dtype):
         kind = np.float32 if "float32" in str(dtype).lower() else np.float64
         kind = object if types.is_bool_dtype(dtype) else kind
         values = series.to_numpy(dtype=kind, na_value=None if kind is object else np.nan)
     else:
         values = series.astype(object).to_numpy()
     return RawColumn(name, values, missing, declared, str(dtype))
+
+
+def _is_real(dtype):
+    """Tell whether a type of pandas is one of numbers or booleans that floats can hold."""
+    types = import_module("pandas").api.types
+    is_numeric = types.is_numeric_dtype(dtype) and "decimal" not in str(dtype)
+    return is_numeric and not types.is_complex_dtype(dtype)
 
 
 def _of_narwhals(name, series):

@@ -43,7 +43,9 @@ def open_stream(X):
     if np.dtype(X.dtype).kind not in "biuf":
         raise TypeError(f"X must hold real numbers; got the dtype {X.dtype}")
     stream = Stream(X)
-    return stream[:] if stream.size * stream.dtype.itemsize <= IN_MEMORY else stream
+    if stream.size * stream.dtype.itemsize > IN_MEMORY:
+        return stream
+    return np.array(X[:], dtype=stream.dtype)  # like any array, it may have missing cells
 
 
 class Stream:

@@ -32,6 +32,12 @@ def in_chunks(X):
         yield from (X[start : start + n_rows] for start in range(0, len(X), n_rows))
 
 
+def safe_exponent(smallest, largest):
+    """Return powers of 2 by which to divide, so that squares neither overflow nor underflow."""
+    exponent = np.frexp(np.maximum(abs(smallest), abs(largest)))[1]
+    return np.where(abs(exponent) > 400, exponent, 0)
+
+
 class Marginals:
     """The distribution of each column by itself, without the cells that are NaN."""
 
@@ -62,9 +68,7 @@ class Marginals:
 
     @cached_property
     def _exponent(self):
-        """Power of 2 by which to divide, so that squares neither overflow nor underflow."""
-        exponent = np.frexp(np.maximum(*np.abs(self._range)))[1]
-        return np.where(abs(exponent) > 400, exponent, 0)
+        return safe_exponent(*self._range)
 
     @cached_property
     def _moments(self):

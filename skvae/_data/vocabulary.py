@@ -1,5 +1,6 @@
 """From documents to rows of token numbers, and from token numbers to sentences."""
 
+import re
 from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import NamedTuple
@@ -41,7 +42,7 @@ class Analysis(NamedTuple):
         tokenizer = token_pattern = None
         if self.analyzer == "word":
             tokenizer = words.tokens if self._has_default_words() else self.tokenizer
-            token_pattern = None if tokenizer else self.token_pattern
+            token_pattern = None if tokenizer else _checked_pattern(self.token_pattern)
         return CountVectorizer(
             analyzer=self.analyzer,
             tokenizer=tokenizer,
@@ -141,6 +142,22 @@ class Vocabulary:
             analysis.joined(word_of[number] for number in row if number >= N_SPECIAL)
             for row in rows.tolist()
         ]
+
+
+def _checked_pattern(pattern):
+    """The regular expression of a token, if it is one with at most one group."""
+    try:
+        n_groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(
+            f"token_pattern must be a regular expression; got {pattern!r}: {error}"
+        ) from error
+    if n_groups > 1:
+        raise ValueError(
+            f"token_pattern must have at most one capturing group; got {pattern!r} with "
+            f"{n_groups}. Write the others as (?:...)."
+        )
+    return pattern
 
 
 def _checked_documents(X, any_type):

@@ -1,6 +1,8 @@
 """Checkpoints: files from which interrupted fits go on."""
 
+import hashlib
 import os
+from functools import partial
 
 import numpy as np
 
@@ -19,6 +21,13 @@ class Checkpoint:
 
     def read(self):
         """Return what was written last, None if nothing was; refuse a file of another fit."""
+        if not os.fspath(self.path):
+            raise ValueError("checkpoint must name a file; got an empty name. None writes none.")
+        if os.path.isdir(self.path):
+            raise IsADirectoryError(
+                f"checkpoint must name a file, and {str(self.path)!r} is a folder. Pass a name in "
+                "it."
+            )
         if not os.path.exists(self.path):
             return None
         state = read(self.path)
@@ -70,10 +79,23 @@ class NoCheckpoint:
 
 def in_words(value):
     """Return a parameter in words, to compare it with that of an earlier run."""
+    if isinstance(value, np.ndarray) and value.size > 20:  # NumPy would print its ends only
+        digest = hashlib.sha256(in_words(value.tolist()).encode()).hexdigest()
+        return f"an array of the shape {value.shape} and the digest {digest[:8]}"
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if type(value) in (list, tuple):
+        words = [in_words(one) for one in value]
+        if type(value) is list:
+            return f"[{', '.join(words)}]"
+        return f"({', '.join(words)}{',' * (len(words) == 1)})"
+    if isinstance(value, partial):
+        given = [f"{name}={in_words(one)}" for name, one in value.keywords.items()]
+        return f"partial({', '.join([*map(in_words, (value.func, *value.args)), *given])})"
     try:
         state_of(value)
     except CannotSave:
-        return described(value)
+        return repr(value) if isinstance(value, slice) else described(value)
     return "a RandomState" if isinstance(value, np.random.RandomState) else repr(value)
 
 

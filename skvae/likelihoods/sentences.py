@@ -63,6 +63,7 @@ def nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
         return probabilities
     ordered, order = probabilities.sort(dim=-1, descending=True)
     reached_before = ordered.cumsum(-1) - ordered >= top_p
+    reached_before[..., 0] = False  # in single precision, top_p itself may be 0
     kept = ordered.masked_fill(reached_before, 0.0)
     return torch.zeros_like(ordered).scatter(-1, order, kept)
 
@@ -235,12 +236,15 @@ class Sentences(Distribution):
             Token numbers.
         """
         network, z = self.likelihood.network, self.z
+        temperature = max(temperature, torch.finfo(z.dtype).tiny)  # else 0, in single precision
         tokens = self._empty_sentences(len(z))
         newest, state = tokens[:, 0], network.first_state(z)
         for step in range(1, self.likelihood.max_length + 1):
             logits, state = network.step(newest, z, state)
             ended = _has_ended(newest, step)
-            probabilities = nucleus((_writable(logits) / temperature).softmax(-1), top_p)
+            logits = _writable(logits)
+            logits = (logits - logits.amax(-1, keepdim=True)) / temperature  # at most 0
+            probabilities = nucleus(logits.softmax(-1), top_p)
             drawn = torch.multinomial(probabilities, 1, generator=generator)[:, 0]
             newest = drawn.masked_fill(ended, PADDING)
             tokens[:, step] = newest

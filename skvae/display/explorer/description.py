@@ -229,7 +229,8 @@ def described_rows(estimator, X, n_rows):
         module = estimator.module_
         with torch.no_grad():
             features = [module.features(b.x, b.context) for b in chosen.in_order(torch.float32)]
-        sentences = [str(X[i])[:500] for i in index]
+        documents = list(X)  # by place: a series may have other numbers for labels
+        sentences = [str(documents[i])[:500] for i in index]
         features = torch.cat(features).double().cpu().numpy()
         return {"sentences": sentences, "features": packed(features)}, index, len(rows)
     values = chosen.X.toarray() if hasattr(chosen.X, "toarray") else np.asarray(chosen.X)
