@@ -16,7 +16,7 @@ from sklearn.utils.validation import validate_data
 from torch import nn
 
 from skvae._base import BaseVAE
-from skvae._data.frames import check_not_lazy, is_frame, library_of, names_of
+from skvae._data.frames import is_frame, library_of, names_of
 from skvae._data.numbers import Numbers
 from skvae._data.rows import Rows, missing_cells
 from skvae._data.streams import Stream, is_stream, open_stream
@@ -298,9 +298,7 @@ class BNVAEEstimator(BaseVAE):
             has_kinds = mixed or bool(self.conditions)
         else:
             has_kinds = reader.has_kinds
-        X = unmasked(X.detach().cpu().numpy() if isinstance(X, torch.Tensor) else X)
-        X = summed(X)
-        check_not_lazy(X)
+        X = summed(unmasked(X.detach().cpu().numpy() if isinstance(X, torch.Tensor) else X))
         if is_stream(X) and not isinstance(X, Stream):
             X = open_stream(X)
         numbers = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}

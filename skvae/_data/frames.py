@@ -29,14 +29,10 @@ def library_of(X):
 
 
 def is_frame(X):
-    """Return whether an object is a frame of pandas, polars or pyarrow that is not lazy."""
-    return library_of(X) is not None
-
-
-def check_not_lazy(X):
-    """Refuse a lazy frame of polars, which has no rows yet."""
+    """Tell whether X is a frame; refuse a lazy one of polars, which has no rows yet."""
     if is_polars_lazyframe(X):
         raise TypeError("X is a lazy frame, which has no rows yet. Pass X.collect().")
+    return library_of(X) is not None
 
 
 def names_of(X):
