@@ -25,7 +25,8 @@ class LaggingTraining(Training):
         super().__init__(*args, **settings)
         self.information = 0.0  # None once it no longer grows
         inference = [*self.vae.encoder.parameters(), *self.vae.posterior_layer.parameters()]
-        self.ahead = Adam(inference, self.optimizer.learning_rate, rates=rates_of(self.vae))
+        rates = rates_of(self.vae, self.vae.encoder)
+        self.ahead = Adam(inference, self.optimizer.learning_rate, rates=rates)
 
     def batches(self):
         others = chain.from_iterable(super(LaggingTraining, self).batches() for _ in count())

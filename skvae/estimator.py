@@ -108,7 +108,8 @@ class BNVAEEstimator(BaseVAE):
     learning_rate : float, default=3e-3
         Step size of the AdamW optimizer. It rises over the first 50 steps, stays constant, and
         falls to 0 over the last quarter of the training; in `partial_fit` it does not fall. Weights
-        from a hidden layer of n > 32 units to the next take steps of ``32 / n`` of it.
+        from a hidden layer of n > 32 units to the next take steps of ``32 / n`` of it, and those
+        from n > 16 columns to the first hidden layer ``16 / n``, but at least a quarter.
     weight_decay : float or "auto", default="auto"
         Share of each weight matrix of the decoder, times the learning rate, by which a step
         shrinks it, as in `torch.optim.AdamW`. "auto" takes ``1 / (2 n_samples learning_rate)``,

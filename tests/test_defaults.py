@@ -257,13 +257,14 @@ def test_decay_is_of_the_weight_matrices_of_the_decoder(weight_decay, expected, 
 
 
 @pytest.mark.parametrize("tau", [0.5, (0.2, 0.8)])
-def test_weights_between_hidden_layers_take_smaller_steps(tau, steps):
-    small(max_iter=1, hidden_layer_sizes=(64, 16), tau=tau).fit(X)
+def test_weights_into_hidden_units_take_smaller_steps(tau, steps):
+    wide = np.random.default_rng(0).normal(size=(150, 20))
+    small(max_iter=1, hidden_layer_sizes=(64, 16), tau=tau).fit(wide)
     optimizer = steps[0][0]
     slow = [(rate, places) for rate, _, places in optimizer.groups if rate != 1.0]
     shapes = [tuple(optimizer.parameters[place].shape) for _, places in slow for place in places]
-    assert [rate for rate, _ in slow] == [32 / 64]
-    assert shapes == [(16, 64)]  # of the encoder; the decoder's have 16 inputs
+    assert [rate for rate, _ in slow] == [16 / 20, 32 / 64]
+    assert shapes == [(64, 20), (16, 64)]  # of the encoder; the decoder's have 16 inputs
 
 
 def test_no_decay_is_one_group(steps):

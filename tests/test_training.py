@@ -108,15 +108,21 @@ def test_some_weights_take_smaller_steps_and_the_same_decay():
     assert_close(ours.state_dict(), theirs.state_dict(), rtol=1e-4, atol=1e-5)
 
 
-def test_steps_between_hidden_layers_are_divided_by_their_inputs():
-    deep = nn.Sequential(nn.Linear(500, 64), nn.ReLU(), nn.Linear(64, 16), nn.ReLU())
+def test_steps_into_hidden_units_are_divided_by_the_number_of_inputs():
+    deep = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 16), nn.ReLU())
     deep.extend([nn.Linear(16, 256), nn.ReLU(), nn.Linear(256, 9)])
     features = nn.Sequential(nn.Linear(500, 64), nn.ReLU(), nn.Linear(64, 128), nn.ReLU())
     flat = nn.Sequential(nn.Flatten(), nn.Linear(500, 64), nn.ReLU(), nn.Linear(64, 3))
-    model = nn.ModuleDict({"deep": deep, "features": features, "flat": flat})
-    # Not the first layer, which reads the data, nor a last one without activation.
+    few = nn.Sequential(nn.Linear(9, 64), nn.ReLU())
+    encoder = nn.ModuleDict({"features": features, "flat": flat, "few": few})
+    model = nn.ModuleDict({"deep": deep, "encoder": encoder})
+    # Not the first layer of a decoder, nor a last one without activation.
     expected = {deep[2].weight: 32 / 64, deep[4].weight: 1.0, features[2].weight: 32 / 64}
-    assert rates_of(model) == expected
+    # Of the encoder only a first layer that reads the rows themselves; at least a quarter.
+    expected |= {features[0].weight: 0.25, few[0].weight: 1.0}
+    assert rates_of(model, encoder) == expected
+    features[0] = nn.Linear(20, 64)
+    assert rates_of(model, encoder)[features[0].weight] == 16 / 20
 
 
 def test_an_optimizer_that_is_restarted_is_a_new_one():

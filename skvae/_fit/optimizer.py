@@ -8,7 +8,9 @@ from torch import nn
 
 from skvae._torch import fused_adamw_, lerp_all_
 
-FULL_STEP_INPUTS = 32  # of a hidden layer; behind more of them its weights take smaller steps
+# Numbers of inputs up to which weights take full steps: between hidden layers, and in the first.
+FULL_STEP_HIDDEN, FULL_STEP_COLUMNS = 32, 16
+SMALLEST_SHARE_OF_COLUMNS = 0.25  # of a full step; many columns seldom all move together
 
 
 class Adam:
@@ -99,22 +101,33 @@ class Adam:
             self.averages.update()
 
 
-def rates_of(model):
-    """Return multipliers of the step size for the weights between hidden layers.
+def rates_of(model, encoder):
+    """Return multipliers of the step size for weights with many inputs that feed hidden units.
 
     Adam moves all weights of a unit by about the same length, at first in one direction, so a step
     moves the unit in proportion to the number of its inputs. With 256 of them that is the whole
-    width of its values, and many ReLU units are soon negative for every row, for good. The step of
-    these weights is therefore divided by the number, as in Yang et al. (2021, arXiv:2203.03466).
+    width of its values. Many ReLU units are soon negative for every row, for good, and components
+    of the code end at their floor. The step of weights between hidden layers is therefore divided
+    by the number, as in Yang et al. (2021, arXiv:2203.03466), and that of the encoder's first
+    layer too, down to a quarter.
     """
     rates = {}
     for part in model.modules():
-        if isinstance(part, nn.Sequential):
-            linear = [layer for layer in part if isinstance(layer, nn.Linear)]
-            for layer in linear[1:]:
-                if layer is not part[-1]:
-                    rates[layer.weight] = min(1.0, FULL_STEP_INPUTS / layer.in_features)
+        for layer in _feeding_hidden_units(part)[1:]:
+            rates[layer.weight] = min(1.0, FULL_STEP_HIDDEN / layer.in_features)
+    for part in encoder.modules():
+        for layer in _feeding_hidden_units(part)[:1]:
+            if layer is part[0]:
+                share = max(SMALLEST_SHARE_OF_COLUMNS, FULL_STEP_COLUMNS / layer.in_features)
+                rates[layer.weight] = min(1.0, share)
     return rates
+
+
+def _feeding_hidden_units(part):
+    """Return the linear layers of a `Sequential` module, without one at its end."""
+    if not isinstance(part, nn.Sequential):
+        return []
+    return [layer for layer in part if isinstance(layer, nn.Linear) and layer is not part[-1]]
 
 
 class Averages:

@@ -167,8 +167,9 @@ class Training:
             # A linear model has its maximum likelihood for an answer, as factor analysis gives it.
             is_linear = len(decayed) < 2
             weight_decay = 0.0 if is_linear else 1 / (STEPS_OF_DECAY * len(rows) * learning_rate)
+        rates = rates_of(model, self.vae.encoder)
         self.optimizer = Adam(
-            model.parameters(), learning_rate, average, weight_decay, decayed, rates_of(model)
+            model.parameters(), learning_rate, average, weight_decay, decayed, rates
         )
         self.processes = processes()
         self.processes.check_batches(len(train), batch_size)
