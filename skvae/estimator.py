@@ -544,7 +544,7 @@ class BNVAEEstimator(BaseVAE):
             return conditional_mean(module, x, noise, context)
 
         values = torch.cat([found for _, found in model.map(rows, expected)])
-        return model.reader.filled(numbers, model.units.array(values), index_of(X))
+        return model.reader.filled(numbers, model.units.array(values), X, index_of(X))
 
     def _read_conditions(self, conditions, n_samples):
         """Given conditions as numbers, one row for each sample."""
