@@ -317,7 +317,8 @@ def _pandas(name, *args, **options):
     return getattr(import_module("pandas"), name)(*args, **options)
 
 
-# Values that stand in tables, as categories say: how to put them into words, and back.
+# Values that stand in tables, as categories say, or in parameters: how to put them into words, and
+# back.
 VALUES = {
     "datetime.datetime": (datetime.isoformat, datetime.fromisoformat),
     "datetime.date": (date.isoformat, date.fromisoformat),
@@ -329,6 +330,10 @@ VALUES = {
     "decimal.Decimal": (str, Decimal),
     "fractions.Fraction": (str, Fraction),
     "builtins.bytes": (bytes.hex, bytes.fromhex),
+    "builtins.slice": (  # of columns, as a likelihood names them
+        lambda value: (value.start, value.stop, value.step),
+        lambda words: slice(*words),
+    ),
     "pandas.Timestamp": (
         lambda value: (int(value.asm8.astype(int)), value.unit, value.tz and str(value.tz)),
         lambda words: (
