@@ -445,6 +445,11 @@ def available_device(device):
             f"device={str(device)!r} cannot be used here: {str(error).splitlines()[0]} "
             "Pass 'auto' to take what there is, or 'cpu'."
         ) from error
+    if device.type == "meta":
+        raise ValueError(
+            "device='meta' cannot be used here: its tensors hold no values. Pass 'auto' to take "
+            "what there is, or 'cpu'."
+        )
     return device
 
 

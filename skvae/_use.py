@@ -371,5 +371,5 @@ def _filled(rows, results, out=None, more=None):
 
 def check_number(name, value, least=1):
     """Refuse what is no number of things."""
-    if not isinstance(value, Integral) or value < least:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be an int of at least {least}; got {value!r}")

@@ -709,6 +709,8 @@ def test_sparse_codes_are_refused(fitted):
         ({"tau": 1.0}, r"tau must be a number between 0 and 1.*got 1\.0"),
         ({"tau": "half"}, "tau must be a number between 0 and 1.*got 'half'"),
         ({"n_components": 0}, "'n_components' parameter"),
+        ({"n_components": True}, r"'n_components' parameter .* range \[1, inf\). Got True instead"),
+        ({"batch_size": True}, "'batch_size' parameter .* Got True instead"),
         ({"posterior": "bn"}, "'posterior' parameter .* Got 'bn' instead"),
         ({"likelihood": "normal"}, "'likelihood' parameter"),
         ({"activation": "step"}, "'activation' parameter"),
@@ -719,6 +721,7 @@ def test_sparse_codes_are_refused(fitted):
         ({"hidden_layer_sizes": (8, 2.5)}, r"hidden_layer_sizes must hold integers"),
         ({"device": "cuda:99"}, r"device='cuda:99' cannot be used here"),
         ({"device": "abacus"}, r"device='abacus' cannot be used here"),
+        ({"device": "meta"}, r"device='meta' cannot be used here: its tensors hold no values"),
     ],
 )
 def test_bad_parameters_are_named_and_the_fit_is_kept(parameters, message):
