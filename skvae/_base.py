@@ -75,6 +75,7 @@ class BaseVAE(
     _doc_link_template = "https://skvae.readthedocs.io/en/stable/api/skvae.{estimator_name}.html"
     _training_type = Training
     _largest_batch = 128  # rows of a batch of automatic size
+    _structure = ("posterior",)  # parameters that only the first of several calls reads
 
     _parameter_constraints = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
@@ -188,6 +189,8 @@ class BaseVAE(
         with unchanged_on_error(self):
             self._validate_params()
             range_of(self.tau)  # refuses what is no tau
+            if again:
+                self._check_structure()
             device = available_device(self.device)
             weighted, weight = _weighted(X, sample_weight)
             data, reader = self._read(weighted, self._model.reader if again else None)
@@ -306,6 +309,25 @@ class BaseVAE(
         self._check_rows(module.likelihood_layer, rows, reader)
         return module, rows.seen_in(self._initialize(module, rows.X, reader, weight))
 
+    def _structure_in_words(self):
+        """Return the parameters that only the first of several calls reads, in words."""
+        return {name: in_words(getattr(self, name)) for name in self._structure}
+
+    def _check_structure(self):
+        """Refuse to go on with parameters that would be ignored, because they have changed."""
+        was = vars(self).get("_structure_at_fit", {})  # files of before do not have it
+        changes = [
+            f"{name} was {was[name]} and is {now}"
+            for name, now in self._structure_in_words().items()
+            if was.get(name, now) != now
+        ]
+        if changes:
+            raise ValueError(
+                "To go on with a fitted estimator, parameters of which it was built must stay the "
+                f"same: {'; '.join(changes)}. Set back what has changed, or fit anew, by fit with "
+                "warm_start=False."
+            )
+
     def _module_to_go_on_with(self, tau):
         """Return a copy of the trained module."""
         module = copy.deepcopy(self.module_).float().train()
@@ -369,13 +391,14 @@ class BaseVAE(
         if again:
             history = {name: [*self.history_[name], *curve] for name, curve in history.items()}
             scores = [*self.validation_scores_, *scores]
-        return {
+        learned = {
             "_fitted_model": model,
             "history_": history,
             "validation_scores_": scores,
             # Only partial_fit goes on from it; it would make two thirds of a pickle or a file.
             "_optimizer_state": training.optimizer.state() if partial else None,
         }
+        return learned if again else learned | {"_structure_at_fit": self._structure_in_words()}
 
 
 class _Callbacks:
