@@ -364,5 +364,5 @@ def _filled(rows, results, out=None, offsets=None):
 
 def check_number(name, value, least=1):
     """Refuse a value that is not an integer of at least `least`."""
-    if not isinstance(value, Integral) or value < least:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be an int of at least {least}; got {value!r}")

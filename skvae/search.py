@@ -98,7 +98,13 @@ def rate_distortion_curve(
     estimator = getattr(estimator, "best_estimator_", estimator)
     if taus is None:
         taus = _evenly_spaced(9, *estimator._required_range())
-    models = [estimator.at_tau(tau) for tau in sorted(taus)]
+    try:
+        taus = sorted(taus)
+    except TypeError as error:
+        raise ValueError(
+            f"taus must hold numbers, as [0.1, 0.5] does, or be None; got {taus!r}"
+        ) from error
+    models = [estimator.at_tau(tau) for tau in taus]
     if not models:
         raise ValueError("taus must hold at least one number; got none. None stands for nine.")
     if X is None:

@@ -28,6 +28,7 @@ from torch import nn
 from skvae import BNVAEEstimator
 from skvae._fit.torch_state import restored_process
 from skvae.likelihoods import GaussianLikelihood
+from skvae.networks import MLP
 from skvae.objectives import FreeBits, importance_bound
 from skvae.posteriors import MomentPosterior
 
@@ -354,6 +355,49 @@ def test_going_on_with_another_number_of_components_is_refused(call):
     model.set_params(n_components=3)
     with pytest.raises(ValueError, match="n_components must stay the same"):
         getattr(model, call)(rows())
+
+
+def linear(n_inputs):
+    return nn.Linear(n_inputs, 5)
+
+
+def other_linear(n_inputs):
+    return nn.Linear(n_inputs, 6)
+
+
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+@pytest.mark.parametrize(
+    ("was", "now", "words"),
+    [
+        ({"likelihood": "gaussian"}, {"likelihood": "student_t"}, "'gaussian' and is 'student_t'"),
+        ({"posterior": "moment"}, {"posterior": "gaussian"}, "'moment' and is 'gaussian'"),
+        ({"hidden_layer_sizes": 8}, {"hidden_layer_sizes": [9]}, r"\(8,\) and is \(9,\)"),
+        ({"activation": "relu"}, {"activation": "tanh"}, "'relu' and is 'tanh'"),
+        ({"conditions": [0]}, {"conditions": [1]}, r"\[0\] and is \[1\]"),
+        ({"encoder": linear}, {"encoder": other_linear}, "linear and is other_linear"),
+        ({"decoder": None}, {"decoder": MLP}, "None and is .*MLP'>"),
+    ],
+    ids=lambda one: next(iter(one)) if isinstance(one, dict) else "",
+)
+def test_going_on_with_parameters_of_another_model_is_refused(call, was, now, words):
+    model = small(warm_start=True, **was).fit(rows())
+    model.set_params(**now)
+    with pytest.raises(ValueError, match=f"stay the same: {next(iter(now))} was {words}. Set back"):
+        getattr(model, call)(rows())
+    assert getattr(model.set_params(**was), call)(rows()).n_iter_ > 2
+
+
+def test_going_on_takes_what_is_written_otherwise_and_what_was_loaded(tmp_path):
+    X, given = rows(), {"encoder": lambda n_inputs: linear(n_inputs)}
+    model = small(warm_start=True, hidden_layer_sizes=(8,), conditions=None, **given).fit(X)
+    model.set_params(hidden_layer_sizes=np.array([8]), conditions=[], beta=0.5, max_iter=1).fit(X)
+    model.save(tmp_path / "a")
+    found = BNVAEEstimator.load(tmp_path / "a", encoder=linear).partial_fit(X)
+    assert found.n_iter_ == model.partial_fit(X).n_iter_ == 4
+    with pytest.raises(ValueError, match="encoder was linear and is other_linear"):
+        found.set_params(encoder=other_linear).partial_fit(X)
+    del found._structure_at_fit  # as in files of before
+    assert found.partial_fit(X).n_iter_ == 5
 
 
 def test_early_stopping_stops_and_keeps_the_best():
@@ -709,6 +753,8 @@ def test_sparse_codes_are_refused(fitted):
         ({"tau": 1.0}, r"tau must be a number between 0 and 1.*got 1\.0"),
         ({"tau": "half"}, "tau must be a number between 0 and 1.*got 'half'"),
         ({"n_components": 0}, "'n_components' parameter"),
+        ({"n_components": True}, r"'n_components' parameter .* range \[1, inf\). Got True instead"),
+        ({"batch_size": True}, "'batch_size' parameter .* Got True instead"),
         ({"posterior": "bn"}, "'posterior' parameter .* Got 'bn' instead"),
         ({"likelihood": "normal"}, "'likelihood' parameter"),
         ({"activation": "step"}, "'activation' parameter"),
@@ -719,6 +765,7 @@ def test_sparse_codes_are_refused(fitted):
         ({"hidden_layer_sizes": (8, 2.5)}, r"hidden_layer_sizes must hold integers"),
         ({"device": "cuda:99"}, r"device='cuda:99' cannot be used here"),
         ({"device": "abacus"}, r"device='abacus' cannot be used here"),
+        ({"device": "meta"}, r"device='meta' cannot be used here: its tensors hold no values"),
     ],
 )
 def test_bad_parameters_are_named_and_the_fit_is_kept(parameters, message):

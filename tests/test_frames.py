@@ -369,3 +369,29 @@ def test_what_is_there_is_not_touched_by_what_may_be_drawn():
     X.loc[3, "b"] = np.nan
     new = X.assign(a=[-7] * 40)
     assert (small().fit(X).impute(new)["a"] == -7).all()
+
+
+@pytest.mark.parametrize("library", ["pandas", "nullable", "polars", "pyarrow", "objects"])
+@pytest.mark.parametrize("conditions", [None, [0]])
+def test_whole_numbers_that_no_double_holds_come_back_from_impute_as_they_were(library, conditions):
+    ids = [2**60 + j for j in range(40)]
+    frame = pd.DataFrame({"id": ids, "b": np.arange(40.0)})
+    frame.loc[3, "b"] = np.nan
+    nullable = frame.astype({"id": "Int64"})
+    if conditions is None:
+        nullable.loc[5, "id"] = pd.NA
+    X = {
+        "pandas": lambda: frame,
+        "nullable": lambda: nullable,
+        "polars": lambda: pl.DataFrame({"id": ids, "b": frame["b"].to_numpy()}, nan_to_null=True),
+        "pyarrow": lambda: pa.Table.from_pandas(nullable, preserve_index=False),
+        "objects": lambda: frame.astype(object).to_numpy(),
+    }[library]()
+    back = small(conditions=conditions).fit(X).impute(X)
+    assert type(back) is type(X)
+    found = back[:, 0] if isinstance(back, np.ndarray) else back["id"]
+    found = found.to_pylist() if library == "pyarrow" else list(found)
+    gap = 5 if library in ("nullable", "pyarrow") and conditions is None else None
+    assert [one for j, one in enumerate(found) if j != gap] == [
+        one for j, one in enumerate(ids) if j != gap
+    ]

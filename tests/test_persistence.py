@@ -118,8 +118,9 @@ def test_plain_things_come_back_as_they_were(thing):
         torch.float64,
         FreeBits(nats=0.5, per="code"),
         MomentPosterior,
-        slice,
-    ][:-1],
+        slice(0, 4),
+        slice("a", None, 2),
+    ],
     ids=repr,
 )
 def test_a_thing_of_its_own_kind_comes_back_equal_and_of_its_type(thing):
@@ -726,3 +727,12 @@ def test_a_pickle_of_a_fitted_estimator_holds_no_tensor():
 def test_a_damaged_state_says_what_is_wrong(settings, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         restored(State(settings, {}, {}))
+
+
+def test_a_likelihood_of_a_slice_of_columns_need_not_be_given_again(tmp_path):
+    X = rows()
+    model = small(likelihood=[("gaussian", slice(0, 2))]).fit(X)
+    model.save(tmp_path / "a")
+    found = BNVAEEstimator.load(tmp_path / "a")
+    assert found.likelihood == model.likelihood
+    np.testing.assert_array_equal(found.transform(X), model.transform(X))

@@ -81,6 +81,12 @@ def test_a_curve_without_a_point_is_refused(every):
         rate_distortion_curve(every, taus=[])
 
 
+@pytest.mark.parametrize("taus", [0.5, np.float64(0.5), np.array(0.5)])
+def test_a_curve_of_a_bare_number_is_refused(every, taus):
+    with pytest.raises(ValueError, match="taus must hold numbers, as .* got .*0.5"):
+        rate_distortion_curve(every, taus=taus)
+
+
 def test_the_rate_is_above_its_floor_all_along(every):
     curve = rate_distortion_curve(every, X, taus=np.linspace(0.1, 0.9, 30))
     assert (curve.rate >= curve.floor - 1e-9).all()

@@ -65,6 +65,16 @@ def array_at_once(X):
     return X.to_numpy() if has_float_columns(X) else None
 
 
+def cells_of(X, j):
+    """List the cells of a column of a table as they are, and not as floats."""
+    if library_of(X) == "pandas":
+        return X.iloc[:, j].astype(object).tolist()
+    if is_frame(X):
+        frame = nw.from_native(X)
+        return frame.get_column(frame.columns[j]).to_list()
+    return np.asarray(X, dtype=object)[:, j].tolist()
+
+
 class RawColumn(NamedTuple):
     """A column of a frame, as it is stored: the arguments of `skvae._data.columns.column_of`."""
 
@@ -116,7 +126,9 @@ def _is_real(dtype):
 def _of_narwhals(name, series):
     dtype = series.dtype
     missing = series.is_null().to_numpy().astype(bool)
-    if dtype.is_float() or dtype.is_integer():
+    if dtype.is_integer():  # not by a cast, which pyarrow refuses beyond 2**53
+        return RawColumn(name, series.to_numpy().astype(np.float64), missing, None, str(dtype))
+    if dtype.is_float():
         kind = nw.Float32 if dtype == nw.Float32 else nw.Float64
         return RawColumn(name, series.cast(kind).to_numpy(), missing, None, str(dtype))
     values = np.fromiter(series.to_list(), dtype=object, count=len(series))

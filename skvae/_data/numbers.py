@@ -26,6 +26,6 @@ class Numbers:
         """Return values as the model gives them."""
         return values
 
-    def filled(self, numbers, values, index=None):
+    def filled(self, numbers, values, X=None, index=None):
         """Return numbers with missing cells replaced by values."""
         return np.where(np.isnan(numbers), values, numbers)

@@ -13,6 +13,7 @@ from skvae._data.conditions import Conditions
 from skvae._data.frames import (
     FrameSchema,
     array_at_once,
+    cells_of,
     has_float_columns,
     has_sparse_columns,
     is_frame,
@@ -26,6 +27,7 @@ from skvae.likelihoods import LIKELIHOODS
 LIKELIHOOD_OF = {"number": "gaussian", "bool": "bernoulli", "category": "categorical"}
 CONDITION_OF = {"number": "numeric", "bool": "categorical", "category": "categorical"}
 MANY_CATEGORIES = 1000  # more in a column cause a warning: each has an indicator and a logit
+LARGEST_EXACT = 2.0**53  # beyond, doubles skip whole numbers
 
 
 class Table:
@@ -158,12 +160,20 @@ class Table:
             numbers[:, self.conditions.columns] = conditions
         return self.to_table(numbers, index)
 
-    def filled(self, numbers, values, index=None):
-        """Return rows of numbers as a table, with missing modeled cells replaced by values."""
+    def filled(self, numbers, values, X, index=None):
+        """Return X, whose cells are these numbers, with missing modeled cells replaced by values.
+
+        Present whole numbers that floats cannot hold are those of X.
+        """
+        exact = {
+            j: (np.flatnonzero(~np.isnan(numbers[:, j])), cells_of(X, j))
+            for j in self.limits
+            if (np.abs(numbers[:, j]) >= LARGEST_EXACT).any()
+        }
         numbers = numbers.copy()  # it may be X itself
         cells, values = self.modeled_columns(numbers), self.rounded(values, self.modeled)
         numbers[:, self.modeled] = np.where(np.isnan(cells), values, cells)
-        return self.to_table(numbers, index)
+        return self.to_table(numbers, index, exact)
 
     def rounded(self, numbers, columns):
         """Round numbers of these columns to values that the columns can hold, in place.
@@ -181,14 +191,19 @@ class Table:
         numbers = self.conditions.distribution.sample(n_samples, random_state)
         return self.rounded(numbers, self.conditions.columns)
 
-    def to_table(self, numbers, index=None):
+    def to_table(self, numbers, index=None, exact=None):
         """Convert numbers without missing cells to a table of the kind and types that `fit` saw.
 
-        The index labels the rows of a frame of pandas.
+        The index labels the rows of a frame of pandas. `exact` holds, by column, rows whose whole
+        numbers are taken from other cells.
         """
         if not (self.schema or self.limits or self.booleans or self.categories):
             return numbers
         columns = [self._values(j, column) for j, column in enumerate(numbers.T)]
+        for j, (rows, cells) in (exact or {}).items():
+            for i in rows:
+                if isinstance(cells[i], Integral):
+                    columns[j][i] = cells[i]
         if self.schema is not None:
             return self.schema.build(columns, index)
         table = np.column_stack(

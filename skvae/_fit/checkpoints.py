@@ -95,7 +95,7 @@ def in_words(value):
     try:
         state_of(value)
     except CannotSave:
-        return repr(value) if isinstance(value, slice) else described(value)
+        return described(value)
     return "a RandomState" if isinstance(value, np.random.RandomState) else repr(value)
 
 

@@ -318,7 +318,8 @@ def _pandas(name, *args, **options):
     return getattr(import_module("pandas"), name)(*args, **options)
 
 
-# Values in tables, such as categories: how each type is written as plain values, and read again.
+# Values in tables, such as categories, or in parameters: how each type is written as plain values,
+# and read again.
 VALUES = {
     "datetime.datetime": (datetime.isoformat, datetime.fromisoformat),
     "datetime.date": (date.isoformat, date.fromisoformat),
@@ -330,6 +331,10 @@ VALUES = {
     "decimal.Decimal": (str, Decimal),
     "fractions.Fraction": (str, Fraction),
     "builtins.bytes": (bytes.hex, bytes.fromhex),
+    "builtins.slice": (  # of columns, as a likelihood names them
+        lambda value: (value.start, value.stop, value.step),
+        lambda words: slice(*words),
+    ),
     "pandas.Timestamp": (
         lambda value: (int(value.asm8.astype(int)), value.unit, value.tz and str(value.tz)),
         lambda words: (
