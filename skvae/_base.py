@@ -199,7 +199,9 @@ class BaseVAE(SavingMixin, CallbackSupportMixin, UseMixin, BaseEstimator):
                 except (KeyboardInterrupt, NotFinite) as error:
                     model = training.finished_after(error)
                 except LostProcess as error:
-                    raise training.lost(error, resumable=self.checkpoint is not None) from error
+                    raise training.lost_process_error(
+                        error, resumable=self.checkpoint is not None
+                    ) from error
                 else:
                     model = training.finished()
                     if not partial:

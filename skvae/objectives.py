@@ -101,7 +101,7 @@ class Objective:
         Parameters
         ----------
         kl : Tensor of shape (n_components,)
-            Mean KL of each component over the mini-batch.
+            Mean KL of each component over the batch.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""The optimizer, and running averages of the weights. It knows no VAE."""
+"""The optimizer, and running averages of the weights. Both work for any module."""
 
 import copy
 from collections import defaultdict
@@ -133,7 +133,7 @@ def _feeding_hidden_units(part):
 class Averages:
     """Running averages of weights over the last 50 steps or so (Polyak & Juditsky 1992).
 
-    They remove the noise that mini-batches bring to the weights. In a short training they reach
+    They remove the noise that batches bring to the weights. In a short training they reach
     back over a tenth of it: the share of step t is about proportional to ``t^8`` (Shamir & Zhang
     2013).
 

@@ -22,12 +22,15 @@ from skvae._warnings import warn
 from skvae.objectives import Terms, mean_terms, row_terms
 from skvae.posteriors import Moments
 
-STEPS_OF_DECAY = 2  # for each row; weight_decay="auto" shrinks an idle weight by e in all of them
-SMALL = 1_000  # rows, a tenth of which would be missed in training
-# Attributes of a training that change in it, and are plain.
-PROGRESS = ["over", "history", "scores", "n_rows_seen", "n_steps", "n_epochs"]
-PROGRESS += ["settled", "converged"]
-FEWEST_STEPS = 500  # of a training anew; fewer leave the noise of the batches no time to go
+# weight_decay="auto" shrinks a weight that no gradient drives by a factor e in so many steps a row.
+STEPS_OF_DECAY = 2
+SMALL = 1_000  # rows; a smaller table would miss the tenth that is held out
+FEWEST_STEPS = 500  # of a training that starts anew; fewer would leave the noise of batches
+# Attributes of a training that change in it and are plain values.
+PROGRESS = [
+    *("over", "history", "scores", "n_rows_seen", "n_steps", "n_epochs"),
+    *("settled", "converged"),
+]
 
 
 class NotFinite(ValueError):
@@ -399,7 +402,7 @@ class Training:
                 ConvergenceWarning,
             )
 
-    def lost(self, error, resumable):
+    def lost_process_error(self, error, resumable):
         """Return the error about a lost process, with the epochs that were done."""
         return LostProcess(
             f"{error}. {self.n_epochs_done} epochs of {self.n_epochs} were done. Start all "

@@ -10,7 +10,7 @@ from skvae.likelihoods.base import Likelihood, value_range
 
 
 class BernoulliLikelihood(Likelihood):
-    """Independent Bernoulli variables, whose logits are the outputs plus a bias per feature.
+    """Independent Bernoulli variables, whose logits are the outputs plus a bias per column.
 
     ``p(x_j = 1) = sigmoid(output_j + bias_j)``, where the bias starts at the logit of the column's
     mean. Values strictly between 0 and 1, such as gray levels, are accepted too. Then ``log p`` is
@@ -40,7 +40,7 @@ class BernoulliLikelihood(Likelihood):
             raise ValueError(
                 "likelihood='bernoulli' takes values from 0 to 1; "
                 f"got values from {minimum:g} to {maximum:g}. "
-                "Rescale X, with MinMaxScaler(clip=True) say, or use likelihood='gaussian'."
+                "Rescale X, for example with MinMaxScaler(clip=True), or use likelihood='gaussian'."
             )
 
     def start(self, marginals: Any) -> None:

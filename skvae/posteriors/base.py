@@ -52,10 +52,10 @@ class Posterior(nn.Module):
     n_components : int
         Number of components of the code.
     tau : float, default=0.5
-        Lower bound of the second moment of each component's mean, in (0, 1).
+        Lower bound on the second moment of each component's mean, in (0, 1).
     """
 
-    eps = 1e-8  # added to variances; at 1e-5 a small initialisation loses the floor
+    eps = 1e-8  # added to variances; at 1e-5 a small initialization loses the floor
     smallest_share = 0.05  # smallest share of a new batch in the running moments
     renormalized = True  # whether training normalizes by running moments or by those of the batch
     centered = False  # whether `standardise` subtracts the mean of the first head

@@ -19,7 +19,7 @@ def gamma_squares(
     Parameters
     ----------
     tau : float or Tensor
-        Lower bound of ``gamma_mu^2``, in (0, 1).
+        Lower bound on ``gamma_mu^2``, in (0, 1).
     theta : Tensor of shape (n_components,)
         Any real numbers.
 
@@ -100,7 +100,7 @@ class BatchNormPosterior(Posterior):
     n_components : int
         Number of components of the code.
     tau : float, default=0.5
-        Lower bound of ``gamma_mu^2``, in (0, 1).
+        Lower bound on ``gamma_mu^2``, in (0, 1).
 
     Examples
     --------
@@ -111,11 +111,11 @@ class BatchNormPosterior(Posterior):
     [1.0, 1.0]
     """
 
+    renormalized = False  # plain BN, as in the article
+
     def __init__(self, in_features: int, n_components: int, tau: float = 0.5) -> None:
         super().__init__(in_features, n_components, tau)
         self.theta = nn.Parameter(torch.zeros(n_components))
-
-    renormalized = False  # plain BN, as in the article
 
     def spread(self, head: torch.Tensor) -> torch.Tensor:
         return head  # a standard deviation with a sign

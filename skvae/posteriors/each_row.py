@@ -1,4 +1,4 @@
-"""Floors of every row by itself, which do not require that rows differ."""
+"""Posteriors whose floor holds for each row by itself, even if all rows have the same code."""
 
 import numpy as np
 import torch
@@ -70,7 +70,7 @@ class DeltaPosterior(Posterior):
     n_components : int
         Number of components of the code.
     tau : float, default=0.5
-        In (0, 1); delta is `skvae.bounds.kl_floor` of it.
+        Number in (0, 1) from which delta follows, as `skvae.bounds.kl_floor` of it.
 
     Examples
     --------

@@ -31,11 +31,11 @@ class MomentPosterior(Posterior):
     n_components : int
         Number of components of the code.
     tau : float, default=0.5
-        Lower bound of ``gamma_mu^2``, in (0, 1).
+        Lower bound on ``gamma_mu^2``, in (0, 1).
     gamma : {"heads", "theta"}, default="heads"
         Source of theta: the logarithm of the heads' signal-to-noise ratio ``Var m / E r``, or a
         separate parameter. The parameter moves ten times as fast as the others under Adam,
-        because at their pace it would hardly leave 0 during a fit.
+        because at their pace it would hardly leave 0 in a short fit.
 
     Examples
     --------
