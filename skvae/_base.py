@@ -70,7 +70,6 @@ class BaseVAE(SavingMixin, CallbackSupportMixin, UseMixin, BaseEstimator):
     _doc_link_template = "https://skvae.readthedocs.io/en/stable/api/skvae.{estimator_name}.html"
     _training_type = Training  # for one tau; a subclass can train in another way
     _largest_batch = 128  # rows of a batch if batch_size is "auto"
-    _structure = ("posterior",)  # parameters that only the first of several calls reads
 
     _parameter_constraints = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
@@ -183,8 +182,6 @@ class BaseVAE(SavingMixin, CallbackSupportMixin, UseMixin, BaseEstimator):
             self._validate_params()
             range_of(self.tau)  # raises an error if it is neither a tau nor a range
             continues = (partial or self.warm_start) and self.__sklearn_is_fitted__()
-            if continues:
-                self._check_structure()
             device = available_device(self.device)
             weighted, weight = _weighted(X, sample_weight)
             data, reader = self._read(weighted, self._model.reader if continues else None)
@@ -307,25 +304,6 @@ class BaseVAE(SavingMixin, CallbackSupportMixin, UseMixin, BaseEstimator):
         self._check_rows(module.likelihood_layer, rows, reader)
         return module, rows.seen_in(self._initialize(module, rows.X, reader, weight))
 
-    def _structure_in_words(self):
-        """Return the parameters that only the first of several calls reads, in words."""
-        return {name: in_words(getattr(self, name)) for name in self._structure}
-
-    def _check_structure(self):
-        """Refuse to go on with parameters that would be ignored, because they have changed."""
-        was = vars(self).get("_structure_at_fit", {})  # files of before do not have it
-        changes = [
-            f"{name} was {was[name]} and is {now}"
-            for name, now in self._structure_in_words().items()
-            if was.get(name, now) != now
-        ]
-        if changes:
-            raise ValueError(
-                "To go on with a fitted estimator, parameters of which it was built must stay the "
-                f"same: {'; '.join(changes)}. Set back what has changed, or fit anew, by fit with "
-                "warm_start=False."
-            )
-
     def _module_to_go_on_with(self, tau):
         """Return a copy of the trained module."""
         module = copy.deepcopy(self.module_).float().train()
@@ -389,7 +367,7 @@ class BaseVAE(SavingMixin, CallbackSupportMixin, UseMixin, BaseEstimator):
         if continues:
             history = {name: [*self.history_[name], *curve] for name, curve in history.items()}
             scores = [*self.validation_scores_, *scores]
-        learned = {
+        return {
             "_fitted_model": model,
             "history_": history,
             "validation_scores_": scores,

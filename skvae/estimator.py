@@ -22,7 +22,6 @@ from skvae._data.rows import Rows, missing_cells
 from skvae._data.streams import Stream, is_stream, open_stream
 from skvae._data.tables import Table
 from skvae._data.units import Marginals, Units, in_chunks
-from skvae._fit.checkpoints import in_words
 from skvae._fit.torch_state import plain_torch
 from skvae._linear_start import start_linear
 from skvae._random import random_state_of
@@ -143,8 +142,7 @@ class BNVAEEstimator(BaseVAE):
         Smallest rise of the ELBO that counts, in nats per row. Half of the standard error of the
         rise over the held-out rows is added to it.
     warm_start : bool, default=False
-        Whether `fit` continues from the weights of the last call. What the model is built of must
-        then stay the same, here as in `partial_fit`.
+        Whether `fit` continues from the weights of the last call.
     checkpoint : str, PathLike or None, default=None
         File that `fit` writes after each epoch. If it exists, `fit` continues from it, with the
         same result, bit for bit, as without the interruption. If training was complete, nothing
@@ -226,11 +224,6 @@ class BNVAEEstimator(BaseVAE):
     >>> vae.sample(3, random_state=0).shape
     (3, 4)
     """
-
-    _structure = (
-        *BaseVAE._structure,
-        *("likelihood", "conditions", "hidden_layer_sizes", "activation", "encoder", "decoder"),
-    )
 
     _parameter_constraints = {
         **BaseVAE._parameter_constraints,
@@ -369,11 +362,6 @@ class BNVAEEstimator(BaseVAE):
                     part.check_support(X[:, [j]])
                 except ValueError as error:
                     raise ValueError(f"Column {reader.modeled_name(j)!r}: {error}") from error
-
-    def _structure_in_words(self):
-        sizes, conditions = _sizes(self.hidden_layer_sizes), self.conditions or None
-        same = {"hidden_layer_sizes": in_words(sizes), "conditions": in_words(conditions)}
-        return super()._structure_in_words() | same  # however they were written
 
     def _build(self, rows, reader, tau):
         sizes, d = _sizes(self.hidden_layer_sizes), self.n_components

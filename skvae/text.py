@@ -179,12 +179,6 @@ class BNVAETextEstimator(BaseVAE):
 
     _largest_batch = 64
 
-    _structure = (
-        *BaseVAE._structure,
-        *("min_df", "max_df", "max_features", "max_length"),
-        *("embedding_size", "hidden_size", "cell", "pooling", "tied", "dropout", "word_dropout"),
-    )
-
     _parameter_constraints = {
         **BaseVAE._parameter_constraints,
         "posterior": [StrOptions({*POSTERIORS, "none"}), callable],

@@ -28,7 +28,6 @@ from torch import nn
 from skvae import BNVAEEstimator
 from skvae._fit.torch_state import restored_process
 from skvae.likelihoods import GaussianLikelihood
-from skvae.networks import MLP
 from skvae.objectives import FreeBits, importance_bound
 from skvae.posteriors import MomentPosterior
 
@@ -228,24 +227,27 @@ def test_curves_have_a_value_an_epoch():
     assert model.loss_curve_[-1] < model.loss_curve_[0]
 
 
+@pytest.mark.slow
 def test_code_of_digits_is_alive_and_better_than_that_of_a_plain_vae():
     X, y = load_digits(return_X_y=True)
     X = X / 16
-    accuracy, live = {}, {}
-    for posterior in ("gaussian", "moment"):
-        vae = BNVAEEstimator(
-            16,
-            posterior=posterior,
-            likelihood="bernoulli",
-            hidden_layer_sizes=(256, 256),
-            max_iter=40,
-            random_state=0,
-        )
-        pipeline = make_pipeline(vae, StandardScaler(), LogisticRegression(max_iter=2000))
-        accuracy[posterior] = pipeline.fit(X[:1300], y[:1300]).score(X[1300:], y[1300:])
-        live[posterior] = (pipeline[0].transform(X).var(0) > 0.01).sum()
-    assert live["moment"] == 16 > live["gaussian"] + 4
-    assert accuracy["moment"] > accuracy["gaussian"] + 0.01
+    accuracy = {"gaussian": [], "moment": []}
+    for seed in range(5):  # of one seed, the accuracies have a standard error of 0.013 each
+        live = {}
+        for posterior, found in accuracy.items():
+            vae = BNVAEEstimator(
+                16,
+                posterior=posterior,
+                likelihood="bernoulli",
+                hidden_layer_sizes=(256, 256),
+                max_iter=40,
+                random_state=seed,
+            )
+            pipeline = make_pipeline(vae, StandardScaler(), LogisticRegression(max_iter=2000))
+            found.append(pipeline.fit(X[:1300], y[:1300]).score(X[1300:], y[1300:]))
+            live[posterior] = (pipeline[0].transform(X).var(0) > 0.01).sum()
+        assert live["moment"] == 16 > live["gaussian"] + 4
+    assert np.mean(accuracy["moment"]) > np.mean(accuracy["gaussian"]) + 0.01
 
 
 def test_score_of_many_rows_hardly_depends_on_the_noise():
@@ -355,49 +357,6 @@ def test_going_on_with_another_number_of_components_is_refused(call):
     model.set_params(n_components=3)
     with pytest.raises(ValueError, match="n_components must stay the same"):
         getattr(model, call)(rows())
-
-
-def linear(n_inputs):
-    return nn.Linear(n_inputs, 5)
-
-
-def other_linear(n_inputs):
-    return nn.Linear(n_inputs, 6)
-
-
-@pytest.mark.parametrize("call", ["fit", "partial_fit"])
-@pytest.mark.parametrize(
-    ("was", "now", "words"),
-    [
-        ({"likelihood": "gaussian"}, {"likelihood": "student_t"}, "'gaussian' and is 'student_t'"),
-        ({"posterior": "moment"}, {"posterior": "gaussian"}, "'moment' and is 'gaussian'"),
-        ({"hidden_layer_sizes": 8}, {"hidden_layer_sizes": [9]}, r"\(8,\) and is \(9,\)"),
-        ({"activation": "relu"}, {"activation": "tanh"}, "'relu' and is 'tanh'"),
-        ({"conditions": [0]}, {"conditions": [1]}, r"\[0\] and is \[1\]"),
-        ({"encoder": linear}, {"encoder": other_linear}, "linear and is other_linear"),
-        ({"decoder": None}, {"decoder": MLP}, "None and is .*MLP'>"),
-    ],
-    ids=lambda one: next(iter(one)) if isinstance(one, dict) else "",
-)
-def test_going_on_with_parameters_of_another_model_is_refused(call, was, now, words):
-    model = small(warm_start=True, **was).fit(rows())
-    model.set_params(**now)
-    with pytest.raises(ValueError, match=f"stay the same: {next(iter(now))} was {words}. Set back"):
-        getattr(model, call)(rows())
-    assert getattr(model.set_params(**was), call)(rows()).n_iter_ > 2
-
-
-def test_going_on_takes_what_is_written_otherwise_and_what_was_loaded(tmp_path):
-    X, given = rows(), {"encoder": lambda n_inputs: linear(n_inputs)}
-    model = small(warm_start=True, hidden_layer_sizes=(8,), conditions=None, **given).fit(X)
-    model.set_params(hidden_layer_sizes=np.array([8]), conditions=[], beta=0.5, max_iter=1).fit(X)
-    model.save(tmp_path / "a")
-    found = BNVAEEstimator.load(tmp_path / "a", encoder=linear).partial_fit(X)
-    assert found.n_iter_ == model.partial_fit(X).n_iter_ == 4
-    with pytest.raises(ValueError, match="encoder was linear and is other_linear"):
-        found.set_params(encoder=other_linear).partial_fit(X)
-    del found._structure_at_fit  # as in files of before
-    assert found.partial_fit(X).n_iter_ == 5
 
 
 def test_early_stopping_stops_and_keeps_the_best():

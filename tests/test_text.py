@@ -435,19 +435,6 @@ def test_going_on_keeps_the_vocabulary():
     assert warm.n_iter_ == 6
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [{"cell": "gru"}, {"hidden_size": 9}, {"word_dropout": 0.5}, {"min_df": 2}, {"max_length": 9}],
-    ids=str,
-)
-def test_going_on_with_parameters_of_another_model_is_refused(changed):
-    model = small().partial_fit(SENTENCES[:100]).set_params(**changed)
-    with pytest.raises(
-        ValueError, match=f"must stay the same: {next(iter(changed))} was .* and is"
-    ):
-        model.partial_fit(SENTENCES[:100])
-
-
 def test_early_stopping_sets_sentences_aside():
     model = small(early_stopping=True, max_iter=6, n_iter_no_change=1, tol=1e9).fit(SENTENCES)
     assert 2 < len(model.validation_scores_) == model.n_iter_ <= 6

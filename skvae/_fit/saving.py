@@ -122,9 +122,6 @@ class SavingMixin:
             found = restored(State(settings, state.arrays, given))
             self = cls(**found["parameters"], **given)
             vars(self).update(found["fitted"])
-            if "_structure_at_fit" in vars(self):  # a function given again may have another name
-                now = self._structure_in_words()
-                self._structure_at_fit |= {name: now[name] for name in given if name in now}
         except (LookupError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{str(path)!r} cannot be read as a {cls.__name__} by this version of skvae: "
