@@ -374,7 +374,6 @@ class BaseVAE(SavingMixin, CallbackSupportMixin, UseMixin, BaseEstimator):
             # Only partial_fit continues from it, and it takes two thirds of a pickle or a file.
             "_optimizer_state": training.optimizer.state() if partial else None,
         }
-        return learned if continues else learned | {"_structure_at_fit": self._structure_in_words()}
 
 
 class _Callbacks:

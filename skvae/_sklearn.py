@@ -4,8 +4,6 @@ A release that moves one of them breaks this file and no other, because `tests/t
 no other file import private names.
 """
 
-from numbers import Integral
-
 # Rows of a list, an array or a frame, by their positions.
 from sklearn.utils import _safe_indexing as safe_indexing
 
@@ -16,8 +14,7 @@ from sklearn.utils._indexing import _get_column_indices as column_indices
 from sklearn.utils._metadata_requests import UNUSED
 
 # Entries of the table of constraints that `BaseEstimator._validate_params` reads.
-from sklearn.utils._param_validation import HasMethods, StrOptions
-from sklearn.utils._param_validation import Interval as _Interval
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 # Sample weights as scikit-learn's own estimators check them, and the number of rows of anything.
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
@@ -33,13 +30,3 @@ __all__ = [
     "n_samples_of",
     "safe_indexing",
 ]
-
-
-class Interval(_Interval):
-    """The same, but True and False are no whole numbers."""
-
-    def is_satisfied_by(self, val):
-        """Return whether the value lies in the interval."""
-        if self.type is Integral and isinstance(val, bool):
-            return False
-        return super().is_satisfied_by(val)
