@@ -118,7 +118,8 @@ def _of_pandas(name, series):
 
 def _is_real(dtype):
     """Tell whether a type of pandas is one of numbers or booleans that floats can hold."""
-    types = import_module("pandas").api.types
+    from pandas.api import types
+
     is_numeric = types.is_numeric_dtype(dtype) and "decimal" not in str(dtype)
     return is_numeric and not types.is_complex_dtype(dtype)
 
