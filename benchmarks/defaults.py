@@ -8,6 +8,10 @@ to variance 1; bounds are importance bounds of held-out rows in nats, means over
     python benchmarks/defaults.py [--seeds 3] [--tau 0.1] [--data wine iris] [--only nets linear]
                                   [--posterior moment gaussian] [--grid wine patches]
                                   [--lengths 50 200 1000] [--rates 1e-3 3e-3]
+
+With --sentences, the text estimator on some of the sentences that `text.py` reads, one seed:
+
+    python benchmarks/defaults.py --sentences yelp [--n-sentences 10000] [--lengths 4 8 16]
 """
 
 import argparse
@@ -17,8 +21,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
+import text
 from averages import split
 from gamma import breast_cancer, digits, patches, wine
 from moments import gene_counts, images, pixel_counts
@@ -26,7 +32,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_
 from sklearn.decomposition import FactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
 
-from skvae import BNVAEEstimator
+from skvae import BNVAEEstimator, BNVAETextEstimator
 from skvae.diagnostics import PosteriorCollapseWarning
 
 LENGTHS = 50, 100, 200, 400, 1_000
@@ -121,6 +127,24 @@ def on_linear(options):
             print(f"{cells}  {pairs}", flush=True)
 
 
+def on_sentences(options):
+    data = text.read(options.sentences)
+    train, _, test, _ = text.split(*data, options.n_sentences)
+
+    def row(name, **parameters):
+        model = BNVAETextEstimator(32, tokenizer=str.split, min_df=5, max_length=text.WORDS)
+        model.set_params(tau=options.tau, random_state=0, **parameters).fit(train)
+        n_steps = model.n_iter_ * -(-len(train) // model._batch_size(len(train)))
+        bound = model.score_samples(test[:1_000], 32).mean()
+        print(f"{name:24}{bound:9.2f}{n_steps:8}", flush=True)
+
+    print(f"{len(train):,} sentences{'':9}{'bound':>9}{'steps':>8}")
+    row("default")
+    for length in options.lengths:
+        for rate in options.rates:
+            row(f"{length} epochs, {rate:g}", max_iter=length, learning_rate=rate)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
@@ -132,9 +156,14 @@ def main():
     parser.add_argument("--posterior", nargs="+", default=["moment", "gaussian"])
     parts = {"nets": on_nets, "linear": on_linear}
     parser.add_argument("--only", nargs="+", choices=parts, default=list(parts))
+    parser.add_argument("--sentences", type=Path, help="folder of the two files of `text.py`")
+    parser.add_argument("--n-sentences", type=int, default=10_000)
     options = parser.parse_args()
     warnings.simplefilter("ignore", PosteriorCollapseWarning)
     warnings.simplefilter("ignore", ConvergenceWarning)
+    if options.sentences:
+        on_sentences(options)
+        return
     for name in options.only:
         parts[name](options)
 
