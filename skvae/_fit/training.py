@@ -25,7 +25,7 @@ from skvae.posteriors import Moments
 # weight_decay="auto" shrinks a weight that no gradient drives by a factor e in so many steps a row.
 STEPS_OF_DECAY = 2
 SMALL = 1_000  # rows; a smaller table would miss the tenth that is held out
-FEWEST_STEPS = 500  # of a training that starts anew; fewer would leave the noise of batches
+FEWEST_STEPS = 500  # of a training anew with weight decay; fewer leave the noise of batches
 # Attributes of a training that change in it and are plain values.
 PROGRESS = [
     *("over", "history", "scores", "n_rows_seen", "n_steps", "n_epochs"),
@@ -292,7 +292,9 @@ class Training:
         """
         n_batches, n_best = self.rows.n_batches(self.batch_size), self.stopping.kept_at
         n_fall = math.ceil(SHARE_OF_FALL * n_best / n_batches)  # epochs, as n_anew
-        n_anew = math.ceil((1 + SHARE_OF_FALL) * max(n_best, FEWEST_STEPS) / n_batches)
+        # Without weight decay only the length prevents overfitting.
+        n_fewest = 0 if self.optimizer.weight_decay == 0.0 else FEWEST_STEPS
+        n_anew = math.ceil((1 + SHARE_OF_FALL) * max(n_best, n_fewest) / n_batches)
         is_room = self.n_epochs_done + n_anew <= self.n_epochs
         if len(self.rows) < SMALL and is_room and self.objective.constant_from == 0.0:
             self.model.load_state_dict(self.initial)
