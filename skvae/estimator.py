@@ -130,9 +130,9 @@ class BNVAEEstimator(BaseVAE):
     early_stopping : bool or "auto", default="auto"
         Whether to hold out rows and stop when their ELBO no longer rises. Training then ends with
         all rows. With 1,000 rows or more, it continues from the best weights while the learning
-        rate falls; with fewer, it starts anew and takes as many steps and a quarter more. "auto"
-        means True if `max_iter` is None and there are at least 1,000 rows or, with
-        ``weight_decay=0``, at least 20.
+        rate falls; with fewer, it starts anew and takes as many steps and, with weight decay, a
+        quarter more. "auto" means True if `max_iter` is None and there are at least 1,000 rows or,
+        with ``weight_decay=0``, at least 20.
     validation_fraction : float, default=0.1
         Share of the rows held out by `early_stopping`.
     n_iter_no_change : int or None, default=None

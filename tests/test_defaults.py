@@ -117,15 +117,6 @@ def test_rows_held_out_are_trained_on_in_the_end(n_rows, parameters, steps):
     assert set(counts.found[n_judged(model) :]) == {after}
 
 
-@pytest.mark.parametrize(("weight_decay", "has_minimum"), [("auto", True), (0.0, False)])
-def test_training_anew_has_a_minimum_only_with_weight_decay(weight_decay, has_minimum):
-    model = small(**SOON, n_iter_no_change=1, batch_size=40, weight_decay=weight_decay)
-    model.fit(noise(130))
-    n_steps = (model.n_iter_ - n_judged(model)) * 4
-    assert n_steps > 0
-    assert (n_steps >= 1.25 * 500) == has_minimum
-
-
 class CountsSteps:
     """A callback that notes the number of steps of the optimizer in each epoch."""
 

@@ -282,7 +282,7 @@ def test_validation_draws_the_same_noise_every_epoch():
 
 
 def test_early_stopping_goes_back_to_the_best_weights():
-    fit = run(start(patience=4), 3)
+    fit = run(start(patience=4, n_epochs=9), 3)  # no room for a new training in the end
     best = copy.deepcopy(fit.stopping.kept)
     fit.model.load_state_dict(make().state_dict())  # from here on it is worse
     fit.optimizer.learning_rate = 0.0
@@ -295,6 +295,27 @@ def test_early_stopping_goes_back_to_the_best_weights():
     found = finished(fit).module
     for name, weight in found.named_parameters():
         assert_close(weight, best[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "weight_decay", "n_best", "n_more"),
+    [
+        (1000, 0.1, 8 * 63, 2),  # of many rows, a fall over a quarter of the epochs so far
+        (1000, 0.0, 8 * 63 - 1, 1),  # rounded down
+        (1000, 0.1, 3 * 63, 1),  # but one at least
+        (60, 0.1, 1000, 313),  # of few, a new training with a quarter more steps, 4 an epoch
+        (60, 0.1, 21, 157),  # and 500 steps at least before that quarter
+        (60, 0.0, 21, 6),  # but no more than the best number without weight decay
+    ],
+)
+def test_what_follows_after_the_best_weights(n_rows, weight_decay, n_best, n_more):
+    fit = start(X=data(n_rows), patience=3, n_epochs=1000)
+    fit.optimizer.weight_decay = weight_decay
+    fit.stopping.kept, fit.stopping.kept_at = fit.model.state_dict(), n_best
+    fit.settle()
+    assert fit.n_epochs - fit.n_epochs_done == n_more
+    assert fit.course.end == n_more * fit.rows.n_batches(16)
+    assert fit.train is fit.rows
 
 
 def test_the_last_epoch_before_the_limit_is_scored_however_near_the_former_score():

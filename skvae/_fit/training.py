@@ -291,10 +291,12 @@ class Training:
         the objective has a schedule, which would be over by then.
         """
         n_batches, n_best = self.rows.n_batches(self.batch_size), self.stopping.kept_at
-        n_fall = math.ceil(SHARE_OF_FALL * n_best / n_batches)  # epochs, as n_anew
+        # Whole epochs. The fall overfits as many more steps do, so it is rather too short.
+        n_fall = max(1, int(SHARE_OF_FALL * n_best / n_batches))
         # Without weight decay only the length prevents overfitting.
-        n_fewest = 0 if self.optimizer.weight_decay == 0.0 else FEWEST_STEPS
-        n_anew = math.ceil((1 + SHARE_OF_FALL) * max(n_best, n_fewest) / n_batches)
+        has_decay = self.optimizer.weight_decay > 0.0
+        n_steps = (1 + SHARE_OF_FALL) * max(n_best, FEWEST_STEPS) if has_decay else n_best
+        n_anew = math.ceil(n_steps / n_batches)
         is_room = self.n_epochs_done + n_anew <= self.n_epochs
         if len(self.rows) < SMALL and is_room and self.objective.constant_from == 0.0:
             self.model.load_state_dict(self.initial)
