@@ -20,6 +20,7 @@ import warnings
 
 import numpy as np
 from gamma import breast_cancer, digits, patches, wine
+from moments import images
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, train_test_split
 from sklearn.pipeline import make_pipeline
@@ -30,7 +31,7 @@ from skvae.diagnostics import PosteriorCollapseWarning
 from skvae.every_tau import GOLDEN_RATIO, EveryTau
 
 TAUS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)
-EPOCHS = {digits: 200, breast_cancer: 300, wine: 600, patches: 100}
+EPOCHS = {digits: 200, breast_cancer: 300, wine: 600, patches: 100, images: 25}
 
 
 class StartAlike(EveryTau):
