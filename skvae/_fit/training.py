@@ -291,7 +291,7 @@ class Training:
         the objective has a schedule, which would be over by then.
         """
         n_batches, n_best = self.rows.n_batches(self.batch_size), self.stopping.kept_at
-        # Whole epochs. The fall overfits as many more steps do, so it is rather too short.
+        # Whole epochs, rounded down because sentences overfit in the fall.
         n_fall = max(1, int(SHARE_OF_FALL * n_best / n_batches))
         # Without weight decay only the length prevents overfitting.
         has_decay = self.optimizer.weight_decay > 0.0
